@@ -1,0 +1,110 @@
+"""The codec contract: array -> bytes -> array, and nothing else.
+
+A codec is a frozen dataclass whose fields are its configuration: ``quality`` (its knob),
+``unit`` (which knob, where it has several) and ``options``. Two codecs are equal when
+their fields are.
+
+- **In**: an :class:`~bitdose.image.Image` that is one plane, ``(H, W)`` or ``(H, W, 3)``, with
+  at most ``max_bits`` bits. Slices, deeper samples and resizing are the business of
+  ``coding.py``, which wraps every codec.
+- **Out of** ``encode``: one self-contained stream, decodable without the image or the codec
+  object. The same image and codec give the same bytes, in any process.
+- **Out of** ``decode``: an image of the same shape and photometric meaning, with 8 bits for
+  ``uint8`` and the stream's depth (or 16) for ``uint16``.
+- **Not changed**: the pixels given; no global state; no file, clock or log is touched.
+- **Failure**: a limit of the format (size, depth) raises
+  :class:`~bitdose.errors.CaseError` with status ``codec-limit``.
+
+``encode_chain`` may be added by a codec whose one pass serves several strengths.
+``bitdose.testing.check_codec`` checks all of this for any codec.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
+
+from bitdose.image import Image
+from bitdose.registry import Registry
+
+
+class Knob(NamedTuple):
+    """One way to set a codec's strength, and how it is written in a point.
+
+    Parameters
+    ----------
+    unit : str
+        The letters: ``q`` is written before the number (``q30``), all others after (``40x``).
+    low, high : float
+        Limits, inclusive.
+    stronger : {"up", "down"}
+        Which way compression gets stronger.
+    integer : bool
+        Whether only whole numbers are allowed.
+    meaning : str
+        For the list of codecs.
+    """
+
+    unit: str
+    low: float
+    high: float
+    stronger: str
+    integer: bool
+    meaning: str
+
+    @property
+    def leads(self) -> bool:
+        """Whether the unit is written before the number."""
+        return self.unit == "q"
+
+    def text(self, quality: float) -> str:
+        """Write a quality as a point does."""
+        number = f"{quality:g}"
+        return self.unit + number if self.leads else number + self.unit
+
+    def strength(self, quality: float) -> float:
+        """Order within a chain: larger is stronger."""
+        return quality if self.stronger == "up" else -quality
+
+
+@runtime_checkable
+class Codec(Protocol):
+    """What every codec offers; see the contract at the top of this file."""
+
+    knobs: ClassVar[tuple[Knob, ...]]
+    option_names: ClassVar[tuple[str, ...]]
+    max_bits: ClassVar[int]
+    suffix: ClassVar[str]
+
+    def __init__(self, quality: float, unit: str = ..., options: tuple[str, ...] = ...) -> None:
+        """Take the configuration; limits are checked by the point that builds the codec."""
+
+    def encode(self, image: Image) -> bytes:
+        """Code one plane."""
+        ...
+
+    def decode(self, data: bytes) -> Image:
+        """Decode what :meth:`encode` gave."""
+        ...
+
+    @classmethod
+    def library(cls) -> str:
+        """Name and version of the library build that does the work."""
+        ...
+
+
+@runtime_checkable
+class ChainCodec(Codec, Protocol):
+    """A codec whose one encode can serve a whole chain."""
+
+    @classmethod
+    def encode_chain(cls, image: Image, chain: Sequence[Codec]) -> list[bytes]:
+        """Code one plane once and return a stream for each codec of the chain, in its order."""
+        ...
+
+
+CODECS: Registry[type[Codec]] = Registry(
+    "codec",
+    "bitdose.codecs",
+    {"jpeg": "bitdose.codecs.jpeg:Jpeg", "jpeg2000": "bitdose.codecs.jpeg2000:Jpeg2000"},
+)

@@ -1,0 +1,153 @@
+"""Classification metrics from confusion matrices and probabilities: arrays in, numbers out.
+
+A confusion matrix has true classes in rows and predicted classes in columns. Every
+function takes a stack of them ``(..., K, K)`` and works on the last two axes, so that one
+call serves one table or two thousand bootstrap samples. Undefined is NaN: a class without
+a case has no sensitivity and no F1; a class never predicted has no precision.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Floats = NDArray[np.float64]
+Confusion = NDArray[np.int64]
+
+
+def confusion_matrix(true: ArrayLike, predicted: ArrayLike, n_classes: int) -> Confusion:
+    """Count cases by true and predicted class.
+
+    Parameters
+    ----------
+    true, predicted : array_like
+        ``(n_cases,)`` int class indices in ``[0, n_classes)``.
+    n_classes : int
+        K.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(K, K)`` int, true classes in rows.
+
+    Examples
+    --------
+    >>> confusion_matrix([0, 0, 1], [0, 1, 1], 2).tolist()
+    [[1, 1], [0, 1]]
+    """
+    flat = np.asarray(true, np.int64) * n_classes + np.asarray(predicted, np.int64)
+    return np.bincount(flat, minlength=n_classes**2).astype(np.int64).reshape(n_classes, n_classes)
+
+
+def accuracy(confusion: Confusion) -> Floats:
+    """Share of cases on the diagonal, ``(...)`` float in [0, 1]; NaN without cases.
+
+    Examples
+    --------
+    >>> float(accuracy(np.array([[3, 1], [0, 4]])))
+    0.875
+    """
+    return _ratio(_diagonal(confusion).sum(-1), confusion.sum((-2, -1)))
+
+
+def sensitivity(confusion: Confusion) -> Floats:
+    """Recall per class, TP / (TP + FN), ``(..., K)`` float; NaN for a class without a case.
+
+    Examples
+    --------
+    >>> sensitivity(np.array([[3, 1], [0, 4]])).tolist()
+    [0.75, 1.0]
+    """
+    return _ratio(_diagonal(confusion), confusion.sum(-1))
+
+
+def specificity(confusion: Confusion) -> Floats:
+    """TN / (TN + FP) per class, one against the rest; NaN where every case is of the class.
+
+    Examples
+    --------
+    >>> specificity(np.array([[3, 1], [0, 4]])).tolist()
+    [1.0, 0.75]
+    """
+    negatives = confusion.sum((-2, -1))[..., None] - confusion.sum(-1)
+    false_positives = confusion.sum(-2) - _diagonal(confusion)
+    return _ratio(negatives - false_positives, negatives)
+
+
+def precision(confusion: Confusion) -> Floats:
+    """TP / (TP + FP) per class, ``(..., K)`` float; NaN for a class never predicted.
+
+    Examples
+    --------
+    >>> precision(np.array([[3, 1], [0, 4]])).tolist()
+    [1.0, 0.8]
+    """
+    return _ratio(_diagonal(confusion), confusion.sum(-2))
+
+
+def f1_score(confusion: Confusion) -> Floats:
+    """2 TP / (2 TP + FP + FN) per class, ``(..., K)`` float; NaN for a class without a case.
+
+    Examples
+    --------
+    >>> f1_score(np.array([[3, 1], [0, 4]])).round(4).tolist()
+    [0.8571, 0.8889]
+    """
+    score = _ratio(2 * _diagonal(confusion), confusion.sum(-1) + confusion.sum(-2))
+    return np.where(confusion.sum(-1) > 0, score, np.nan)
+
+
+def macro_f1(confusion: Confusion) -> Floats:
+    """Mean of the classes' F1, ``(...)`` float; NaN if a class has no case.
+
+    Examples
+    --------
+    >>> round(float(macro_f1(np.array([[3, 1], [0, 4]]))), 4)
+    0.873
+    """
+    return np.asarray(f1_score(confusion).mean(-1))
+
+
+def auroc(positive: ArrayLike, score: ArrayLike) -> float:
+    """Area under the ROC curve: the chance that a positive outranks a negative, ties half.
+
+    Parameters
+    ----------
+    positive : array_like
+        ``(n_cases,)`` bool.
+    score : array_like
+        ``(n_cases,)`` float, higher for positive.
+
+    Returns
+    -------
+    float
+        In [0, 1]; NaN where one of the two kinds is missing.
+
+    References
+    ----------
+    Hanley & McNeil 1982, Radiology 143:29, doi 10.1148/radiology.143.1.7063747.
+
+    Examples
+    --------
+    >>> auroc([True, True, False, False], [0.9, 0.4, 0.4, 0.1])
+    0.875
+    """
+    from scipy.stats import rankdata
+
+    is_positive = np.asarray(positive, bool)
+    n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
+    if not n_positive or not n_negative:
+        return float("nan")
+    rank_sum = float(rankdata(np.asarray(score, float))[is_positive].sum())
+    return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def _diagonal(confusion: Confusion) -> Confusion:
+    return np.diagonal(confusion, axis1=-2, axis2=-1)
+
+
+def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
+    above, below = np.asarray(above, float), np.asarray(below, float)
+    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)

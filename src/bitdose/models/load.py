@@ -1,0 +1,112 @@
+"""From what a user writes after ``--model`` to a loaded, checked classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bitdose.errors import UsageError
+from bitdose.image import Image
+from bitdose.models.base import CallableClassifier, Classifier
+from bitdose.models.prepare import prepare
+
+SHIPPED = {"phantom": "shipped/phantom.onnx"}
+
+_TORCHSCRIPT = (".pt", ".pts", ".ts", ".torchscript")
+_PROBE_SIDE = 64
+_PROBE_SLICES = 8
+
+
+@dataclass(frozen=True)
+class ModelRef:
+    """A classifier by reference; small, and loadable in another process.
+
+    Parameters
+    ----------
+    model : str
+        An ``.onnx`` file, a TorchScript file, ``module:factory``, or a shipped name
+        (``phantom``).
+    weights : str
+        A ``state_dict`` file for ``module:factory``; empty for none.
+    flags : mapping
+        Spec fields given by the user.
+    """
+
+    model: str
+    weights: str = ""
+    flags: Mapping[str, Any] = field(default_factory=dict)
+
+    def load(self, *, threads: int = 1) -> CallableClassifier:
+        """Load the classifier.
+
+        Raises
+        ------
+        UsageError
+            If it is not there, does not load, or its spec is incomplete.
+        """
+        flags = dict(self.flags)
+        if self.model in SHIPPED:
+            from bitdose.models.onnx import load_onnx
+
+            return load_onnx(Path(__file__).parent / SHIPPED[self.model], flags=flags, threads=threads)
+        path = Path(self.model)
+        if path.suffix.lower() == ".onnx":
+            from bitdose.models.onnx import load_onnx
+
+            return load_onnx(path, flags=flags, threads=threads)
+        if path.suffix.lower() in _TORCHSCRIPT:
+            from bitdose.models.torch import load_torchscript
+
+            return load_torchscript(path, flags=flags, threads=threads)
+        if ":" in self.model:
+            from bitdose.models.torch import load_factory
+
+            weights = Path(self.weights) if self.weights else None
+            return load_factory(self.model, weights=weights, flags=flags, threads=threads)
+        raise UsageError(
+            f"--model {self.model!r}: expected an .onnx file, a TorchScript file ({', '.join(_TORCHSCRIPT)}), "
+            f"module:factory, or one of: {', '.join(SHIPPED)}"
+        )
+
+
+def probe(classifier: Classifier) -> None:
+    """Classify a blank input, so that a wrong shape is found before a study and not in it.
+
+    Raises
+    ------
+    UsageError
+        If the model cannot take the input of its spec or returns another shape.
+    """
+    spec = classifier.spec
+    shape = (_PROBE_SLICES, _PROBE_SIDE, _PROBE_SIDE) if spec.takes_volumes else (_PROBE_SIDE, _PROBE_SIDE)
+    batch = prepare(Image(np.zeros(shape, np.uint8)), spec)[None]
+    try:
+        classifier.predict(batch)
+    except UsageError:
+        raise
+    except Exception as error:  # any model, any runtime: what it raises is not ours to know
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        message = f"model: cannot take an input of shape {batch.shape} as its spec says: {first_line}"
+        raise UsageError(message) from error
+
+
+def check_labels(model_labels: tuple[str, ...], data_labels: tuple[str, ...]) -> None:
+    """Compare a model's labels with a set's; a class absent from the set is allowed.
+
+    Raises
+    ------
+    UsageError
+        If the set has a label that the model does not know; prints both lists and how to
+        map them.
+    """
+    unknown = [label for label in data_labels if label not in model_labels]
+    if unknown:
+        example = f"{unknown[0]}={model_labels[0]}"
+        raise UsageError(
+            f"labels do not match: the data has {', '.join(data_labels)}; the model has "
+            f"{', '.join(model_labels)}; map them with --classes {example} (or drop a class: --classes {unknown[0]}=)"
+        )

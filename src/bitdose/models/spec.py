@@ -1,0 +1,107 @@
+"""Find a model's input spec: its own metadata first, then its sidecar file, then flags.
+
+What the model states about itself stands; a sidecar or flag fills in what is missing. One
+that contradicts an earlier source is an error, since a wrong mean or label order would
+spoil a study without a sign.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bitdose.errors import UsageError
+from bitdose.models.base import InputSpec
+
+_INPUT_KEYS = ("size", "channels", "layout", "range", "mean", "std", "resize")
+_TOP_KEYS = ("output", "labels", "threshold")
+Fields = dict[str, Any]
+
+
+def merge_spec(sources: Mapping[str, Fields]) -> InputSpec:
+    """Merge sources, first to last, into a spec.
+
+    Parameters
+    ----------
+    sources : mapping of str to dict
+        Name of each source (for messages) and the fields it states.
+
+    Raises
+    ------
+    UsageError
+        If two sources contradict each other, or no source gives the labels.
+
+    Examples
+    --------
+    >>> merge_spec({"metadata": {"labels": ["a", "b"]}, "flags": {"channels": 3}}).channels
+    3
+    """
+    merged: Fields = {}
+    origin: dict[str, str] = {}
+    for name, fields in sources.items():
+        for key, value in fields.items():
+            if key in merged and merged[key] != value:
+                raise UsageError(
+                    f"model input spec: {key} is {merged[key]} in the model's {origin[key]} "
+                    f"but {value} in its {name}; correct one of them"
+                )
+            merged[key] = value
+            origin[key] = name
+    if "labels" not in merged:
+        raise UsageError(
+            "model: labels are missing: give them in the model's metadata, in a sidecar "
+            "MODEL.json ({\"labels\": [...]}) or with --labels a,b,c"
+        )
+    try:
+        return InputSpec(**{k: _frozen(v) for k, v in merged.items()})
+    except TypeError as error:
+        raise UsageError(f"model input spec: {error}") from error
+
+
+def fields_of(document: object, *, origin: str) -> Fields:
+    """Take the spec's fields out of a sidecar document; unknown keys are an error that names them.
+
+    The document's form is ``{"input": {...}, "output": ..., "labels": [...], "threshold": ...}``.
+    """
+    if not isinstance(document, dict):
+        raise UsageError(f"{origin}: expected a JSON object, got {type(document).__name__}")
+    inputs = document.get("input", {})
+    if not isinstance(inputs, dict):
+        raise UsageError(f"{origin}: 'input': expected an object, got {type(inputs).__name__}")
+    unknown = [key for key in inputs if key not in _INPUT_KEYS]
+    if unknown:
+        known = ", ".join(_INPUT_KEYS)
+        raise UsageError(f"{origin}: unknown input keys {', '.join(unknown)}; known: {known}")
+    top = {key: document[key] for key in _TOP_KEYS if document.get(key) is not None}
+    return {**inputs, **top}
+
+
+def sidecar_fields(model: Path) -> Fields:
+    """Read ``<model>.json`` or ``<model file>.json`` beside the model; empty if there is none."""
+    for path in (model.with_suffix(".json"), model.with_name(model.name + ".json")):
+        if path.is_file():
+            try:
+                document = json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise UsageError(f"sidecar {path.name}: not readable as JSON: {error}") from error
+            return fields_of(document, origin=f"sidecar {path.name}")
+    return {}
+
+
+def metadata_fields(metadata: Mapping[str, str]) -> Fields:
+    """Take the spec's fields out of ONNX metadata, where each key holds JSON (or plain text)."""
+    document = {key: _json_or_text(metadata[key]) for key in ("input", *_TOP_KEYS) if key in metadata}
+    return fields_of(document, origin="model metadata")
+
+
+def _json_or_text(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

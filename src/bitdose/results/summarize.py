@@ -1,0 +1,310 @@
+"""From the results table to the summary: metrics, intervals, flips and rates of every point.
+
+A patient with several cases makes cases dependent. Where the table has such patients every
+interval of a classification metric comes from a bootstrap over patients, the same draw for
+all points; where each patient has one case, proportions take Wilson's interval and
+differences Tango's. Macro F1 always takes the bootstrap, AUROC DeLong's.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitdose.errors import BitdoseError, UsageError
+from bitdose.hashing import rng_for
+from bitdose.metrics import classification as metric
+from bitdose.metrics.rate import mean_ratio, rate_bpp, total_ratio
+from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
+from bitdose.results.summary import ClassSummary, Flips, PointSummary, Summary
+from bitdose.results.table import labels_of
+from bitdose.stats.bootstrap import patient_draws, percentile_interval, resampled_counts
+from bitdose.stats.delong import delong
+from bitdose.stats.estimate import Estimate, undefined
+from bitdose.stats.proportions import mcnemar_midp, tango, wilson
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Ints = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class _Paired:
+    """One point's ok cases as arrays, with the answers the same cases got pristine."""
+
+    cases: Ints
+    true: Ints
+    predicted: Ints
+    pristine: Ints
+
+
+@dataclass(frozen=True)
+class _Design:
+    """What all points share: classes, cases, bootstrap draws."""
+
+    labels: tuple[str, ...]
+    level: float
+    weights: Ints
+    patient_of_case: Ints
+    clustered: bool
+    n_cases: int
+
+    @property
+    def unit(self) -> str:
+        return "patient" if self.clustered else "case"
+
+
+def summarize(
+    table: pl.DataFrame, *, level: float = 0.95, draws: int = 2000, seed: int = 0
+) -> Summary:
+    """Summarise one classifier's results.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Results of one model, columns as in ``schema.py``.
+    level : float
+        Confidence level of every interval.
+    draws : int
+        Bootstrap samples.
+    seed : int
+        Seed of the bootstrap, with the names of the cases.
+
+    Raises
+    ------
+    UsageError
+        If the table holds several models.
+    BitdoseError
+        If no row is ok.
+    """
+    models = table["model"].unique().to_list()
+    if len(models) > 1:
+        raise UsageError(f"expected results of one model, got {len(models)}: {', '.join(map(str, models))}")
+    labels = labels_of(table)
+    cases = table.unique("case_id", maintain_order=True)
+    ids = {case: index for index, case in enumerate(cases["case_id"].to_list())}
+    design = _design(cases, labels, level, draws, seed)
+    by_point = {str(key[0]): rows for key, rows in table.partition_by("point", as_dict=True).items()}
+    reference = _pristine_answers(by_point.get(PRISTINE), ids, labels)
+    points = [_point(rows, ids, reference, design) for rows in by_point.values()]
+    ranked = {chain: rank for rank, chain in enumerate(table["codec_chain"].unique(maintain_order=True))}
+    points.sort(key=lambda p: (p.chain != PRISTINE, ranked[p.chain], p.strength))
+    failed = table.filter(table["status"] != OK)
+    if len(failed) == len(table):
+        raise BitdoseError(f"no case was classified; first reason: {failed['reason'][0] if len(failed) else 'no rows'}")
+    return Summary(
+        model=str(models[0]) if models else "",
+        labels=labels,
+        n_cases=len(ids),
+        n_patients=design.weights.shape[1],
+        n_failed_cases=failed["case_id"].n_unique(),
+        level=level,
+        resampling_unit=design.unit,
+        points=tuple(points),
+        failures=_failures(failed),
+        case_formats=_counts(cases, "case_format"),
+        n_lossy_sources=int(cases["case_lossy"].fill_null(value=False).sum()),
+    )
+
+
+def _design(cases: pl.DataFrame, labels: tuple[str, ...], level: float, draws: int, seed: int) -> _Design:
+    patients, truth = cases["case_patient"].to_list(), cases["case_label"].to_list()
+    weights, patient_of_case = patient_draws(
+        patients, truth, draws=draws, rng=rng_for(seed, "patient-bootstrap", *cases["case_id"].to_list())
+    )
+    clustered = weights.shape[1] < len(cases)
+    return _Design(labels, level, weights, patient_of_case, clustered, len(cases))
+
+
+def _pristine_answers(rows: pl.DataFrame | None, ids: dict[str, int], labels: tuple[str, ...]) -> Ints:
+    answers = np.full(len(ids), -1, np.int64)
+    if rows is not None:
+        ok = rows.filter(rows["status"] == OK)
+        answers[[ids[c] for c in ok["case_id"]]] = _indices(ok["predicted"], labels)
+    return answers
+
+
+def _point(rows: pl.DataFrame, ids: dict[str, int], reference: Ints, design: _Design) -> PointSummary:
+    ok = rows.filter(rows["status"] == OK)
+    cases = np.array([ids[case] for case in ok["case_id"]], np.int64)
+    true, predicted = _indices(ok["case_label"], design.labels), _indices(ok["predicted"], design.labels)
+    paired = _Paired(cases, true, predicted, reference[cases])
+    confusion = metric.confusion_matrix(true, predicted, len(design.labels))
+    samples = _bootstrap_confusions(paired, predicted, design)
+    first = rows.row(0, named=True)
+    return PointSummary(
+        point=first["point"],
+        chain=first["codec_chain"],
+        codec=first["codec_name"] or first["point"].split(":")[0],
+        quality=first["codec_quality"],
+        strength=first["codec_strength"],
+        size=first["codec_size"] or "",
+        n_ok=len(ok),
+        n_failed=len(rows) - len(ok),
+        accuracy=_accuracy(confusion, samples, design),
+        macro_f1=_macro_f1(confusion, samples, design),
+        **_differences(paired, samples, design),
+        classes=_classes(ok, true, confusion, samples, design),
+        confusion=tuple(tuple(map(int, row)) for row in confusion),
+        flips=_flips(paired, design),
+        **_rates(ok),
+    )
+
+
+def _bootstrap_confusions(paired: _Paired, predicted: Ints, design: _Design) -> Ints:
+    """Confusion matrices of every draw, ``(draws, K, K)``."""
+    k = len(design.labels)
+    per_case = np.zeros((design.n_cases, k * k), np.int64)
+    per_case[paired.cases, paired.true * k + predicted] = 1
+    counts = resampled_counts(per_case, design.weights, design.patient_of_case)
+    return counts.reshape(-1, k, k)
+
+
+def _boot(value: float, samples: NDArray[np.float64], reason: str, design: _Design) -> Estimate:
+    n = design.weights.shape[1]
+    return percentile_interval(value, samples, n=n, level=design.level, reason=reason, unit=design.unit)
+
+
+def _proportion(count: int, n: int, samples: NDArray[np.float64], what: str, design: _Design) -> Estimate:
+    if not design.clustered or n == 0:
+        return wilson(count, n, level=design.level, what=what)
+    return _boot(count / n, samples, "", design)
+
+
+def _accuracy(confusion: Ints, samples: Ints, design: _Design) -> Estimate:
+    right, n = int(np.trace(confusion)), int(confusion.sum())
+    return _proportion(right, n, metric.accuracy(samples), "classified case", design)
+
+
+def _macro_f1(confusion: Ints, samples: Ints, design: _Design) -> Estimate:
+    value = float(metric.macro_f1(confusion))
+    return _boot(value, metric.macro_f1(samples), _absent(confusion, design.labels), design)
+
+
+def _absent(confusion: Ints, labels: tuple[str, ...]) -> str:
+    missing = [label for label, row in zip(labels, confusion, strict=True) if not row.sum()]
+    return f"no case of class {', '.join(map(repr, missing))}" if missing else ""
+
+
+def _differences(paired: _Paired, samples: Ints, design: _Design) -> dict[str, Estimate]:
+    """Coded minus pristine, on the cases classified at both."""
+    both = paired.pristine >= 0
+    k = len(design.labels)
+    pairs = _Paired(paired.cases[both], paired.true[both], paired.predicted[both], paired.pristine[both])
+    after = samples if both.all() else _bootstrap_confusions(pairs, pairs.predicted, design)
+    before = _bootstrap_confusions(pairs, pairs.pristine, design)
+    now = metric.confusion_matrix(pairs.true, pairs.predicted, k)
+    then = metric.confusion_matrix(pairs.true, pairs.pristine, k)
+    right_now, right_then = pairs.predicted == pairs.true, pairs.pristine == pairs.true
+    gained, lost = int((right_now & ~right_then).sum()), int((~right_now & right_then).sum())
+    if not len(pairs.true):
+        nothing = undefined("no case classified here and pristine", level=design.level)
+        return {"accuracy_difference": nothing, "macro_f1_difference": nothing}
+    accuracy = tango(gained, lost, len(pairs.true), level=design.level)
+    if design.clustered:
+        spread = metric.accuracy(after) - metric.accuracy(before)
+        accuracy = _boot(accuracy.value, spread, "", design)
+    f1 = float(metric.macro_f1(now) - metric.macro_f1(then))
+    spread = metric.macro_f1(after) - metric.macro_f1(before)
+    return {
+        "accuracy_difference": accuracy,
+        "macro_f1_difference": _boot(f1, spread, _absent(now, design.labels), design),
+    }
+
+
+def _classes(
+    ok: pl.DataFrame, true: Ints, confusion: Ints, samples: Ints, design: _Design
+) -> tuple[ClassSummary, ...]:
+    total = int(confusion.sum())
+    f1, f1_samples = metric.f1_score(confusion), metric.f1_score(samples)
+    drawn = (metric.sensitivity(samples), metric.specificity(samples), metric.precision(samples))
+    found = []
+    for c, label in enumerate(design.labels):
+        hit, n, called = int(confusion[c, c]), int(confusion[c].sum()), int(confusion[:, c].sum())
+        rejected = total - n - called + hit
+        no_case = f"no case of class {label!r}"
+        found.append(
+            ClassSummary(
+                label=label,
+                n=n,
+                sensitivity=_proportion(hit, n, drawn[0][:, c], f"case of class {label!r}", design),
+                specificity=_proportion(rejected, total - n, drawn[1][:, c], f"case outside {label!r}", design),
+                precision=_proportion(hit, called, drawn[2][:, c], f"answer {label!r}", design),
+                f1=_boot(float(f1[c]), f1_samples[:, c], no_case, design),
+                auroc=_auroc(ok, true == c, label, design),
+            )
+        )
+    return tuple(found)
+
+
+def _auroc(ok: pl.DataFrame, positive: NDArray[np.bool_], label: str, design: _Design) -> Estimate:
+    column = PROBABILITY_PREFIX + label
+    if column not in ok.columns:
+        return undefined("the table has no probabilities", level=design.level)
+    return delong(positive, ok[column].to_numpy(), level=design.level)
+
+
+def _flips(paired: _Paired, design: _Design) -> Flips:
+    both = paired.pristine >= 0
+    now, then, true = paired.predicted[both], paired.pristine[both], paired.true[both]
+    changed, harmful = int((now != then).sum()), int(((then == true) & (now != true)).sum())
+    healed, n = int(((then != true) & (now == true)).sum()), int(both.sum())
+    return Flips(
+        n=n,
+        changed=changed,
+        right_to_wrong=harmful,
+        wrong_to_right=healed,
+        wrong_to_wrong=changed - harmful - healed,
+        share=wilson(changed, n, level=design.level, what="paired case"),
+        harmful_share=wilson(harmful, n, level=design.level, what="paired case"),
+        mcnemar_midp=mcnemar_midp(healed, harmful),
+    )
+
+
+def _rates(ok: pl.DataFrame) -> dict[str, float]:
+    coded, pixels = ok["bytes_coded"].to_numpy(), ok["bytes_pixels"].to_numpy()
+    file = ok["bytes_file"].to_numpy()
+    samples = (ok["case_height"] * ok["case_width"] * ok["case_slices"]).to_numpy()
+    known = ok["case_height"].null_count() == 0
+    psnr = ok["psnr_db"].drop_nulls()
+    finite = psnr.filter(psnr.is_finite())
+    return {
+        "ratio_pixels": total_ratio(pixels, coded),
+        "ratio_file": total_ratio(file, coded),
+        "ratio_pixels_mean": mean_ratio(pixels, coded),
+        "ratio_file_mean": mean_ratio(file, coded),
+        "coded_bytes_per_case": float(np.mean(coded)) if len(ok) else float("nan"),
+        "rate_bpp": rate_bpp(coded, samples) if known else float("nan"),
+        "psnr_db": _number(finite.mean()) if len(finite) else _number(psnr.max()),
+        "ssim": _number(ok["ssim"].drop_nans().mean()),
+        "encode_ms": _number(ok["encode_ms"].median()),
+        "decode_ms": _number(ok["decode_ms"].median()),
+    }
+
+
+def _number(value: Any) -> float:
+    return float("nan") if value is None else float(value)
+
+
+def _indices(column: pl.Series, labels: tuple[str, ...]) -> Ints:
+    index = {label: i for i, label in enumerate(labels)}
+    unknown = set(column.unique().to_list()) - set(index)
+    if unknown:
+        raise UsageError(f"results: labels {sorted(map(str, unknown))} are none of {list(labels)}")
+    return np.array([index[value] for value in column.to_list()], np.int64)
+
+
+def _failures(failed: pl.DataFrame) -> dict[str, int]:
+    per_case = failed.unique(["case_id", "status", "reason"], maintain_order=True)
+    reasons = (f"{status}: {reason}" for status, reason in per_case.select("status", "reason").iter_rows())
+    return dict(Counter(reasons).most_common())
+
+
+def _counts(cases: pl.DataFrame, column: str) -> dict[str, int]:
+    known = cases.filter(cases[column].is_not_null())
+    return dict(Counter(known[column].to_list()).most_common())

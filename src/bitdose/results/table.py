@@ -1,0 +1,164 @@
+"""Read, check and merge results tables; knows no engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitdose.errors import UsageError
+from bitdose.results.schema import COLUMNS, OK, PROBABILITY_PREFIX, SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PARTS = "results"
+_META_VERSION = "bitdose_schema_version"
+
+
+def rows_to_table(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
+    """Make a table of rows, with every schema column present and typed.
+
+    Parameters
+    ----------
+    rows : iterable of dict
+        Each a row; columns that a row lacks are null.
+    """
+    import polars as pl
+
+    listed = list(rows)
+    names = dict.fromkeys([*COLUMNS, *(name for row in listed for name in row)])
+    data = {name: [row.get(name) for row in listed] for name in names}
+    types = _polars_types()
+    return pl.DataFrame(
+        [
+            pl.Series(name, values, dtype=types.get(name) or _extra_type(name, values), strict=False)
+            for name, values in data.items()
+        ]
+    )
+
+
+def write_part(table: pl.DataFrame, path: Path) -> None:
+    """Write one Parquet part with its schema version; atomic and durable (tmp, fsync, rename)."""
+    import os
+
+    import pyarrow.parquet as pq
+
+    arrow = table.to_arrow()
+    metadata = {**(arrow.schema.metadata or {}), _META_VERSION.encode(): str(SCHEMA_VERSION).encode()}
+    temporary = path.with_suffix(".tmp")
+    with temporary.open("wb") as file:
+        pq.write_table(arrow.replace_schema_metadata(metadata), file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def read_table(source: Path) -> pl.DataFrame:
+    """Read a results table: a run folder, a folder of parts, one Parquet file or a CSV.
+
+    Cases that stand in two parts (a kill between two steps of the store can leave that) count
+    once. Rows come in the order of case id, chain as first named, strength.
+
+    Raises
+    ------
+    UsageError
+        If there is none, it lacks a required column, or a newer BitDose wrote it.
+    """
+    folder = source / PARTS if (source / PARTS).is_dir() else source
+    if folder.is_dir():
+        parts = sorted(folder.glob("*.parquet"))
+        if not parts:
+            raise UsageError(f"{source}: no results (no Parquet part in {folder.name}/)")
+        return merge_tables([_read_part(part) for part in parts])
+    if not source.is_file():
+        raise UsageError(f"{source}: no such run folder or results table")
+    return merge_tables([_read_part(source)])
+
+
+def merge_tables(tables: list[pl.DataFrame]) -> pl.DataFrame:
+    """Put tables together: a case of an earlier table wins over the same case in a later one.
+
+    A case is one ``case_id`` of one ``model``.
+    """
+    import polars as pl
+
+    key = ["case_id", "model"]
+    kept: list[pl.DataFrame] = []
+    seen: pl.DataFrame | None = None
+    for table in tables:
+        fresh = table if seen is None else table.join(seen, on=key, how="anti", nulls_equal=True)
+        kept.append(fresh)
+        cases = fresh.select(key).unique()
+        seen = cases if seen is None else pl.concat([seen, cases])
+    merged = pl.concat(kept, how="diagonal_relaxed")
+    return _in_order(merged)
+
+
+def labels_of(table: pl.DataFrame) -> tuple[str, ...]:
+    """Return the classifier's labels, in the order of the probability columns."""
+    labels = [c.removeprefix(PROBABILITY_PREFIX) for c in table.columns if c.startswith(PROBABILITY_PREFIX)]
+    if labels:
+        return tuple(labels)
+    # A table without probabilities: the classes that occur, in alphabetical order.
+    seen = {*table["case_label"].to_list(), *table["predicted"].to_list()} - {None}
+    return tuple(sorted(seen))
+
+
+def ok_rows(table: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows that hold an answer."""
+    import polars as pl
+
+    return table.filter(pl.col("status") == OK)
+
+
+def _read_part(path: Path) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        if path.suffix.lower() == ".csv":
+            table = pl.read_csv(path, infer_schema_length=None)
+        else:
+            import pyarrow.parquet as pq
+
+            arrow = pq.read_table(path)
+            version = int((arrow.schema.metadata or {}).get(_META_VERSION.encode(), b"1"))
+            if version > SCHEMA_VERSION:
+                raise UsageError(
+                    f"{path.name}: schema version {version}, this BitDose reads up to {SCHEMA_VERSION}; upgrade it"
+                )
+            table = pl.DataFrame(pl.from_arrow(arrow))
+    except (OSError, ValueError, pl.exceptions.PolarsError) as error:
+        raise UsageError(f"results {path.name}: not readable: {str(error).splitlines()[0]}") from error
+    missing = [name for name, column in COLUMNS.items() if column.required and name not in table.columns]
+    if missing:
+        raise UsageError(f"results {path.name}: required columns are missing: {', '.join(missing)}")
+    types = {k: v for k, v in _polars_types().items() if k in table.columns}
+    absent = [pl.lit(None, dtype=v).alias(k) for k, v in _polars_types().items() if k not in table.columns]
+    return table.cast(types, strict=False).with_columns(absent)
+
+
+def _in_order(table: pl.DataFrame) -> pl.DataFrame:
+    import polars as pl
+
+    order = {chain: rank for rank, chain in enumerate(table["codec_chain"].unique(maintain_order=True))}
+    rank = pl.col("codec_chain").replace_strict(order, default=len(order), return_dtype=pl.Int64)
+    ranked = table.with_columns(rank.alias("_chain"), pl.col("case_patient").fill_null(pl.col("case_id")))
+    keys = ["model", "case_id", "_chain", "codec_strength", "point"]
+    return ranked.sort(keys, nulls_last=True).drop("_chain")
+
+
+def _polars_types() -> dict[str, Any]:
+    import polars as pl
+
+    names = {"string": pl.String, "bool": pl.Boolean, "int64": pl.Int64, "double": pl.Float64}
+    return {name: names[column.dtype] for name, column in COLUMNS.items()}
+
+
+def _extra_type(name: str, values: list[Any]) -> Any:
+    import polars as pl
+
+    kinds = {type(value) for value in values if value is not None}
+    if name.startswith(PROBABILITY_PREFIX) or kinds == {float} or kinds == {int, float}:
+        return pl.Float64
+    return {frozenset({int}): pl.Int64, frozenset({bool}): pl.Boolean}.get(frozenset(kinds), pl.String)

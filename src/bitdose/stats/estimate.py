@@ -1,0 +1,57 @@
+"""An estimate: a value that never travels without its interval."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A value with its interval and how both were found.
+
+    Parameters
+    ----------
+    value, low, high : float
+        The estimate and the limits of its interval; NaN where undefined.
+    level : float
+        Confidence level in (0, 1).
+    method : str
+        Name of the interval, such as ``wilson`` or ``patient-bootstrap-percentile``.
+    n : int
+        Number of resampling units behind it.
+    unit : str
+        The resampling unit: ``case`` or ``patient``.
+    reason : str
+        Why the value is NaN; empty where it is not.
+
+    Examples
+    --------
+    >>> undefined("no case of class 'covid-19'").reason
+    "no case of class 'covid-19'"
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+    method: str
+    n: int
+    unit: str = "case"
+    reason: str = ""
+
+    def __format__(self, spec: str) -> str:
+        """Format value and limits alike: ``f"{e:.3f}"`` gives ``0.818 (0.762 to 0.864)``."""
+        if math.isnan(self.value):
+            return f"undefined ({self.reason})"
+        return f"{self.value:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON values, NaN as None."""
+        return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
+
+
+def undefined(reason: str, *, level: float = 0.95, unit: str = "case") -> Estimate:
+    """Return an estimate that is NaN, with the reason."""
+    return Estimate(math.nan, math.nan, math.nan, level, "undefined", 0, unit, reason)
