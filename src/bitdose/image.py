@@ -31,7 +31,7 @@ _STACK_NDIM = 3
 _RGB_SAMPLES = 3
 
 
-def container(bits: int) -> type[np.uint8] | type[np.uint16]:
+def container(bits: int) -> type[np.uint8 | np.uint16]:
     """Return the dtype that holds samples of ``bits`` bits."""
     return np.uint8 if bits <= _BITS_OF_BYTE else np.uint16
 

@@ -70,7 +70,7 @@ class Registry(Generic[T]):
             raise UsageError(self._unknown(name))
         module, _, attribute = target.partition(":")
         try:
-            return cast(T, getattr(importlib.import_module(module), attribute))
+            return cast("T", getattr(importlib.import_module(module), attribute))
         except (ImportError, AttributeError) as error:
             message = f"{self.noun} {name!r} ({target}) does not load: {error}"
             raise MissingBackendError(message) from error

@@ -83,7 +83,7 @@ def parse_layers(data: bytes) -> LayeredStream:
 
 def _segments(data: bytes, at: int, stop: int) -> tuple[list[tuple[int, int]], int]:
     """List (marker, offset) from ``at`` up to the marker ``stop``, and where that stands."""
-    found = []
+    found: list[tuple[int, int]] = []
     while at + 4 <= len(data):
         marker, length = struct.unpack_from(">HH", data, at)
         if marker == stop:

@@ -153,7 +153,7 @@ def _encode_chain(
     kind = type(codecs[0])
     worth = len(chain) > 1 and planes[0].pixels.size >= _WORTH_SHARING_SAMPLES
     if worth and not exact and hasattr(kind, "encode_chain"):
-        yield from _encode_shared(planes, chain, codecs, cast(type[ChainCodec], kind))
+        yield from _encode_shared(planes, chain, codecs, cast("type[ChainCodec]", kind))
         return
     fitted = [_fit_depth(plane, kind) for plane in planes]
     for point, codec in zip(chain, codecs, strict=True):

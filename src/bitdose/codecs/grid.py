@@ -12,22 +12,20 @@ from bitdose.errors import UsageError
 _QUALITIES = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1)
 _RATIOS = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300)
 _SMALL_RATIOS = (2, 3, 4, 5, 8, 10, 15, 20, 30, 40, 60, 100)
-_QUICK = slice(1, None, 3)
 
-PRESETS: dict[str, tuple[str, ...]] = {
-    "paper": (
-        *(f"jpeg:q{q}" for q in _QUALITIES),
-        *(f"jpeg2000:{r}x" for r in _RATIOS),
-        *(f"jpeg:q{q}@256" for q in _QUALITIES),
-        *(f"jpeg2000:{r}x@256" for r in _SMALL_RATIOS),
-    ),
-    "quick": (
-        *(f"jpeg:q{q}" for q in _QUALITIES[_QUICK]),
-        *(f"jpeg2000:{r}x" for r in _RATIOS[_QUICK]),
-        *(f"jpeg:q{q}@256" for q in _QUALITIES[_QUICK]),
-        *(f"jpeg2000:{r}x@256" for r in _SMALL_RATIOS[_QUICK]),
-    ),
-}
+
+def _four_chains(every: int) -> tuple[str, ...]:
+    """Return the paper's four chains, with every so many of their levels from the second on."""
+    first = 0 if every == 1 else 1
+    return (
+        *(f"jpeg:q{q}" for q in _QUALITIES[first::every]),
+        *(f"jpeg2000:{r}x" for r in _RATIOS[first::every]),
+        *(f"jpeg:q{q}@256" for q in _QUALITIES[first::every]),
+        *(f"jpeg2000:{r}x@256" for r in _SMALL_RATIOS[first::every]),
+    )
+
+
+PRESETS: dict[str, tuple[str, ...]] = {"paper": _four_chains(1), "quick": _four_chains(3)}
 
 _RANGE = re.compile(r"(?P<codec>[a-z][a-z0-9_-]*):(?P<knob>[^+@:]*\.\.[^+@:]*)(?P<tail>[+@].*)?")
 _MAX_POINTS = 10_000

@@ -54,9 +54,7 @@ class Jpeg:
     unit: str = "q"
     options: tuple[str, ...] = ()
 
-    knobs: ClassVar[tuple[Knob, ...]] = (
-        Knob("q", 1, 100, "down", integer=True, meaning="IJG quality"),
-    )
+    knobs: ClassVar[tuple[Knob, ...]] = (Knob("q", 1, 100, "down", integer=True, meaning="IJG quality"),)
     option_names: ClassVar[tuple[str, ...]] = tuple(_SAVE)
     max_bits: ClassVar[int] = 8
     suffix: ClassVar[str] = ".jpg"
@@ -88,5 +86,6 @@ class Jpeg:
         import PIL
         from PIL import features
 
-        build = "libjpeg-turbo" if features.check_feature("libjpeg_turbo") else "libjpeg"
-        return f"{build} {features.version_codec('jpg')} (Pillow {PIL.__version__})"
+        turbo = features.version_feature("libjpeg_turbo")
+        build = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version_codec('jpg')}"
+        return f"{build} (Pillow {PIL.__version__})"

@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-import numpy as np
-
 from bitdose.codecs.base import Codec, Knob
 from bitdose.codecs.codestream import parse_layers
 from bitdose.errors import CaseError

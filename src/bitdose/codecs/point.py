@@ -178,7 +178,8 @@ def _parse_knob(point: str, name: str, codec: type[Codec], text: str) -> tuple[K
     if not knob.low <= quality <= knob.high or (knob.integer and quality != int(quality)):
         kind = "a whole number" if knob.integer else "a number"
         raise UsageError(
-            f"point {point!r}: expected {kind} from {knob.text(knob.low)} to {knob.text(knob.high)}, got {text}"
+            f"point {point!r}: expected {kind} from {knob.text(knob.low)} to {knob.text(knob.high)}, "
+            f"got {text}"
         )
     return knob, int(quality) if quality == int(quality) else quality
 

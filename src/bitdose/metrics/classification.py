@@ -49,7 +49,7 @@ def accuracy(confusion: Confusion) -> Floats:
     >>> float(accuracy(np.array([[3, 1], [0, 4]])))
     0.875
     """
-    return _ratio(_diagonal(confusion).sum(-1), confusion.sum((-2, -1)))
+    return _ratio(np.asarray(_diagonal(confusion).sum(-1)), np.asarray(confusion.sum((-2, -1))))
 
 
 def sensitivity(confusion: Confusion) -> Floats:
@@ -145,9 +145,10 @@ def auroc(positive: ArrayLike, score: ArrayLike) -> float:
 
 
 def _diagonal(confusion: Confusion) -> Confusion:
-    return np.diagonal(confusion, axis1=-2, axis2=-1)
+    return np.asarray(np.diagonal(confusion, axis1=-2, axis2=-1))
 
 
 def _ratio(above: NDArray[Any], below: NDArray[Any]) -> Floats:
     above, below = np.asarray(above, float), np.asarray(below, float)
-    return np.divide(above, below, out=np.full_like(above, np.nan), where=below > 0)
+    empty = np.full_like(above, np.nan)
+    return np.asarray(np.divide(above, below, out=empty, where=below > 0))

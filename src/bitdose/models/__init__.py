@@ -1,1 +1,1 @@
-
+"""Classifiers: what a study asks."""

@@ -195,8 +195,8 @@ def answer(probabilities: Probabilities, spec: InputSpec) -> list[str | None]:
         chosen = (probabilities[:, 1] >= spec.threshold).astype(int)
     else:
         chosen = np.where(np.isnan(probabilities), -1, probabilities).argmax(axis=1)
-    bad = np.isnan(probabilities).any(axis=1)
-    return [None if bad[row] else spec.labels[index] for row, index in enumerate(chosen)]
+    bad = {int(row) for row in np.argwhere(np.isnan(probabilities))[:, 0]}
+    return [None if row in bad else spec.labels[index] for row, index in enumerate(chosen)]
 
 
 def _softmax(logits: Probabilities) -> Probabilities:
@@ -210,6 +210,6 @@ def _sigmoid(logits: Probabilities) -> Probabilities:
     return np.asarray(expit(logits))
 
 
-def _expect(ok: bool, field: str, expected: str, came: object) -> None:
+def _expect(ok: object, field: str, expected: str, came: object) -> None:
     if not ok:
         raise UsageError(f"model input spec: {field}: expected {expected}, got {came}")

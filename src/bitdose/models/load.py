@@ -68,8 +68,8 @@ class ModelRef:
             weights = Path(self.weights) if self.weights else None
             return load_factory(self.model, weights=weights, flags=flags, threads=threads)
         raise UsageError(
-            f"--model {self.model!r}: expected an .onnx file, a TorchScript file ({', '.join(_TORCHSCRIPT)}), "
-            f"module:factory, or one of: {', '.join(SHIPPED)}"
+            f"--model {self.model!r}: expected an .onnx file, a TorchScript file "
+            f"({', '.join(_TORCHSCRIPT)}), module:factory, or one of: {', '.join(SHIPPED)}"
         )
 
 
@@ -108,5 +108,6 @@ def check_labels(model_labels: tuple[str, ...], data_labels: tuple[str, ...]) ->
         example = f"{unknown[0]}={model_labels[0]}"
         raise UsageError(
             f"labels do not match: the data has {', '.join(data_labels)}; the model has "
-            f"{', '.join(model_labels)}; map them with --classes {example} (or drop a class: --classes {unknown[0]}=)"
+            f"{', '.join(model_labels)}; map them with --classes {example} "
+            f"(or drop a class: --classes {unknown[0]}=)"
         )

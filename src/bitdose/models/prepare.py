@@ -68,5 +68,6 @@ def _plane(plane: Image, spec: InputSpec) -> Batch:
     if values.shape[-1] != spec.channels:
         values = np.repeat(values, spec.channels, axis=-1)
     if set(spec.mean) != {0.0} or set(spec.std) != {1.0}:
-        values = (values - np.float32(spec.mean)) / np.float32(spec.std)
+        mean, std = (np.asarray(constants, np.float32) for constants in (spec.mean, spec.std))
+        values = np.asarray((values - mean) / std, np.float32)
     return values

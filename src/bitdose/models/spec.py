@@ -52,7 +52,7 @@ def merge_spec(sources: Mapping[str, Fields]) -> InputSpec:
     if "labels" not in merged:
         raise UsageError(
             "model: labels are missing: give them in the model's metadata, in a sidecar "
-            "MODEL.json ({\"labels\": [...]}) or with --labels a,b,c"
+            'MODEL.json ({"labels": [...]}) or with --labels a,b,c'
         )
     try:
         return InputSpec(**{k: _frozen(v) for k, v in merged.items()})

@@ -1,1 +1,1 @@
-
+"""The results table and its summary; knows no engine."""

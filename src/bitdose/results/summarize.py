@@ -1,9 +1,8 @@
 """From the results table to the summary: metrics, intervals, flips and rates of every point.
 
-A patient with several cases makes cases dependent. Where the table has such patients every
-interval of a classification metric comes from a bootstrap over patients, the same draw for
-all points; where each patient has one case, proportions take Wilson's interval and
-differences Tango's. Macro F1 always takes the bootstrap, AUROC DeLong's.
+Proportions take Wilson's interval and paired differences Tango's. Where patients have several
+cases both take the effective sample size (``stats/clusters.py``). F1 takes a bootstrap over
+patients, the same draw for all points; AUROC takes DeLong's interval over cases.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
 from bitdose.results.summary import ClassSummary, Flips, PointSummary, Summary
 from bitdose.results.table import labels_of
 from bitdose.stats.bootstrap import patient_draws, percentile_interval, resampled_counts
+from bitdose.stats.clusters import clustered_tango, clustered_wilson
 from bitdose.stats.delong import delong
 from bitdose.stats.estimate import Estimate, undefined
 from bitdose.stats.proportions import mcnemar_midp, tango, wilson
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,7 @@ class _Design:
         return "patient" if self.clustered else "case"
 
 
-def summarize(
-    table: pl.DataFrame, *, level: float = 0.95, draws: int = 2000, seed: int = 0
-) -> Summary:
+def summarize(table: pl.DataFrame, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> Summary:
     """Summarise one classifier's results.
 
     Parameters
@@ -96,7 +95,9 @@ def summarize(
     points.sort(key=lambda p: (p.chain != PRISTINE, ranked[p.chain], p.strength))
     failed = table.filter(table["status"] != OK)
     if len(failed) == len(table):
-        raise BitdoseError(f"no case was classified; first reason: {failed['reason'][0] if len(failed) else 'no rows'}")
+        raise BitdoseError(
+            f"no case was classified; first reason: {failed['reason'][0] if len(failed) else 'no rows'}"
+        )
     return Summary(
         model=str(models[0]) if models else "",
         labels=labels,
@@ -146,13 +147,18 @@ def _point(rows: pl.DataFrame, ids: dict[str, int], reference: Ints, design: _De
         size=first["codec_size"] or "",
         n_ok=len(ok),
         n_failed=len(rows) - len(ok),
-        accuracy=_accuracy(confusion, samples, design),
+        accuracy=_share(predicted == true, true >= 0, paired, "classified case", design),
         macro_f1=_macro_f1(confusion, samples, design),
-        **_differences(paired, samples, design),
-        classes=_classes(ok, true, confusion, samples, design),
+        accuracy_difference=_accuracy_difference(_seen_pristine(paired), design),
+        macro_f1_difference=_macro_f1_difference(_seen_pristine(paired), design),
+        classes=_classes(ok, paired, samples, design),
         confusion=tuple(tuple(map(int, row)) for row in confusion),
         flips=_flips(paired, design),
-        **_rates(ok),
+        **vars(_rates(ok)),
+        psnr_db=_mean_psnr_db(ok),
+        ssim=_number(ok["ssim"].drop_nans().mean()),
+        encode_ms=_number(ok["encode_ms"].median()),
+        decode_ms=_number(ok["decode_ms"].median()),
     )
 
 
@@ -170,15 +176,13 @@ def _boot(value: float, samples: NDArray[np.float64], reason: str, design: _Desi
     return percentile_interval(value, samples, n=n, level=design.level, reason=reason, unit=design.unit)
 
 
-def _proportion(count: int, n: int, samples: NDArray[np.float64], what: str, design: _Design) -> Estimate:
-    if not design.clustered or n == 0:
-        return wilson(count, n, level=design.level, what=what)
-    return _boot(count / n, samples, "", design)
-
-
-def _accuracy(confusion: Ints, samples: Ints, design: _Design) -> Estimate:
-    right, n = int(np.trace(confusion)), int(confusion.sum())
-    return _proportion(right, n, metric.accuracy(samples), "classified case", design)
+def _share(hits: Bools, among: Bools, paired: _Paired, what: str, design: _Design) -> Estimate:
+    """Share of hits among some of a point's cases."""
+    hit = hits[among]
+    if design.clustered:
+        patients = design.patient_of_case[paired.cases[among]]
+        return clustered_wilson(hit, patients, level=design.level, what=what)
+    return wilson(int(hit.sum()), hit.size, level=design.level, what=what)
 
 
 def _macro_f1(confusion: Ints, samples: Ints, design: _Design) -> Estimate:
@@ -191,52 +195,48 @@ def _absent(confusion: Ints, labels: tuple[str, ...]) -> str:
     return f"no case of class {', '.join(map(repr, missing))}" if missing else ""
 
 
-def _differences(paired: _Paired, samples: Ints, design: _Design) -> dict[str, Estimate]:
-    """Coded minus pristine, on the cases classified at both."""
+def _seen_pristine(paired: _Paired) -> _Paired:
+    """Keep the cases that were classified pristine too."""
     both = paired.pristine >= 0
+    return _Paired(paired.cases[both], paired.true[both], paired.predicted[both], paired.pristine[both])
+
+
+def _macro_f1_difference(pairs: _Paired, design: _Design) -> Estimate:
+    """Coded minus pristine, the same draws for both."""
     k = len(design.labels)
-    pairs = _Paired(paired.cases[both], paired.true[both], paired.predicted[both], paired.pristine[both])
-    after = samples if both.all() else _bootstrap_confusions(pairs, pairs.predicted, design)
-    before = _bootstrap_confusions(pairs, pairs.pristine, design)
-    now = metric.confusion_matrix(pairs.true, pairs.predicted, k)
-    then = metric.confusion_matrix(pairs.true, pairs.pristine, k)
+    if not pairs.true.size:
+        return undefined("no case classified here and pristine", level=design.level, unit=design.unit)
+    now, then = (metric.confusion_matrix(pairs.true, p, k) for p in (pairs.predicted, pairs.pristine))
+    spread = [
+        metric.macro_f1(_bootstrap_confusions(pairs, p, design)) for p in (pairs.predicted, pairs.pristine)
+    ]
+    value = float(metric.macro_f1(now) - metric.macro_f1(then))
+    return _boot(value, spread[0] - spread[1], _absent(now, design.labels), design)
+
+
+def _accuracy_difference(pairs: _Paired, design: _Design) -> Estimate:
     right_now, right_then = pairs.predicted == pairs.true, pairs.pristine == pairs.true
-    gained, lost = int((right_now & ~right_then).sum()), int((~right_now & right_then).sum())
-    if not len(pairs.true):
-        nothing = undefined("no case classified here and pristine", level=design.level)
-        return {"accuracy_difference": nothing, "macro_f1_difference": nothing}
-    accuracy = tango(gained, lost, len(pairs.true), level=design.level)
+    gained, lost = right_now & ~right_then, ~right_now & right_then
     if design.clustered:
-        spread = metric.accuracy(after) - metric.accuracy(before)
-        accuracy = _boot(accuracy.value, spread, "", design)
-    f1 = float(metric.macro_f1(now) - metric.macro_f1(then))
-    spread = metric.macro_f1(after) - metric.macro_f1(before)
-    return {
-        "accuracy_difference": accuracy,
-        "macro_f1_difference": _boot(f1, spread, _absent(now, design.labels), design),
-    }
+        patients = design.patient_of_case[pairs.cases]
+        return clustered_tango(gained, lost, patients, level=design.level)
+    return tango(int(gained.sum()), int(lost.sum()), gained.size, level=design.level)
 
 
-def _classes(
-    ok: pl.DataFrame, true: Ints, confusion: Ints, samples: Ints, design: _Design
-) -> tuple[ClassSummary, ...]:
-    total = int(confusion.sum())
-    f1, f1_samples = metric.f1_score(confusion), metric.f1_score(samples)
-    drawn = (metric.sensitivity(samples), metric.specificity(samples), metric.precision(samples))
-    found = []
+def _classes(ok: pl.DataFrame, paired: _Paired, samples: Ints, design: _Design) -> tuple[ClassSummary, ...]:
+    f1_samples, found = metric.f1_score(samples), []
+    f1 = metric.f1_score(metric.confusion_matrix(paired.true, paired.predicted, len(design.labels)))
     for c, label in enumerate(design.labels):
-        hit, n, called = int(confusion[c, c]), int(confusion[c].sum()), int(confusion[:, c].sum())
-        rejected = total - n - called + hit
-        no_case = f"no case of class {label!r}"
+        is_class, called = paired.true == c, paired.predicted == c
         found.append(
             ClassSummary(
                 label=label,
-                n=n,
-                sensitivity=_proportion(hit, n, drawn[0][:, c], f"case of class {label!r}", design),
-                specificity=_proportion(rejected, total - n, drawn[1][:, c], f"case outside {label!r}", design),
-                precision=_proportion(hit, called, drawn[2][:, c], f"answer {label!r}", design),
-                f1=_boot(float(f1[c]), f1_samples[:, c], no_case, design),
-                auroc=_auroc(ok, true == c, label, design),
+                n=int(is_class.sum()),
+                sensitivity=_share(called, is_class, paired, f"case of class {label!r}", design),
+                specificity=_share(~called, ~is_class, paired, f"case outside class {label!r}", design),
+                precision=_share(is_class, called, paired, f"answer {label!r}", design),
+                f1=_boot(float(f1[c]), f1_samples[:, c], f"no case of class {label!r}", design),
+                auroc=_auroc(ok, is_class, label, design),
             )
         )
     return tuple(found)
@@ -250,41 +250,51 @@ def _auroc(ok: pl.DataFrame, positive: NDArray[np.bool_], label: str, design: _D
 
 
 def _flips(paired: _Paired, design: _Design) -> Flips:
-    both = paired.pristine >= 0
-    now, then, true = paired.predicted[both], paired.pristine[both], paired.true[both]
+    seen = _seen_pristine(paired)
+    now, then, true = seen.predicted, seen.pristine, seen.true
     changed, harmful = int((now != then).sum()), int(((then == true) & (now != true)).sum())
-    healed, n = int(((then != true) & (now == true)).sum()), int(both.sum())
+    healed, n = int(((then != true) & (now == true)).sum()), now.size
     return Flips(
         n=n,
         changed=changed,
         right_to_wrong=harmful,
         wrong_to_right=healed,
         wrong_to_wrong=changed - harmful - healed,
-        share=wilson(changed, n, level=design.level, what="paired case"),
-        harmful_share=wilson(harmful, n, level=design.level, what="paired case"),
+        share=_share(now != then, true >= 0, seen, "paired case", design),
+        harmful_share=_share((then == true) & (now != true), true >= 0, seen, "paired case", design),
         mcnemar_midp=mcnemar_midp(healed, harmful),
     )
 
 
-def _rates(ok: pl.DataFrame) -> dict[str, float]:
+@dataclass(frozen=True)
+class _Rates:
+    ratio_pixels: float
+    ratio_file: float
+    ratio_pixels_mean: float
+    ratio_file_mean: float
+    coded_bytes_per_case: float
+    rate_bpp: float
+
+
+def _rates(ok: pl.DataFrame) -> _Rates:
     coded, pixels = ok["bytes_coded"].to_numpy(), ok["bytes_pixels"].to_numpy()
     file = ok["bytes_file"].to_numpy()
     samples = (ok["case_height"] * ok["case_width"] * ok["case_slices"]).to_numpy()
     known = ok["case_height"].null_count() == 0
+    return _Rates(
+        ratio_pixels=total_ratio(pixels, coded),
+        ratio_file=total_ratio(file, coded),
+        ratio_pixels_mean=mean_ratio(pixels, coded),
+        ratio_file_mean=mean_ratio(file, coded),
+        coded_bytes_per_case=float(np.mean(coded)) if len(ok) else float("nan"),
+        rate_bpp=rate_bpp(coded, samples) if known else float("nan"),
+    )
+
+
+def _mean_psnr_db(ok: pl.DataFrame) -> float:
     psnr = ok["psnr_db"].drop_nulls()
     finite = psnr.filter(psnr.is_finite())
-    return {
-        "ratio_pixels": total_ratio(pixels, coded),
-        "ratio_file": total_ratio(file, coded),
-        "ratio_pixels_mean": mean_ratio(pixels, coded),
-        "ratio_file_mean": mean_ratio(file, coded),
-        "coded_bytes_per_case": float(np.mean(coded)) if len(ok) else float("nan"),
-        "rate_bpp": rate_bpp(coded, samples) if known else float("nan"),
-        "psnr_db": _number(finite.mean()) if len(finite) else _number(psnr.max()),
-        "ssim": _number(ok["ssim"].drop_nans().mean()),
-        "encode_ms": _number(ok["encode_ms"].median()),
-        "decode_ms": _number(ok["decode_ms"].median()),
-    }
+    return _number(finite.mean()) if len(finite) else _number(psnr.max())
 
 
 def _number(value: Any) -> float:

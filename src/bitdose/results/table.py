@@ -125,7 +125,8 @@ def _read_part(path: Path) -> pl.DataFrame:
             version = int((arrow.schema.metadata or {}).get(_META_VERSION.encode(), b"1"))
             if version > SCHEMA_VERSION:
                 raise UsageError(
-                    f"{path.name}: schema version {version}, this BitDose reads up to {SCHEMA_VERSION}; upgrade it"
+                    f"{path.name}: schema version {version}, this BitDose reads up to {SCHEMA_VERSION}; "
+                    "upgrade it"
                 )
             table = pl.DataFrame(pl.from_arrow(arrow))
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
@@ -133,7 +134,7 @@ def _read_part(path: Path) -> pl.DataFrame:
     missing = [name for name, column in COLUMNS.items() if column.required and name not in table.columns]
     if missing:
         raise UsageError(f"results {path.name}: required columns are missing: {', '.join(missing)}")
-    types = {k: v for k, v in _polars_types().items() if k in table.columns}
+    types: Any = {k: v for k, v in _polars_types().items() if k in table.columns}
     absent = [pl.lit(None, dtype=v).alias(k) for k, v in _polars_types().items() if k not in table.columns]
     return table.cast(types, strict=False).with_columns(absent)
 
@@ -159,6 +160,6 @@ def _extra_type(name: str, values: list[Any]) -> Any:
     import polars as pl
 
     kinds = {type(value) for value in values if value is not None}
-    if name.startswith(PROBABILITY_PREFIX) or kinds == {float} or kinds == {int, float}:
+    if name.startswith(PROBABILITY_PREFIX) or kinds in ({float}, {int, float}):
         return pl.Float64
     return {frozenset({int}): pl.Int64, frozenset({bool}): pl.Boolean}.get(frozenset(kinds), pl.String)

@@ -65,7 +65,8 @@ def percentile_interval(
     value : float
         The estimate on the full set; NaN gives a NaN estimate with ``reason``.
     samples : numpy.ndarray
-        ``(draws,)`` float; NaN where a draw left the metric undefined.
+        ``(draws,)`` float; NaN where a draw left the metric undefined. If all are equal the
+        limits are NaN with a reason, never an interval of zero width.
     n : int
         Number of resampling units.
     level : float
@@ -80,13 +81,13 @@ def percentile_interval(
     defined = samples[~np.isnan(samples)]
     tail = (1 - level) / 2
     low, high = np.quantile(defined, [tail, 1 - tail]) if defined.size else (np.nan, np.nan)
+    if low == high:  # no spread among the draws says nothing of what another sample would show
+        low, high, reason = np.nan, np.nan, "limits undefined: every bootstrap draw gives the same value"
     method = f"{unit}-bootstrap-percentile"
-    return Estimate(float(value), float(low), float(high), level, method, n, unit)
+    return Estimate(float(value), float(low), float(high), level, method, n, unit, reason)
 
 
-def resampled_counts(
-    per_case: Counts, weights: Counts, patient_of_case: Counts
-) -> Counts:
+def resampled_counts(per_case: Counts, weights: Counts, patient_of_case: Counts) -> Counts:
     """Add counts per case up over each bootstrap sample.
 
     Parameters
@@ -106,5 +107,3 @@ def resampled_counts(
     # Products of small integers are exact in float64, whose matrix product is far faster.
     product: Counts = np.rint(weights.astype(float) @ per_patient.astype(float)).astype(np.int64)
     return product
-
-

@@ -24,7 +24,7 @@ class Estimate:
     unit : str
         The resampling unit: ``case`` or ``patient``.
     reason : str
-        Why the value is NaN; empty where it is not.
+        Why the value or its limits are NaN; empty where they are not.
 
     Examples
     --------
@@ -45,6 +45,8 @@ class Estimate:
         """Format value and limits alike: ``f"{e:.3f}"`` gives ``0.818 (0.762 to 0.864)``."""
         if math.isnan(self.value):
             return f"undefined ({self.reason})"
+        if math.isnan(self.low):
+            return f"{self.value:{spec}} ({self.reason})"
         return f"{self.value:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
 
     def to_dict(self) -> dict[str, Any]:

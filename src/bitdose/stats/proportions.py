@@ -15,15 +15,15 @@ def z_of(level: float) -> float:
     return float(ndtri(0.5 + level / 2))
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95, what: str = "case") -> Estimate:
+def wilson(successes: float, n: float, *, level: float = 0.95, what: str = "case") -> Estimate:
     """Wilson's score interval for a proportion.
 
     ``(p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n)``
 
     Parameters
     ----------
-    successes, n : int
-        Counts; ``n = 0`` gives NaN with a reason.
+    successes, n : float
+        Counts, or effective counts (see ``clusters.py``); ``n = 0`` gives NaN with a reason.
     level : float
         Confidence level in (0, 1).
     what : str
@@ -45,10 +45,10 @@ def wilson(successes: int, n: int, *, level: float = 0.95, what: str = "case") -
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
     scale = 1 + z * z / n
     low, high = max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
-    return Estimate(p, low, high, level, "wilson", n)
+    return Estimate(p, low, high, level, "wilson", round(n))
 
 
-def tango(gained: int, lost: int, n: int, *, level: float = 0.95) -> Estimate:
+def tango(gained: float, lost: float, n: float, *, level: float = 0.95) -> Estimate:
     """Tango's score interval for the difference of two proportions on the same cases.
 
     The limits are the roots d of ``(b - c - n d) / sqrt(n (2q + d (1 - d))) = ±z`` with
@@ -57,11 +57,11 @@ def tango(gained: int, lost: int, n: int, *, level: float = 0.95) -> Estimate:
 
     Parameters
     ----------
-    gained : int
-        b: cases wrong before and right after.
-    lost : int
+    gained : float
+        b: cases wrong before and right after (or an effective count, see ``clusters.py``).
+    lost : float
         c: cases right before and wrong after.
-    n : int
+    n : float
         All paired cases.
     level : float
         Confidence level in (0, 1).
@@ -94,7 +94,7 @@ def tango(gained: int, lost: int, n: int, *, level: float = 0.95) -> Estimate:
 
     low = -1.0 if d <= -1 else _bisect(lambda x: score(x) - z, -1.0, d)
     high = 1.0 if d >= 1 else _bisect(lambda x: score(x) + z, d, 1.0)
-    return Estimate(d, low, high, level, "tango", n)
+    return Estimate(d, low, high, level, "tango", round(n))
 
 
 def mcnemar_midp(gained: int, lost: int) -> float:

@@ -1,1 +1,1 @@
-
+"""From a spec to a plan to a run folder."""

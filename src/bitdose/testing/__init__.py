@@ -1,1 +1,1 @@
-
+"""Checks that a plug-in passes: public, and used by our own tests."""

@@ -1,1 +1,1 @@
-
+"""Where cases run: this process, worker processes."""

@@ -1,0 +1,88 @@
+"""``bitdose codecs|points|models``: what is here, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+
+
+def codecs(as_json: AsJson = False) -> None:
+    """List the codecs: knobs, options, library builds.
+
+    Example: bitdose codecs
+    """
+    from bitdose.codecs.base import CODECS
+    from bitdose.errors import BitdoseError
+
+    rows: list[dict[str, Any]] = []
+    for name in CODECS.names():
+        row: dict[str, Any] = {"codec": name, "target": CODECS.targets[name]}
+        try:
+            codec = CODECS.get(name)
+            knobs = [f"{k.text(k.low)}..{k.text(k.high)} ({k.meaning})" for k in codec.knobs]
+            row |= {"knobs": knobs, "options": list(codec.option_names), "max_bits": codec.max_bits}
+            row |= {"library": codec.library(), "available": True}
+        except BitdoseError as error:
+            row |= {"available": False, "reason": str(error)}
+        rows.append(row)
+    _print(rows, as_json, _codec_line)
+
+
+def points(
+    which: Annotated[str, typer.Argument(help="Preset, point, list or range.")] = "paper",
+    as_json: AsJson = False,
+) -> None:
+    """Print the points that a preset, list or range stands for.
+
+    Example: bitdose points jpeg:q10..90/10@256
+    """
+    from bitdose.codecs.grid import expand_points
+
+    rows = [{"point": str(point), "chain": point.chain} for point in expand_points(which)]
+    _print(rows, as_json, lambda row: row["point"])
+
+
+def models(as_json: AsJson = False) -> None:
+    """List the shipped models and the runtimes for your own.
+
+    Example: bitdose models
+    """
+    from importlib.util import find_spec
+
+    from bitdose.models.load import SHIPPED
+
+    rows: list[dict[str, Any]] = [
+        {"model": name, "what": "shipped classifier of phantoms, for the demo only", "available": True}
+        for name in SHIPPED
+    ]
+    rows.append({"model": "FILE.onnx", "what": "ONNX through onnxruntime", "available": True})
+    torch = find_spec("torch") is not None
+    what = "PyTorch: TorchScript, or module:factory with --weights"
+    row = {"model": "FILE.pt | module:factory", "what": what, "available": torch}
+    rows.append(row if torch else row | {"reason": "pip install 'bitdose[torch]'"})
+    _print(rows, as_json, _model_line)
+
+
+def _codec_line(row: dict[str, Any]) -> str:
+    if not row["available"]:
+        return f"{row['codec']:<10} missing: {row['reason']}"
+    options = f"; options: {', '.join(row['options'])}" if row["options"] else ""
+    knobs = ", ".join(row["knobs"])
+    return f"{row['codec']:<10} {knobs}{options}; up to {row['max_bits']} bits; {row['library']}"
+
+
+def _model_line(row: dict[str, Any]) -> str:
+    missing = "" if row["available"] else f" (missing: {row['reason']})"
+    return f"{row['model']:<26} {row['what']}{missing}"
+
+
+def _print(rows: list[dict[str, Any]], as_json: bool, line: Any) -> None:
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        typer.echo(line(row))

@@ -1,0 +1,92 @@
+"""``bitdose report``: figures, report.html, summary.csv and summary.json of a run folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from bitdose.report.build import ReportPaths
+
+
+def report(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a results table (Parquet or CSV).")],
+    out: Annotated[Path | None, typer.Option(help="Where to write. [default: the run folder]")] = None,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Show cases; reads the sources again.")
+    ] = True,
+    confusion: Annotated[
+        str | None,
+        typer.Option(help="Points whose confusion matrices to show, with commas. [default: a choice]"),
+    ] = None,
+    gallery: Annotated[int, typer.Option(min=0, help="Cases in the gallery, flipped ones first.")] = 6,
+    level: Annotated[
+        float, typer.Option(min=0.5, max=0.999, help="Confidence level of the intervals.")
+    ] = 0.95,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Draw the figures and write the report of a finished or interrupted run.
+
+    Example: bitdose report runs/xrays-net
+    """
+    points = [word.strip() for word in confusion.split(",")] if confusion else None
+    paths, findings = make_report(run, out=out, images=images, points=points, gallery=gallery, level=level)
+    if as_json:
+        typer.echo(json.dumps({"report": str(paths.html), "findings": findings}, indent=2))
+        return
+    for line in (*findings, "", f"report: {paths.html}"):
+        typer.echo(line)
+
+
+def make_report(
+    run: Path,
+    *,
+    out: Path | None = None,
+    images: bool = True,
+    points: list[str] | None = None,
+    gallery: int = 6,
+    level: float = 0.95,
+) -> tuple[ReportPaths, list[str]]:
+    """Write a run's report and return its paths and findings."""
+    from bitdose.report.build import write_report
+    from bitdose.report.findings import findings
+    from bitdose.results.summarize import summarize
+    from bitdose.study.store import disk_errors, read_run
+
+    table = read_run(run)
+    summary = summarize(table, level=level)
+    target = out or (run if run.is_dir() else run.parent)
+    with disk_errors(target):
+        paths = write_report(
+            target,
+            summary,
+            table,
+            manifest=_manifest(run),
+            load_variants=_variants(run) if images else None,
+            max_gallery=gallery,
+            points=points,
+        )
+    return paths, findings(summary)
+
+
+def _manifest(run: Path) -> dict[str, Any]:
+    from bitdose.study.store import MANIFEST, read_manifest
+
+    return read_manifest(run) if (run / MANIFEST).exists() else {}
+
+
+def _variants(run: Path) -> Any:
+    from bitdose.errors import BitdoseError
+    from bitdose.study.store import STUDY_FILE
+    from bitdose.study.variants import variants_of
+
+    if not (run / STUDY_FILE).exists():
+        return None
+    try:
+        return variants_of(run)
+    except BitdoseError as error:
+        typer.echo(f"bitdose: the report has no images: {error}", err=True)
+        return None

@@ -1,0 +1,206 @@
+"""``bitdose study``: cases x classifier x points, measured into a run folder with its report."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from bitdose.study.plan import Plan
+    from bitdose.study.run import Outcome
+    from bitdose.study.spec import StudySpec
+
+Text = str | None
+
+
+def study(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Folder with a sub-folder per class, a CSV/Parquet table, or a study's TOML file."
+        ),
+    ],
+    model: Annotated[
+        Text, typer.Option(help="ONNX or TorchScript file, module:factory, or 'phantom'.")
+    ] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(help="'paper', 'quick', points, ranges, commas; may be repeated. [default: paper]"),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/DATA-MODEL]")] = None,
+    split: Annotated[Text, typer.Option(help="Split of the table to use; 'all' takes all.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many cases, spread over the classes.")] = None,
+    classes: Annotated[
+        Text, typer.Option(help="Data label to model label: a=b,c=d; 'a=' drops a class.")
+    ] = None,
+    color: Annotated[
+        Text, typer.Option(help="keep, or grey: colour sources to luma first. [default: keep]")
+    ] = None,
+    path_column: Annotated[Text, typer.Option(help="Column of the paths. [default: path]")] = None,
+    label_column: Annotated[Text, typer.Option(help="Column of the labels. [default: label]")] = None,
+    weights: Annotated[Text, typer.Option(help="state_dict file for module:factory.")] = None,
+    labels: Annotated[Text, typer.Option(help="Model labels in output order: a,b,c.")] = None,
+    size: Annotated[Text, typer.Option(help="Model input: HEIGHTxWIDTH or one side.")] = None,
+    channels: Annotated[int | None, typer.Option(help="Model input: 1 or 3.")] = None,
+    layout: Annotated[Text, typer.Option(help="Model input: NCHW, NHWC, NCDHW or NDHWC.")] = None,
+    value_range: Annotated[
+        Text, typer.Option("--range", help="Model input: what black and white become: 0,1.")
+    ] = None,
+    mean: Annotated[Text, typer.Option(help="Model input: mean, one or per channel.")] = None,
+    std: Annotated[Text, typer.Option(help="Model input: standard deviation, one or per channel.")] = None,
+    resize: Annotated[Text, typer.Option(help="Model input: kernel to its size. [default: bilinear]")] = None,
+    output: Annotated[Text, typer.Option(help="Model output: probabilities or logits.")] = None,
+    threshold: Annotated[float | None, typer.Option(help="For one output: fixed before the study.")] = None,
+    exact: Annotated[
+        bool | None, typer.Option("--exact", help="One JPEG 2000 encode per rate, none shared.")
+    ] = None,
+    ssim: Annotated[
+        bool | None, typer.Option("--ssim/--no-ssim", help="Measure SSIM. [default: ssim]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of whatever is drawn. [default: 0]")] = None,
+    max_failures: Annotated[
+        float | None, typer.Option(help="Share of cases that may fail before the study stops. [default: 0.2]")
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on in a run folder that holds results.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print grid, cost and what n can show; run nothing.")
+    ] = False,
+    write_report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write the report at the end.")
+    ] = True,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Show cases in the report.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Measure what compression does to a classifier on a labelled image set.
+
+    Example: bitdose study xrays/cases.csv --split test --model net.onnx --points paper --out run
+    """
+    from bitdose.study.plan import make_plan
+
+    inputs = {
+        "labels": _words(labels), "size": _size(size), "channels": channels, "layout": layout,
+        "range": _numbers("--range", value_range), "mean": _numbers("--mean", mean),
+        "std": _numbers("--std", std), "resize": resize, "output": output, "threshold": threshold,
+    }  # fmt: skip
+    spec = _spec(
+        data, points=tuple(points) if points else None, model=model, split=split, limit=limit,
+        classes=_mapping(classes), color=color, path_column=path_column, label_column=label_column,
+        weights=weights, exact=exact, ssim=ssim, seed=seed, max_failures=max_failures,
+        input={key: value for key, value in inputs.items() if value is not None} or None,
+    )  # fmt: skip
+    plan = make_plan(spec)
+    if dry_run:
+        _dry_run(plan, workers, as_json=as_json)
+        return
+    folder = out or Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
+    outcome = _run(plan, folder, workers=workers, resume=resume)
+    result: dict[str, Any] = {
+        "run": str(folder), "cases": outcome.total, "done": outcome.done, "resumed_past": outcome.skipped,
+        "failed": outcome.failed, "points": len(plan.job.points),
+    }  # fmt: skip
+    findings: list[str] = []
+    if write_report:
+        from bitdose.cli.report import make_report
+
+        paths, findings = make_report(folder, images=images)
+        result |= {"report": str(paths.html), "findings": findings}
+    if as_json:
+        typer.echo(json.dumps(result, indent=2))
+        return
+    for line in (
+        *findings,
+        "",
+        f"{outcome.done} cases x {len(plan.job.points)} points in {folder}",
+        *_next(result),
+    ):
+        typer.echo(line)
+
+
+def _spec(data: str, **options: Any) -> StudySpec:
+    from bitdose.errors import UsageError
+    from bitdose.study.spec import StudySpec, read_spec
+
+    from_file = read_spec(Path(data)) if data.endswith(".toml") else {"data": data}
+    given = {key: value for key, value in options.items() if value is not None}
+    fields = from_file | given
+    if "input" in from_file and "input" in given:
+        fields["input"] = from_file["input"] | given["input"]
+    if "data" not in fields:
+        raise UsageError(f"study file {data}: [data] path is missing")
+    if "model" not in fields:
+        raise UsageError(
+            "--model: expected an .onnx file, a TorchScript file, module:factory or 'phantom', got nothing"
+        )
+    return StudySpec(**fields)
+
+
+def _run(plan: Plan, folder: Path, *, workers: int | None, resume: bool) -> Outcome:
+    from bitdose.cli.progress import study_progress
+    from bitdose.study.run import run_study
+
+    with study_progress(len(plan.cases.cases)) as watch:
+        outcome = run_study(plan, folder, workers=workers, resume=resume, watch=watch)
+    if outcome.interrupted:
+        typer.echo(
+            f"bitdose: interrupted: {outcome.done} of {outcome.total} cases are done in {folder}; "
+            "run again with --resume to go on",
+            err=True,
+        )
+        raise typer.Exit(1)
+    return outcome
+
+
+def _dry_run(plan: Plan, workers: int | None, *, as_json: bool) -> None:
+    from bitdose.study.forecast import forecast
+
+    found = forecast(plan, workers=workers)
+    typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else "\n".join(found.lines()))
+
+
+def _next(result: dict[str, Any]) -> list[str]:
+    if "report" in result:
+        return [f"report: {result['report']}"]
+    return [f"next: bitdose report {result['run']}"]
+
+
+def _mapping(text: Text) -> dict[str, str] | None:
+    from bitdose.errors import UsageError
+
+    if text is None:
+        return None
+    pairs = [pair.partition("=") for pair in text.split(",")]
+    if not all(name and sign for name, sign, _ in pairs):
+        raise UsageError(f"--classes {text!r}: expected a=b,c=d (data label = model label)")
+    return {name.strip(): label.strip() for name, _, label in pairs}
+
+
+def _words(text: Text) -> list[str] | None:
+    return None if text is None else [word.strip() for word in text.split(",")]
+
+
+def _numbers(option: str, text: Text) -> list[float] | None:
+    from bitdose.errors import UsageError
+
+    try:
+        return None if text is None else [float(word) for word in text.split(",")]
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}: expected numbers with commas") from error
+
+
+def _size(text: Text) -> list[int] | None:
+    from bitdose.errors import UsageError
+
+    if text is None:
+        return None
+    sides = text.split("x")
+    if not all(side.isdigit() for side in sides) or len(sides) > 2:  # noqa: PLR2004
+        raise UsageError(f"--size {text!r}: expected HEIGHTxWIDTH or one side")
+    return [int(sides[0]), int(sides[-1])]

@@ -1,0 +1,185 @@
+"""From a spec to a plan: cases found, points expanded, classifier checked, identity fixed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from bitdose.codecs.base import CODECS
+from bitdose.codecs.grid import expand_points
+from bitdose.codecs.point import Point
+from bitdose.data.base import Case, CaseSet, Color
+from bitdose.data.load import load_cases
+from bitdose.hashing import digest
+from bitdose.models.base import Classifier
+from bitdose.models.load import ModelRef, check_labels, probe
+from bitdose.results.schema import SCHEMA_VERSION
+from bitdose.study.spec import StudySpec
+
+_LIBRARIES = (
+    "imagecodecs", "nibabel", "numpy", "onnxruntime", "opencv-python-headless", "pillow", "pydicom",
+    "pylibjpeg-openjpeg", "python-gdcm",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every worker needs to know; small and picklable.
+
+    Parameters
+    ----------
+    points : tuple of Point
+        Pristine first, then chain by chain from mild to harsh.
+    color : str
+        As in the spec.
+    exact, ssim : bool
+        As in the spec.
+    model : ModelRef or None
+        What a worker process loads; None where the caller hands the classifier over.
+    """
+
+    points: tuple[Point, ...]
+    color: Color
+    exact: bool
+    ssim: bool
+    model: ModelRef | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that is settled before the first case runs."""
+
+    spec: StudySpec
+    cases: CaseSet
+    job: Job
+    classifier: Classifier
+    identity: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+
+
+def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
+    """Settle a study: read the list of cases, load and probe the classifier, expand the points.
+
+    Parameters
+    ----------
+    spec : StudySpec
+        What the user wants.
+    classifier : Classifier, optional
+        A loaded classifier (any callable in a ``CallableClassifier``) in place of ``spec.model``.
+
+    Raises
+    ------
+    UsageError
+        If data, points or model do not hold together.
+    """
+    points = expand_points(spec.points)
+    cases = find_cases(spec)
+    reference = None if classifier else ModelRef(spec.model, spec.weights, spec.input)
+    loaded = classifier or ModelRef(spec.model, spec.weights, spec.input).load()
+    check_labels(loaded.spec.labels, cases.labels)
+    probe(loaded)
+    job = Job(points, spec.color, spec.exact, spec.ssim, reference)
+    identity = _identity(spec, cases, job, loaded)
+    return Plan(spec, cases, job, loaded, identity, _manifest(spec, cases, job, loaded))
+
+
+def find_cases(spec: StudySpec) -> CaseSet:
+    """List a spec's cases; raises ``UsageError`` as the reader of the list does."""
+    return load_cases(
+        Path(spec.data),
+        split=spec.split,
+        limit=spec.limit,
+        classes=spec.classes,
+        path_column=spec.path_column,
+        label_column=spec.label_column,
+        seed=spec.seed,
+    )
+
+
+def difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
+    """Name the first thing in which two identities differ; empty where they do not.
+
+    Examples
+    --------
+    >>> difference({"exact": True}, {"exact": False})
+    'exact: the run folder has False, this study True'
+    """
+    for key in (*mine, *(key for key in theirs if key not in mine)):
+        ours, other = mine.get(key), theirs.get(key)
+        if ours == other:
+            continue
+        if isinstance(ours, dict) and isinstance(other, dict):
+            return f"{key}: {difference(ours, other)}"
+        if isinstance(ours, list) and isinstance(other, list):
+            return f"{key}: {_list_difference(ours, other)}"
+        return f"{key}: the run folder has {other}, this study {ours}"
+    return ""
+
+
+def codec_libraries(points: tuple[Point, ...]) -> dict[str, str]:
+    """Return the library build of every codec among the points."""
+    names = dict.fromkeys(point.codec for point in points if not point.is_pristine)
+    return {name: CODECS.get(name).library() for name in names}
+
+
+def _identity(spec: StudySpec, cases: CaseSet, job: Job, classifier: Classifier) -> dict[str, Any]:
+    """Return what two runs must share for their rows to belong together."""
+    return {
+        "schema": SCHEMA_VERSION,
+        "points": [str(point) for point in job.points],
+        "model": classifier.name,
+        "input": classifier.spec.to_dict(),
+        "cases": len(cases.cases),
+        "data": digest([_case_identity(case) for case in cases.cases]),
+        "color": spec.color,
+        "exact": spec.exact,
+        "ssim": spec.ssim,
+        "codecs": codec_libraries(job.points),
+        "libraries": {name: _version(name) for name in _LIBRARIES},
+    }
+
+
+def _case_identity(case: Case) -> list[Any]:
+    size = case.path.stat().st_size if case.path.exists() else -1
+    return [case.id, case.label, case.patient, case.split, size, dict(case.columns)]
+
+
+def _manifest(spec: StudySpec, cases: CaseSet, job: Job, classifier: Classifier) -> dict[str, Any]:
+    """Return what an assessor needs to know of where the numbers come from; no patient data."""
+    return {
+        "bitdose": _version("bitdose"),
+        "schema": SCHEMA_VERSION,
+        "identity": _identity(spec, cases, job, classifier),
+        "data": {"name": cases.name, "split": cases.split, "labels": list(cases.labels)},
+        "seed": spec.seed,
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _list_difference(ours: list[Any], theirs: list[Any]) -> str:
+    added = [item for item in ours if item not in theirs]
+    gone = [item for item in theirs if item not in ours]
+    words = [f"this study adds {added[0]}" if added else "", f"it lacks {gone[0]}" if gone else ""]
+    return " and ".join(word for word in words if word) or "the order differs"

@@ -1,0 +1,156 @@
+"""A study's specification: what the command line and a TOML file describe, and nothing found yet."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from bitdose.data.base import Color
+from bitdose.errors import UsageError
+
+_TABLES: dict[str, tuple[str, ...]] = {
+    "data": ("path", "split", "limit", "classes", "color", "path_column", "label_column"),
+    "model": ("path", "weights", "input"),
+    "study": ("points", "exact", "ssim", "seed", "max_failures"),
+}
+_RENAMED = {("data", "path"): "data", ("model", "path"): "model"}
+COLORS = get_args(Color)
+
+
+@dataclass(frozen=True)
+class StudySpec:
+    """Cases x classifier x points, as the user describes them.
+
+    Parameters
+    ----------
+    data : str
+        Folder or table of cases.
+    model : str
+        As after ``--model``.
+    points : tuple of str
+        As after ``--points``.
+    split : str or None
+        Split of the table; None where it has one or none.
+    limit : int or None
+        At most so many cases, spread over the classes.
+    classes : dict of str to str
+        Data label to model label; an empty model label drops the class.
+    color : {"keep", "grey"}
+        ``grey`` takes the luma of colour sources before anything else.
+    path_column, label_column : str
+        Columns of the table.
+    weights : str
+        For ``module:factory``.
+    input : dict
+        Fields of the input spec that the model does not state.
+    exact : bool
+        One encode per point.
+    ssim : bool
+        Whether SSIM is measured.
+    seed : int
+        Seed of whatever is drawn.
+    max_failures : float
+        Share of cases that may fail before the study stops, 0 to 1.
+    """
+
+    data: str
+    model: str
+    points: tuple[str, ...] = ("paper",)
+    split: str | None = None
+    limit: int | None = None
+    classes: dict[str, str] = field(default_factory=dict)
+    color: Color = "keep"
+    path_column: str = "path"
+    label_column: str = "label"
+    weights: str = ""
+    input: dict[str, Any] = field(default_factory=dict)
+    exact: bool = False
+    ssim: bool = True
+    seed: int = 0
+    max_failures: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Check what needs no file."""
+        if self.color not in COLORS:
+            raise UsageError(f"--color: expected {' or '.join(COLORS)}, got {self.color!r}")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit: expected 1 or more cases, got {self.limit}")
+        if not 0 <= self.max_failures <= 1:
+            raise UsageError(f"--max-failures: expected a share from 0 to 1, got {self.max_failures}")
+
+    def updated(self, **changes: Any) -> StudySpec:
+        """Return the spec with every change that is not None."""
+        return replace(self, **{key: value for key, value in changes.items() if value is not None})
+
+    def resolved(self) -> StudySpec:
+        """Return the spec with the paths of what exists made absolute, to be run from anywhere."""
+        return replace(
+            self, data=_absolute(self.data), model=_absolute(self.model), weights=_absolute(self.weights)
+        )
+
+    def to_toml(self) -> str:
+        """Write the spec as TOML; what is None is left out."""
+        import tomli_w
+
+        document: dict[str, dict[str, Any]] = {}
+        for table, keys in _TABLES.items():
+            values = {key: getattr(self, _RENAMED.get((table, key), key)) for key in keys}
+            kept = {key: value for key, value in values.items() if value not in (None, {}, "")}
+            document[table] = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
+        return tomli_w.dumps(document)
+
+
+def read_spec(path: Path) -> dict[str, Any]:
+    """Read a study file into fields of :class:`StudySpec`; paths in it are relative to the file.
+
+    Raises
+    ------
+    UsageError
+        If it is no TOML, or holds an unknown table or key.
+    """
+    try:
+        document = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"study file {path}: {error}") from error
+    found: dict[str, Any] = {}
+    for table, values in document.items():
+        known = _TABLES.get(table)
+        if known is None or not isinstance(values, dict):
+            raise UsageError(f"study file {path.name}: unknown table [{table}]; known: {', '.join(_TABLES)}")
+        for key, value in values.items():
+            if key not in known:
+                raise UsageError(
+                    f"study file {path.name}: unknown key {table}.{key}; known: {', '.join(known)}"
+                )
+            found[_RENAMED.get((table, key)) or str(key)] = tuple(value) if isinstance(value, list) else value
+    for key in ("data", "model", "weights"):
+        if key in found:
+            found[key] = _beside(path, found[key])
+    if isinstance(found.get("points"), str):
+        found["points"] = (found["points"],)
+    return _checked_types(path, found)
+
+
+def _absolute(text: str) -> str:
+    return str(Path(text).resolve()) if text and Path(text).exists() else text
+
+
+def _beside(path: Path, value: Any) -> Any:
+    """Resolve a path against the study file's folder, where something of that name is there."""
+    there = path.parent / str(value)
+    return str(there) if value and there.exists() else value
+
+
+def _checked_types(path: Path, found: dict[str, Any]) -> dict[str, Any]:
+    kinds: dict[str, tuple[type, ...]] = {
+        "limit": (int,), "seed": (int,), "exact": (bool,), "ssim": (bool,), "classes": (dict,),
+        "input": (dict,), "max_failures": (int, float), "points": (tuple,),
+    }  # fmt: skip
+    for key, value in found.items():
+        wanted = kinds.get(key, (str,))
+        if not isinstance(value, wanted) or (isinstance(value, bool) and bool not in wanted):
+            names = " or ".join(kind.__name__ for kind in wanted)
+            raise UsageError(f"study file {path.name}: {key}: expected {names}, got {value!r}")
+    return found

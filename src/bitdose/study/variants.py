@@ -1,0 +1,55 @@
+"""Make a finished study's images again: nothing in a run folder holds pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bitdose.codecs.coding import code_points
+from bitdose.codecs.grid import expand_points
+from bitdose.codecs.point import Point
+from bitdose.data.read import read_source
+from bitdose.errors import CaseError
+from bitdose.image import Image
+from bitdose.study.plan import find_cases
+from bitdose.study.spec import StudySpec, read_spec
+from bitdose.study.store import STUDY_FILE
+
+Variants = Callable[[str, Sequence[str]], list[Image]]
+
+
+def variants_of(folder: Path) -> Variants:
+    """Return a function from a case id and points to the images that the classifier's input came from.
+
+    It codes the whole chains that the study coded, so that layered streams come out the same.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        A run folder; its study file names the data.
+
+    Raises
+    ------
+    UsageError
+        If the study file or the data is not there any more.
+    """
+    spec = StudySpec(**read_spec(folder / STUDY_FILE))
+    cases = find_cases(spec)
+    paths = {case.id: case.path for case in cases.cases}
+    grid = expand_points(spec.points)
+
+    def load(case_id: str, points: Sequence[str]) -> list[Image]:
+        if case_id not in paths:
+            raise CaseError("missing-file", "the case is no longer in the data")
+        original = read_source(paths[case_id], color=spec.color).image
+        asked = [Point.parse(text) for text in points]
+        chains = {point.chain for point in asked}
+        images: dict[Point, Image] = {Point(): original}
+        for point, coded in code_points(original, [p for p in grid if p.chain in chains], exact=spec.exact):
+            if isinstance(coded, CaseError):
+                raise coded
+            if point in asked:
+                images[point] = coded.image
+        return [images[point] for point in asked]
+
+    return load
