@@ -1,1 +1,1 @@
-
+"""Cases: what a study reads."""

@@ -68,7 +68,7 @@ class Forecast:
         by_class = ", ".join(f"{k} {100 * v:.1f}" for k, v in self.provable_loss_by_class.items())
         loss, half = 100 * self.provable_loss, 100 * self.half_width
         lines = [
-            f"n shows  at best, if no answer changes: accuracy loses under {loss:.1f} points (Tango, {level})",
+            f"n shows  if no answer changes: a loss of accuracy under {loss:.1f} points (Tango, {level})",
             f"         sensitivity per class, likewise: {by_class} points",
             f"         an accuracy near 0.8 is known to about ±{half:.1f} points (Wilson, {level})",
         ]

@@ -22,8 +22,13 @@ from bitdose.results.schema import SCHEMA_VERSION
 from bitdose.study.spec import StudySpec
 
 _LIBRARIES = (
-    "imagecodecs", "nibabel", "numpy", "onnxruntime", "opencv-python-headless", "pillow", "pydicom",
-    "pylibjpeg-openjpeg", "python-gdcm",
+    "imagecodecs",
+    "nibabel",
+    "numpy",
+    "onnxruntime",
+    "opencv-python-headless",
+    "pillow",
+    "pydicom",
 )  # fmt: skip
 
 

@@ -1,0 +1,95 @@
+"""A folder of class folders as cases, with or without splits above them.
+
+``DATA/<class>/…/<file>`` or ``DATA/<split>/<class>/…/<file>``; files may lie deeper. The
+top folders are splits when each holds folders and no files, and either all of them bear
+a split's usual name or all (two or more) hold the same two or more folder names. Folders,
+then files, in alphabetical order. Hidden files, and files whose extension says that they
+describe data (``.txt``, ``.csv``, ``.json``, …), are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bitdose.data.base import Case
+from bitdose.errors import UsageError
+
+# fmt: off
+SPLIT_NAMES = frozenset(
+    {
+        "train", "training", "val", "valid", "validation", "test", "testing", "calibration",
+        "tuning", "dev", "holdout", "hold-out"
+    }
+)
+_NOT_IMAGES = frozenset(
+    {
+        ".cfg", ".csv", ".db", ".doc", ".docx", ".htm", ".html", ".ini", ".json", ".log", ".md",
+        ".parquet", ".pdf", ".py", ".rst", ".tmp", ".toml", ".tsv", ".txt", ".xls", ".xlsx", ".xml",
+        ".yaml", ".yml"
+    }
+)
+# fmt: on
+_FORM = "expected <class>/<image> or <split>/<class>/<image>, or a cases.csv"
+
+
+def folder_cases(folder: Path) -> list[Case]:
+    """List the cases of a folder of class folders; the top of this file says how.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        An existing folder.
+
+    Returns
+    -------
+    list of Case
+        Each with its path relative to ``folder`` as id and as patient.
+
+    Raises
+    ------
+    UsageError
+        If there is no class folder, or no image in any.
+    """
+    tops = _folders(folder)
+    if not tops:
+        raise UsageError(f"data {folder.name!r}: the folder has no sub-folders; {_FORM}")
+    if _are_splits(tops):
+        classes = [(top.name, below) for top in tops for below in _folders(top)]
+    else:
+        classes = [("", top) for top in tops]
+    cases = [_case(folder, path, below.name, split) for split, below in classes for path in _files(below)]
+    if not cases:
+        raise UsageError(f"data {folder.name!r}: no images in its {len(classes)} class folders; {_FORM}")
+    return cases
+
+
+def _case(folder: Path, path: Path, label: str, split: str) -> Case:
+    name = path.relative_to(folder).as_posix()
+    return Case(id=name, label=label, path=path, patient=name, split=split)
+
+
+def _folders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _files(folder: Path) -> list[Path]:
+    found: list[Path] = []
+    for place, below, names in os.walk(folder):
+        below[:] = sorted(name for name in below if not name.startswith("."))
+        found.extend(Path(place, name) for name in sorted(names) if _may_be_image(name))
+    return found
+
+
+def _may_be_image(name: str) -> bool:
+    return not name.startswith(".") and Path(name).suffix.lower() not in _NOT_IMAGES and name != "DICOMDIR"
+
+
+def _are_splits(tops: list[Path]) -> bool:
+    below = [[path.name for path in _folders(top)] for top in tops]
+    files_beside = any(_may_be_image(path.name) for top in tops for path in top.iterdir() if path.is_file())
+    if files_beside or not all(below):
+        return False
+    named = all(top.name.lower() in SPLIT_NAMES for top in tops)
+    alike = len(tops) > 1 and len(below[0]) > 1 and all(names == below[0] for names in below)
+    return named or alike

@@ -1,0 +1,172 @@
+"""From a data folder or a table to a :class:`~bitdose.data.base.CaseSet`.
+
+A folder holds one sub-folder per class, or splits (``train``, ``test``) with the class
+folders beneath (``folder.py``), or a ``cases.csv`` / ``cases.parquet``; a table is CSV or
+Parquet (``table.py``). Both give the same rows; what follows here is one for both:
+
+- ids are unique, and a patient is in one split only: checked over the whole data;
+- ``classes`` renames labels, merges them, or drops one (renamed to nothing);
+- the label order is alphabetical and does not depend on split or limit;
+- ``limit`` takes equally many of each label, chosen by a hash of seed and case id, so
+  that the choice depends on neither the order nor the number of the other cases.
+
+No pixel is read: a missing or damaged file fails later, when its case is read.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from bitdose.data.base import Case, CaseSet
+from bitdose.data.folder import folder_cases
+from bitdose.data.table import TABLE_NAMES, is_table, table_cases
+from bitdose.errors import UsageError
+from bitdose.hashing import digest
+
+ALL_SPLITS = "all"
+
+
+def load_cases(
+    data: Path,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    classes: Mapping[str, str] | None = None,
+    path_column: str = "path",
+    label_column: str = "label",
+    seed: int = 0,
+) -> CaseSet:
+    """List the labelled cases of a folder or a table, in a fixed order.
+
+    Parameters
+    ----------
+    data : pathlib.Path
+        A folder or a CSV or Parquet table; the top of this file says of what form.
+    split : str, optional
+        The split to take; ``all`` takes every split. Needed where there are several.
+    limit : int, optional
+        Keep at most so many cases, taken evenly across labels; their order stays.
+    classes : mapping of str to str, optional
+        The data's label to the model's; an empty one drops the class. Labels that are not
+        named stay as they are.
+    path_column, label_column : str
+        The table's columns; a folder ignores them.
+    seed : int
+        Changes which cases ``limit`` keeps.
+
+    Returns
+    -------
+    CaseSet
+        The cases, with all labels that the data hold after ``classes``, sorted.
+
+    Raises
+    ------
+    UsageError
+        If the data are not of such a form, are empty or contradict themselves, or an
+        option names what they do not hold.
+    """
+    data = Path(data)
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: expected at least 1, or none for all cases")
+    table = _table_of(data)
+    if table is None:
+        found, has_patients = folder_cases(data), False
+    else:
+        found, has_patients = table_cases(table, path_column=path_column, label_column=label_column)
+    _check_ids(found)
+    if has_patients:
+        _check_patients(found)
+    cases = _renamed(found, classes or {})
+    labels = tuple(sorted({case.label for case in cases}))
+    chosen = _split_name(cases, split)
+    kept = [case for case in cases if chosen in (ALL_SPLITS, case.split)]
+    name = data.resolve().name if data.is_dir() else data.stem
+    return CaseSet(name, tuple(_limited(kept, limit, seed)), labels, chosen, has_patients)
+
+
+def _table_of(data: Path) -> Path | None:
+    """Return the table that describes the data, or None for a plain folder."""
+    if data.is_dir():
+        return next((data / name for name in TABLE_NAMES if (data / name).is_file()), None)
+    if not data.exists():
+        raise UsageError(f"data {str(data)!r}: no such folder or table; check the path")
+    if is_table(data):
+        return data
+    raise UsageError(f"data {data.name!r}: expected a folder or a .csv or .parquet table")
+
+
+def _rows(indices: Iterable[int]) -> str:
+    return " and ".join(str(index + 1) for index in indices)
+
+
+def _check_ids(cases: list[Case]) -> None:
+    seen: dict[str, int] = {}
+    repeats = [(seen.setdefault(case.id, row), row) for row, case in enumerate(cases)]
+    doubled = [pair for pair in repeats if pair[0] != pair[1]]
+    if doubled:
+        raise UsageError(
+            f"id: expected one row per case, got {len(doubled)} repeated; first in data rows "
+            f"{_rows(doubled[0])}; remove the copies or give an 'id' column"
+        )
+
+
+def _check_patients(cases: list[Case]) -> None:
+    """Refuse a patient in two splits; the message counts and points, but names nobody."""
+    first: dict[str, int] = {}
+    clashes: dict[str, tuple[int, int]] = {}
+    for row, case in enumerate(cases):
+        other = first.setdefault(case.patient, row)
+        if cases[other].split != case.split:
+            clashes.setdefault(case.patient, (other, row))
+    if clashes:
+        pair = next(iter(clashes.values()))
+        raise UsageError(
+            f"patient: expected each in one split, got {len(clashes)} in several; first in data rows "
+            f"{_rows(pair)}; move all cases of a patient into one split"
+        )
+
+
+def _renamed(cases: list[Case], classes: Mapping[str, str]) -> list[Case]:
+    known = sorted({case.label for case in cases})
+    for label in classes:
+        if label not in known:
+            near = difflib.get_close_matches(label, known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(f"classes: the data have no label {label!r}: {hint}labels: {', '.join(known)}")
+    renamed = [replace(case, label=classes.get(case.label, case.label)) for case in cases]
+    kept = [case for case in renamed if case.label]
+    if not kept:
+        raise UsageError("classes: every label is dropped; keep at least one")
+    return kept
+
+
+def _split_name(cases: list[Case], split: str | None) -> str:
+    counts = Counter(case.split for case in cases)
+    if split == ALL_SPLITS:
+        return ALL_SPLITS
+    if split is None and len(counts) == 1:
+        return next(iter(counts))
+    if split and split in counts:
+        return split
+    if set(counts) == {""}:
+        raise UsageError(f"split {split!r}: the data have no splits; leave the option out")
+    listed = ", ".join(f"{name or '(none)'} ({n} cases)" for name, n in sorted(counts.items()))
+    came = "the data have several and none was named" if split is None else f"the data have no {split!r}"
+    raise UsageError(f"split: {came}; choose one of {listed}, or 'all'")
+
+
+def _limited(cases: list[Case], limit: int | None, seed: int) -> list[Case]:
+    if limit is None or len(cases) <= limit:
+        return cases
+    by_label: dict[str, list[Case]] = {}
+    for case in cases:
+        by_label.setdefault(case.label, []).append(case)
+    for same in by_label.values():
+        same.sort(key=lambda case: digest([seed, "limit", case.id]))
+    turns = sorted((rank, label) for label, same in by_label.items() for rank in range(len(same)))
+    kept = {by_label[label][rank].id for rank, label in turns[:limit]}
+    return [case for case in cases if case.id in kept]

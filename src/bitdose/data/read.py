@@ -1,0 +1,96 @@
+"""Reading one case's file: the only way from a path to a :class:`~bitdose.data.base.Source`.
+
+The file's bytes are read once; digest, size and pixels all come from these bytes. The
+format is known by content, never by extension. Whatever goes wrong is a
+:class:`~bitdose.errors.CaseError` with one of these status words:
+
+| status | meaning |
+| --- | --- |
+| ``missing-file`` | there is no such file |
+| ``empty-file`` | the file holds no byte |
+| ``unreadable`` | no format read here, or damaged |
+| ``truncated`` | the data end before the image does |
+| ``unsupported`` | a sound file of a kind that is not read |
+| ``too-large`` | more pixels than ``max_pixels``, or than memory holds |
+| ``no-pixels`` | a DICOM object without pixel data |
+| ``wrong-frames`` | DICOM pixel data that disagree with rows, columns and frames |
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import get_args
+
+from bitdose.data.base import Color, Source
+from bitdose.data.decoded import MAX_PIXELS, Decoded
+from bitdose.data.guard import decoding
+from bitdose.data.sniff import sniff
+from bitdose.errors import CaseError, UsageError
+from bitdose.hashing import bytes_digest
+from bitdose.image import to_grey
+
+_READ_HERE = "PNG, JPEG, JPEG 2000, TIFF, WebP, BMP, DICOM and NIfTI are read"
+
+
+def read_source(path: Path, *, color: Color = "keep", max_pixels: int = MAX_PIXELS) -> Source:
+    """Read the image or volume in a file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; its extension does not matter.
+    color : {"keep", "grey"}
+        Whether colour images become grey by ITU-R BT.601 luma, as Pillow's
+        ``convert("L")`` does.
+    max_pixels : int
+        Largest number of pixels (rows x columns x slices) that is decoded.
+
+    Returns
+    -------
+    Source
+        The image, with format, lossiness, size and digest of the file.
+
+    Raises
+    ------
+    CaseError
+        With a status of the table at the top of this file.
+    UsageError
+        If ``color`` is neither word.
+    """
+    try:
+        data = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise CaseError("missing-file", "the file does not exist") from None
+    except OSError as error:
+        raise CaseError("unreadable", f"the file cannot be opened ({type(error).__name__})") from None
+    return read_bytes(data, color=color, max_pixels=max_pixels)
+
+
+def read_bytes(data: bytes, *, color: Color = "keep", max_pixels: int = MAX_PIXELS) -> Source:
+    """Read the image or volume in the bytes of a file; otherwise as :func:`read_source`."""
+    if color not in get_args(Color):
+        raise UsageError(f"color {color!r}: expected one of {', '.join(get_args(Color))}")
+    if not data:
+        raise CaseError("empty-file", "the file holds no byte")
+    name = sniff(data)
+    if name is None:
+        raise CaseError("unreadable", f"the content is of no known format; {_READ_HERE}")
+    with decoding(name):
+        image, lossy, steps = _decode(name, data, max_pixels)
+    if color == "grey" and image.photometric == "RGB":
+        image, steps = to_grey(image), (*steps, "rgb>grey")
+    return Source(image, name, lossy, len(data), bytes_digest(data), "; ".join(steps))
+
+
+def _decode(name: str, data: bytes, max_pixels: int) -> Decoded:
+    if name == "DICOM":
+        from bitdose.data.dicom import read_dicom
+
+        return read_dicom(data, max_pixels=max_pixels)
+    if name == "NIFTI":
+        from bitdose.data.nifti import read_nifti
+
+        return read_nifti(data, max_pixels=max_pixels)
+    from bitdose.data.raster import read_raster
+
+    return read_raster(name, data, max_pixels=max_pixels)

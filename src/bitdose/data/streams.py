@@ -1,0 +1,141 @@
+"""Headers of coded streams: depth, size, and whether the coding loses anything.
+
+Only what a decoder library does not say is parsed here, by the tables of the standards:
+ISO/IEC 10918-1 B.2.2 (JPEG frame header), ISO/IEC 15444-1 A.5.1 and A.6.1 (SIZ, COD) and
+I.4 (boxes), RFC 9649 (WebP chunks).
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple
+
+from bitdose.errors import CaseError
+
+_MARKER = 0xFF
+_JPEG_STANDALONE = {0x00, 0x01, *range(0xD0, 0xD9), _MARKER}
+_JPEG_LS = 0xF7
+_JPEG_FRAMES = {*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC}
+_JPEG_LOSSLESS = {0xC3, 0xC7, 0xCB, 0xCF}
+_J2K_COD = 0x52
+_J2K_SOT = 0x90
+_J2K_SIGN_BIT = 0x80
+_BOX_HEADER_BYTES = 8
+
+
+class JpegFrame(NamedTuple):
+    """Precision in bits, size in samples, and whether the process is lossless."""
+
+    bits: int
+    height: int
+    width: int
+    lossless: bool
+
+
+class J2kHeader(NamedTuple):
+    """Size, bits and sign per component, and the wavelet of a JPEG 2000 codestream."""
+
+    height: int
+    width: int
+    bits: tuple[int, ...]
+    signed: tuple[bool, ...]
+    reversible: bool
+
+    @property
+    def lossy(self) -> bool | None:
+        """True for the 9/7 wavelet; None for 5/3, whose stream may have been cut short."""
+        return None if self.reversible else True
+
+
+def jpeg_frame(data: bytes) -> JpegFrame:
+    """Read the frame header of a JPEG stream.
+
+    Raises
+    ------
+    CaseError
+        ``truncated`` where the stream ends before its frame header.
+    """
+    at = 2
+    while at + 9 <= len(data):
+        if data[at] != _MARKER:
+            at += 1
+            continue
+        marker = data[at + 1]
+        if marker in _JPEG_STANDALONE:
+            at += 1 if marker == _MARKER else 2
+            continue
+        if marker in _JPEG_FRAMES:
+            bits, height, width = struct.unpack_from(">BHH", data, at + 4)
+            return JpegFrame(bits, height, width, marker in _JPEG_LOSSLESS)
+        at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+    raise CaseError("truncated", "the JPEG stream ends before its frame header")
+
+
+def check_jpeg_end(data: bytes) -> None:
+    """Refuse a JPEG or JPEG-LS stream whose last scan has no end: libjpeg fills it with grey.
+
+    Raises
+    ------
+    CaseError
+        ``truncated``; coded samples never look like a marker, so none is found by chance.
+    """
+    scan = data.rfind(b"\xff\xda")
+    if scan < 0 or data.find(b"\xff\xd9", scan) < 0:
+        raise CaseError("truncated", "the JPEG stream ends before its image does")
+
+
+def j2k_header(data: bytes) -> J2kHeader:
+    """Read SIZ and COD of a codestream, bare or in a JP2 file.
+
+    Raises
+    ------
+    CaseError
+        ``truncated`` where the data end before both were read.
+    """
+    start = _codestream_offset(data)
+    try:
+        x, y, x0, y0 = struct.unpack_from(">4I", data, start + 8)
+        (n_components,) = struct.unpack_from(">H", data, start + 40)
+        depths = struct.unpack_from(f">{3 * n_components}B", data, start + 42)[::3]
+        reversible = _wavelet(data, start + 2) == 1
+    except (struct.error, IndexError):
+        raise CaseError("truncated", "the JPEG 2000 header is cut off") from None
+    bits = tuple((depth & ~_J2K_SIGN_BIT) + 1 for depth in depths)
+    signed = tuple(depth >= _J2K_SIGN_BIT for depth in depths)
+    return J2kHeader(y - y0, x - x0, bits, signed, reversible)
+
+
+def webp_is_lossy(data: bytes) -> bool:
+    """Tell whether any image chunk of a WebP file is VP8 (lossy) and not VP8L."""
+    at = 12
+    while at + 8 <= len(data):
+        name = data[at : at + 4]
+        if name == b"VP8 ":
+            return True
+        # An animation's frame holds its image chunk behind 16 bytes of its own.
+        skip = 16 if name == b"ANMF" else int.from_bytes(data[at + 4 : at + 8], "little")
+        at += 8 + skip + (skip & 1)
+    return False
+
+
+def _codestream_offset(data: bytes) -> int:
+    if data[:2] == b"\xff\x4f":
+        return 0
+    at = 0
+    while at + 8 <= len(data):
+        n_bytes, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        long = n_bytes == 1
+        if name == b"jp2c":
+            return at + (16 if long else 8)
+        step = int.from_bytes(data[at + 8 : at + 16], "big") if long else n_bytes
+        at += step if step >= _BOX_HEADER_BYTES else len(data)
+    raise CaseError("truncated", "the JPEG 2000 file holds no codestream")
+
+
+def _wavelet(data: bytes, at: int) -> int:
+    """Return the transformation of the main COD marker: 0 is 9/7, 1 is 5/3."""
+    while data[at] == _MARKER and data[at + 1] != _J2K_SOT:
+        if data[at + 1] == _J2K_COD:
+            return data[at + 13]
+        at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
+    raise IndexError(at)

@@ -1,0 +1,148 @@
+"""A CSV or Parquet table as cases.
+
+| column | meaning | when absent or empty |
+| --- | --- | --- |
+| ``path`` | the file, relative to the table's folder | refused |
+| ``label`` | the class | refused |
+| ``id`` | unique name of the case | the path |
+| ``patient`` | the unit of resampling | the id |
+| ``split`` | the split's name | no split |
+| any other | kept in ``Case.columns``, typed by the table's reader | None |
+
+These five are read as text, so that a label ``01`` stays ``01``. Messages point at rows by
+number, the first row of data being 1, and repeat no cell.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bitdose.data.base import Case, Scalar
+from bitdose.errors import UsageError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+TABLE_NAMES = ("cases.csv", "cases.parquet")
+_TABLE_SUFFIXES = (".csv", ".parquet")
+_OWN = ("id", "patient", "split")
+
+
+def is_table(path: Path) -> bool:
+    """Tell by the extension whether a file is a table that is read here."""
+    return path.suffix.lower() in _TABLE_SUFFIXES
+
+
+def table_cases(
+    path: Path, *, path_column: str = "path", label_column: str = "label"
+) -> tuple[list[Case], bool]:
+    """List the cases of a table, in its order.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        An existing CSV or Parquet file.
+    path_column, label_column : str
+        The columns that hold the file and the class.
+
+    Returns
+    -------
+    tuple of list of Case and bool
+        The cases, and whether the table names patients.
+
+    Raises
+    ------
+    UsageError
+        If the file is no table, is empty, lacks a column, or has empty paths or labels.
+    """
+    text_columns = (path_column, label_column, *_OWN)
+    frame = _read(path, text_columns)
+    for option, column in (("path_column", path_column), ("label_column", label_column)):
+        if column not in frame.columns:
+            raise UsageError(
+                f"{option}: expected a column {column!r} in {path.name}, got {', '.join(frame.columns)}; "
+                f"name yours with {option}"
+            )
+    if frame.is_empty():
+        raise UsageError(f"data {path.name!r}: the table has no rows; expected one per case")
+    rows = frame.to_dicts()
+    for column in (path_column, label_column):
+        _check_filled(path, rows, column)
+    has_patients = any(row.get("patient") for row in rows)
+    return [_case(path.parent, row, path_column, label_column) for row in rows], has_patients
+
+
+def _case(folder: Path, row: dict[str, Any], path_column: str, label_column: str) -> Case:
+    name = row[path_column]
+    case_id = row.get("id") or name
+    own = {path_column, label_column, *_OWN}
+    return Case(
+        id=case_id,
+        label=row[label_column],
+        path=folder / name,
+        patient=row.get("patient") or case_id,
+        split=row.get("split") or "",
+        columns={key: _scalar(value) for key, value in row.items() if key not in own},
+    )
+
+
+def _scalar(value: Any) -> Scalar:
+    if value is None or isinstance(value, (str, int, float, bool)):
+        return value or None if isinstance(value, str) else value
+    return str(value)
+
+
+def _check_filled(path: Path, rows: list[dict[str, Any]], column: str) -> None:
+    empty = [number for number, row in enumerate(rows, 1) if not row[column]]
+    if empty:
+        raise UsageError(
+            f"{column}: expected a value in every row of {path.name}, got {len(empty)} empty cells, first in "
+            f"data row {empty[0]}; fill or remove these rows"
+        )
+
+
+def _read(path: Path, text_columns: tuple[str, ...]) -> pl.DataFrame:
+    import polars as pl
+
+    try:
+        if path.suffix.lower() == ".parquet":
+            frame = pl.read_parquet(path)
+        else:
+            # Read as text first: the types of the other columns come from all their rows.
+            frame = _typed(pl.read_csv(path, infer_schema=False), text_columns)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UsageError(
+            f"data {path.name!r}: expected a CSV or Parquet table with a header, got a file that "
+            f"cannot be read as one ({type(error).__name__}); check its contents"
+        ) from None
+    own = [name for name in text_columns if name in frame.columns]
+    return frame.with_columns(pl.col(own).cast(pl.String).str.strip_chars())
+
+
+def _typed(frame: pl.DataFrame, text_columns: tuple[str, ...]) -> pl.DataFrame:
+    """Give every other column the first type that all its cells have: whole, real, truth or text."""
+    import polars as pl
+
+    for name in frame.columns:
+        if name in text_columns:
+            continue
+        texts = frame[name]
+        if texts.str.contains(r"^0\d").any():  # a code such as 007 is no number
+            continue
+        for kind in (pl.Int64, pl.Float64):
+            numbers = texts.cast(kind, strict=False)
+            if numbers.null_count() == texts.null_count() < len(texts):
+                frame = frame.with_columns(numbers.alias(name))
+                break
+        else:
+            frame = frame.with_columns(_truths(texts))
+    return frame
+
+
+def _truths(texts: pl.Series) -> pl.Series:
+    words = {"true": True, "false": False}
+    known = texts.drop_nulls().str.to_lowercase().is_in(list(words))
+    if known.len() and known.all():
+        return texts.str.to_lowercase() == "true"
+    return texts
