@@ -72,7 +72,8 @@ class Store:
             if error is None:
                 raise
         finally:
-            self._journal.close()
+            with contextlib.suppress(OSError):  # a full disk was reported when the write failed
+                self._journal.close()
             self._lock.close()
 
     def done(self) -> set[str]:

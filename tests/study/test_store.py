@@ -1,0 +1,124 @@
+"""What is on the disk survives whatever happens to the process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bitdose.errors import BitdoseError, UsageError
+from bitdose.results.table import read_table
+from bitdose.study.store import JOURNAL, Store, read_manifest, read_run, write_text
+
+
+def rows(case_id: str) -> list[dict[str, object]]:
+    """Give two rows of a case, with what JSON finds hard."""
+    base = {
+        "case_id": case_id, "case_label": "a", "case_patient": case_id, "status": "ok", "predicted": "a",
+        "codec_chain": "jpeg", "codec_strength": 1.0, "bytes_file": 9, "bytes_pixels": 9, "bytes_coded": 3,
+        "psnr_db": float("inf"), "ssim": float("nan"), "p_a": 0.1 + 0.2,
+    }  # fmt: skip
+    return [base | {"point": point} for point in ("jpeg:q90", "jpeg:q10")]
+
+
+def kill(store: Store) -> None:
+    """Leave the folder as a kill would: nothing compacted, the lock gone with the process."""
+    store._journal.close()
+    store._lock.close()
+
+
+def test_rows_survive_a_kill_exactly(tmp_path: Path) -> None:
+    """After a kill the journal gives back every row, floats to the last bit, infinity and NaN."""
+    store = Store(tmp_path)
+    store.append("case é", rows("case é"))
+    kill(store)
+    table = read_run(tmp_path)
+    assert table["p_a"].to_list() == [0.1 + 0.2] * 2
+    assert table["psnr_db"].is_infinite().all()
+    assert table["ssim"].is_nan().all()
+
+
+@pytest.mark.parametrize("cut", [1, 7, 40, 200])
+def test_a_torn_last_line_is_dropped_and_its_case_runs_again(tmp_path: Path, cut: int) -> None:
+    """A kill in the middle of a write costs that case alone, and the journal stays usable."""
+    store = Store(tmp_path)
+    for name in ("a", "b"):
+        store.append(name, rows(name))
+    kill(store)
+    journal = tmp_path / "results" / JOURNAL
+    journal.write_bytes(journal.read_bytes()[:-cut])
+    with Store(tmp_path) as again:
+        assert again.done() == {"a"}
+        again.append("b", rows("b"))
+    assert read_table(tmp_path)["case_id"].to_list() == ["a", "a", "b", "b"]
+
+
+def test_a_kill_between_part_and_journal_counts_no_case_twice(tmp_path: Path) -> None:
+    """A case that stands in a part and still in the journal is one case."""
+    store = Store(tmp_path)
+    store.append("a", rows("a"))
+    journal = (tmp_path / "results" / JOURNAL).read_bytes()
+    store.compact()
+    kill(store)
+    (tmp_path / "results" / JOURNAL).write_bytes(journal)
+    with Store(tmp_path) as again:
+        again.append("b", rows("b"))
+    assert read_table(tmp_path)["case_id"].to_list() == ["a", "a", "b", "b"]
+
+
+def test_leftovers_of_a_kill_during_a_part_are_removed(tmp_path: Path) -> None:
+    """A half-written part is no part."""
+    with Store(tmp_path) as store:
+        store.append("a", rows("a"))
+    (tmp_path / "results" / "part-00001.tmp").write_bytes(b"half")
+    with Store(tmp_path) as store:
+        assert store.done() == {"a"}
+    assert not list((tmp_path / "results").glob("*.tmp"))
+
+
+def test_many_cases_are_compacted_on_the_way(tmp_path: Path) -> None:
+    """The journal stays short: every few hundred cases become a Parquet part."""
+    with Store(tmp_path) as store:
+        for index in range(450):
+            store.append(str(index), rows(str(index)))
+        assert len(list((tmp_path / "results").glob("part-*.parquet"))) == 2
+    assert read_table(tmp_path)["case_id"].n_unique() == 450
+
+
+def test_two_studies_cannot_write_to_one_folder(tmp_path: Path) -> None:
+    """The second writer is refused in one line, and the first goes on."""
+    with Store(tmp_path) as store:
+        with pytest.raises(UsageError, match="another study is writing"):
+            Store(tmp_path)
+        store.append("a", rows("a"))
+    assert len(read_table(tmp_path)) == 2
+
+
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
+    """When the disk is full the error says so and what to do; finished cases stay."""
+    with pytest.raises(BitdoseError, match="disk is full.*--resume"), Store(tmp_path) as store:
+        store.append("a", rows("a"))
+        store.compact()
+        store._journal.close()
+        store._journal = Path("/dev/full").open("a")  # noqa: SIM115 - the store closes it
+        store.append("b", rows("b"))
+    assert read_table(tmp_path)["case_id"].unique().to_list() == ["a"]
+
+
+def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
+    """Reading a folder without results, or with a damaged manifest, is a line and no traceback."""
+    with pytest.raises(UsageError, match="no results"):
+        read_run(tmp_path)
+    with pytest.raises(UsageError, match="no run folder"):
+        read_manifest(tmp_path)
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(UsageError, match="damaged"):
+        read_manifest(tmp_path)
+
+
+def test_small_files_are_whole_or_not_there(tmp_path: Path) -> None:
+    """A file is replaced in one step, so that a reader never sees half of it."""
+    write_text(tmp_path / "a.json", "old")
+    write_text(tmp_path / "a.json", "new")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    assert (tmp_path / "a.json").read_text() == "new"
