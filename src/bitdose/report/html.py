@@ -1,0 +1,168 @@
+"""One self-contained HTML page: every figure inside it, no script, nothing fetched."""
+
+from __future__ import annotations
+
+import math
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from bitdose.report.findings import signed
+from bitdose.report.flips import FlippedCase
+from bitdose.report.plate import bytes_text
+from bitdose.report.sources import Failure, Subgroup
+from bitdose.results.summary import Summary
+from bitdose.stats.estimate import Estimate
+
+DISCLAIMER = "Research use only, not a medical device."
+MAX_FLIPPED_ROWS = 200
+MAX_FAILURE_ROWS = 200
+_MAX_MANIFEST_ROWS = 400
+_LONGEST_VALUE = 400
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image of the page: its bytes, its kind (``svg+xml`` or ``png``), its words."""
+
+    title: str
+    alt: str
+    data: bytes
+    kind: str
+    caption: str = ""
+
+    @property
+    def source(self) -> str:
+        """The bytes as a data URI."""
+        return f"data:image/{self.kind};base64,{b64encode(self.data).decode()}"
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the page shows, in its order.
+
+    ``headline`` is the first figure; ``curves``, ``matrices``, ``flip_bars`` and ``knobs`` the
+    others; ``plates`` the gallery, and ``plate_note`` why it is empty or lacks a case.
+    """
+
+    title: str
+    summary: Summary
+    findings: Sequence[str]
+    curves: Sequence[Picture] = ()
+    matrices: Sequence[Picture] = ()
+    flip_bars: Sequence[Picture] = ()
+    knobs: Sequence[Picture] = ()
+    plates: Sequence[Picture] = ()
+    plate_note: str = ""
+    flipped: Sequence[FlippedCase] = ()
+    failures: Sequence[Failure] = ()
+    subgroups: Sequence[Subgroup] = ()
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+
+def render(page: Page) -> str:
+    """Write the page as HTML text. Titles, labels and case ids are escaped: they are user input."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("bitdose.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"num": num, "est": est, "pct": pct, "pts": pts, "size": size}
+    rows = flat_manifest(page.manifest)
+    return environment.get_template("report.html.j2").render(
+        page=page,
+        summary=page.summary,
+        disclaimer=DISCLAIMER,
+        flipped=page.flipped[:MAX_FLIPPED_ROWS],
+        n_flipped_left_out=max(0, len(page.flipped) - MAX_FLIPPED_ROWS),
+        failures=page.failures[:MAX_FAILURE_ROWS],
+        n_failures_left_out=max(0, len(page.failures) - MAX_FAILURE_ROWS),
+        methods=methods_used(page.summary),
+        manifest=rows[:_MAX_MANIFEST_ROWS],
+        n_manifest_left_out=max(0, len(rows) - _MAX_MANIFEST_ROWS),
+    )
+
+
+def num(value: float | None, digits: int = 1) -> str:
+    """Write a number; an en dash where it is unknown, ∞ where it is infinite.
+
+    Examples
+    --------
+    >>> num(1234.56), num(float("nan")), num(float("inf"))
+    ('1,234.6', '–', '∞')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    return f"{value:,.{digits}f}".replace("-", "−") if round(value, digits) else f"{0:.{digits}f}"
+
+
+def est(estimate: Estimate, digits: int = 3) -> str:
+    """Write an estimate with its interval: ``0.818 (0.762 to 0.864)``; an en dash if undefined."""
+    if math.isnan(estimate.value):
+        return "–"
+    if math.isnan(estimate.low):
+        return f"{num(estimate.value, digits)} (no interval)"
+    return f"{num(estimate.value, digits)} ({num(estimate.low, digits)} to {num(estimate.high, digits)})"
+
+
+def pct(estimate: Estimate) -> str:
+    """Write a fraction in percent with its interval: ``81.8 (76.2 to 86.4)``."""
+    return est(_scaled(estimate), 1)
+
+
+def pts(estimate: Estimate) -> str:
+    """Write a difference in percentage points, signed, with its interval."""
+    if math.isnan(estimate.value):
+        return "–"
+    value, low, high = (signed(100 * v) for v in (estimate.value, estimate.low, estimate.high))
+    return f"{value} (no interval)" if math.isnan(estimate.low) else f"{value} ({low} to {high})"
+
+
+def size(count: float) -> str:
+    """Write a number of bytes, an en dash where it is unknown."""
+    return "–" if math.isnan(count) else bytes_text(count)
+
+
+def methods_used(summary: Summary) -> list[tuple[str, str]]:
+    """Return which interval stands behind which number, as found in the estimates themselves."""
+    uses: dict[str, dict[str, None]] = {}
+    for point in summary.points:
+        named = {
+            "accuracy": point.accuracy,
+            "macro F1": point.macro_f1,
+            "difference of accuracy": point.accuracy_difference,
+            "difference of macro F1": point.macro_f1_difference,
+            "share of changed answers": point.flips.share,
+        }
+        for one in point.classes:
+            named |= {m: getattr(one, m) for m in ("sensitivity", "specificity", "precision", "auroc")}
+            named["F1 of a class"] = one.f1
+        for name, estimate in named.items():
+            if not math.isnan(estimate.value):
+                uses.setdefault(f"{estimate.method}, unit {estimate.unit}", {})[name] = None
+    return [(method, ", ".join(names)) for method, names in uses.items()]
+
+
+def flat_manifest(value: Any, name: str = "") -> list[tuple[str, str]]:
+    """Flatten nested JSON values to ``a.b`` and text, long values cut."""
+    if isinstance(value, Mapping) and value:
+        return [
+            row for key, part in value.items() for row in flat_manifest(part, f"{name}.{key}".lstrip("."))
+        ]
+    if isinstance(value, list | tuple) and value and not isinstance(value[0], str | int | float):
+        return [row for index, part in enumerate(value) for row in flat_manifest(part, f"{name}.{index}")]
+    shown = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    cut = shown if len(shown) <= _LONGEST_VALUE else shown[: _LONGEST_VALUE - 1] + "…"
+    return [(name, cut)] if name else []
+
+
+def _scaled(estimate: Estimate) -> Estimate:
+    value, low, high = 100 * estimate.value, 100 * estimate.low, 100 * estimate.high
+    return replace(estimate, value=value, low=low, high=high)

@@ -1,0 +1,118 @@
+"""Every number of a summary as flat rows for a spreadsheet, and as JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from bitdose.report.files import write_atomic
+from bitdose.results.summary import ClassSummary, PointSummary, Summary
+from bitdose.stats.estimate import Estimate
+
+Row = dict[str, Any]
+
+_CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auroc")
+_POINT_ESTIMATES = ("accuracy", "macro_f1", "accuracy_difference", "macro_f1_difference")
+_NAMES = ("point", "chain", "codec", "quality", "strength", "size", "n_ok", "n_failed")
+_MEASURED = (
+    "ratio_file",
+    "ratio_pixels",
+    "ratio_file_mean",
+    "ratio_pixels_mean",
+    "coded_bytes_per_case",
+    "rate_bpp",
+    "psnr_db",
+    "ssim",
+    "encode_ms",
+    "decode_ms",
+)
+_FLIP_COUNTS = ("n", "changed", "right_to_wrong", "wrong_to_right", "wrong_to_wrong", "mcnemar_midp")
+
+
+def summary_rows(summary: Summary) -> list[Row]:
+    """Flatten a summary: one row per point, one column per number.
+
+    An estimate ``e`` becomes ``e``, ``e_low``, ``e_high``, ``e_n``, ``e_unit`` and ``e_method``,
+    and ``e_reason`` where it is undefined; a class's are ``sensitivity[covid-19]``; a cell of
+    the confusion matrix is ``confusion[true→predicted]``. Columns of the study as a whole are
+    repeated in each row. NaN stays NaN.
+    """
+    study = _study(summary)
+    return [study | _point(point, summary.labels) for point in summary.points]
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> Path:
+    """Write rows to a CSV file, atomically: NaN and None as empty cells, infinity as ``inf``.
+
+    Numbers keep every digit; a column that only some rows have is empty in the others.
+    """
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = StringIO()
+    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+    return write_atomic(path, text.getvalue().encode())
+
+
+def write_json(path: Path, summary: Summary) -> Path:
+    """Write :meth:`Summary.to_dict` to a JSON file, atomically."""
+    text = json.dumps(summary.to_dict(), ensure_ascii=False, indent=2, allow_nan=False)
+    return write_atomic(path, f"{text}\n".encode())
+
+
+def _study(summary: Summary) -> Row:
+    row: Row = {
+        "model": summary.model,
+        "level": summary.level,
+        "resampling_unit": summary.resampling_unit,
+        "n_cases": summary.n_cases,
+        "n_patients": summary.n_patients,
+        "n_failed_cases": summary.n_failed_cases,
+        "n_lossy_sources": summary.n_lossy_sources,
+    }
+    row |= {f"case_format[{name}]": count for name, count in summary.case_formats.items()}
+    return row | {f"failures[{reason}]": count for reason, count in summary.failures.items()}
+
+
+def _point(point: PointSummary, labels: Sequence[str]) -> Row:
+    row: Row = {name: getattr(point, name) for name in _NAMES}
+    for name in _POINT_ESTIMATES:
+        row |= _estimate(name, getattr(point, name))
+    row |= {f"flips_{name}": getattr(point.flips, name) for name in _FLIP_COUNTS}
+    row |= _estimate("flips_share", point.flips.share)
+    row |= _estimate("flips_harmful_share", point.flips.harmful_share)
+    row |= {name: getattr(point, name) for name in _MEASURED}
+    for one in point.classes:
+        row |= _class(one)
+    for true, counts in zip(labels, point.confusion, strict=True):
+        row |= {f"confusion[{true}→{name}]": count for name, count in zip(labels, counts, strict=True)}
+    return row
+
+
+def _class(one: ClassSummary) -> Row:
+    row: Row = {f"n[{one.label}]": one.n}
+    for metric in _CLASS_METRICS:
+        row |= _estimate(metric, getattr(one, metric), f"[{one.label}]")
+    return row
+
+
+def _estimate(name: str, estimate: Estimate, of: str = "") -> Row:
+    row = {
+        f"{name}{of}": estimate.value,
+        f"{name}_low{of}": estimate.low,
+        f"{name}_high{of}": estimate.high,
+        f"{name}_n{of}": estimate.n,
+        f"{name}_unit{of}": estimate.unit,
+        f"{name}_method{of}": estimate.method,
+    }
+    return row | ({f"{name}_reason{of}": estimate.reason} if estimate.reason else {})
+
+
+def _cell(value: Any) -> Any:
+    missing = value is None or (isinstance(value, float) and math.isnan(value))
+    return "" if missing else value

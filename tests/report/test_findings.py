@@ -1,0 +1,123 @@
+"""The first lines of the report."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bitdose.report.findings import findings, first_loss, like_ratio_pair, strongest_within
+from bitdose.results.summarize import summarize
+from bitdose.results.summary import PointSummary, Summary
+from bitdose.stats.estimate import Estimate, undefined
+from bitdose.stats.proportions import tango
+
+
+def _with(point: PointSummary, gained: int, lost: int, n: int = 2000) -> PointSummary:
+    return replace(point, accuracy_difference=tango(gained, lost, n))
+
+
+@pytest.fixture
+def large(summary: Summary) -> Summary:
+    """Make the same study as if it had 2,000 cases: losses of 0, 4, 6 and from there 200 cases."""
+    lost = (0, 4, 6) + (200,) * 9
+    points = [
+        _with(p, 0, loss) for chain in summary.chains().values() for p, loss in zip(chain, lost, strict=True)
+    ]
+    pristine = replace(summary.pristine(), n_ok=2000)
+    return replace(summary, points=(pristine, *points), n_cases=2000, n_patients=2000, resampling_unit="case")
+
+
+def test_pristine_comes_first_with_its_interval(summary: Summary) -> None:
+    """The first sentence is the pristine accuracy with its interval."""
+    estimate = summary.pristine().accuracy
+    first = findings(summary)[0]
+    assert f"{100 * estimate.value:.1f} %" in first
+    assert f"interval {100 * estimate.low:.1f} to {100 * estimate.high:.1f}" in first
+
+
+def test_point_within_the_margin_is_observed_not_certified(large: Summary) -> None:
+    """The strongest point within two points is named with its ratio and called observed, not certified."""
+    sentence = next(s for s in findings(large) if s.startswith("jpeg:"))
+    point = large.chains()["jpeg"][2]
+    assert f"up to {point.point}, {point.ratio_file:.1f}:1" in sentence
+    assert "observed, not certified" in sentence
+    assert f"first clear loss is at {large.chains()['jpeg'][1].point}" in sentence
+
+
+def test_walk_stops_at_the_first_failure(large: Summary) -> None:
+    """A point beyond the first one that can lose the margin does not count, however good it looks."""
+    chain = list(large.chains()["jpeg"])
+    chain[7] = _with(chain[7], 0, 0)
+    assert strongest_within(chain, 0.02) is chain[2]
+    assert strongest_within([_with(chain[0], 0, 300), chain[1]], 0.02) is None
+
+
+def test_first_loss_needs_the_whole_interval_below_zero(large: Summary) -> None:
+    """A loss is clear only where the upper limit is below zero."""
+    chain = large.chains()["jpeg"]
+    assert first_loss(chain) is chain[1]
+    assert first_loss(chain[:1]) is None
+
+
+def test_small_studies_say_what_they_cannot_show(summary: Summary) -> None:
+    """Where n cannot show the margin, it says so and claims no point within it."""
+    text = findings(summary)
+    assert any("out of reach" in sentence for sentence in text)
+    assert not any("observed, not certified" in sentence for sentence in text)
+
+
+def test_jpeg_end_names_the_huffman_floor(summary: Summary) -> None:
+    """Full-size JPEG's highest ratio is told on both bases, with the floor it runs into."""
+    last = summary.chains()["jpeg"][-1]
+    sentence = next(s for s in findings(summary) if "goes no further" in s)
+    assert f"{last.ratio_file:.1f}:1" in sentence
+    assert f"{last.ratio_pixels:.1f}:1" in sentence
+    assert "Huffman" in sentence
+
+
+def test_downsizing_is_compared_at_a_like_ratio(summary: Summary) -> None:
+    """The pair compared differs by less than 15 % in ratio; chains without such a pair say so."""
+    chains = summary.chains()
+    pair = like_ratio_pair(chains["jpeg"], chains["jpeg@256"])
+    assert pair is not None
+    assert 1 / 1.15 < pair[0].ratio_file / pair[1].ratio_file < 1.15
+    apart = replace(summary, points=(summary.points[0], chains["jpeg"][0], chains["jpeg@256"][-1]))
+    assert any("cannot be compared" in sentence for sentence in findings(apart))
+
+
+def test_failures_and_lossy_sources_are_told(summary: Summary) -> None:
+    """Failed cases are counted with their reason, and lossy sources come with a caution."""
+    text = " ".join(findings(summary))
+    assert "2 of 120 cases failed" in text
+    assert "truncated PNG file" in text
+    assert "40 of 120 source files (33 %)" in text
+
+
+def test_nothing_classified_is_said_not_raised(summary: Summary) -> None:
+    """Undefined numbers become words with their reason."""
+    nothing = undefined("no classified case")
+    points = tuple(
+        replace(p, n_ok=0, accuracy=nothing, macro_f1=nothing, accuracy_difference=nothing)
+        for p in summary.points
+    )
+    text = findings(replace(summary, points=points))
+    assert "no classified case" in text[0]
+    assert "nan" not in " ".join(text)
+
+
+def test_no_interval_is_said(summary: Summary) -> None:
+    """An estimate whose limits are unknown is never printed with NaN."""
+    bare = Estimate(0.5, float("nan"), float("nan"), 0.95, "x", 3, reason="no spread")
+    points = tuple(replace(p, accuracy=bare, macro_f1=bare, accuracy_difference=bare) for p in summary.points)
+    assert "nan" not in " ".join(findings(replace(summary, points=points)))
+
+
+def test_clean_study_has_no_caution(make_table) -> None:  # type: ignore[no-untyped-def]
+    """Without failures or lossy sources there is neither count nor caution."""
+    import polars as pl
+
+    clean = make_table(30, failed=lambda _: False).with_columns(case_lossy=pl.lit(value=False))
+    text = " ".join(findings(summarize(clean, draws=200)))
+    assert "None of the 30 cases failed." in text
+    assert "Caution" not in text

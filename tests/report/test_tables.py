@@ -1,0 +1,80 @@
+"""The summary as CSV and JSON."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bitdose.report.files import write_atomic
+from bitdose.report.tables import summary_rows, write_csv, write_json
+from bitdose.results.summary import Summary
+from bitdose.stats.estimate import undefined
+
+
+def _numbers(value: Any) -> list[float]:
+    if isinstance(value, dict):
+        return [n for part in value.values() for n in _numbers(part)]
+    if isinstance(value, list):
+        return [n for part in value for n in _numbers(part)]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return [math.inf] if value == "inf" else []
+    return [float(value)]
+
+
+def _row_numbers(row: dict[str, str]) -> list[float]:
+    found = []
+    for text in row.values():
+        try:
+            found.append(float(text))
+        except ValueError:
+            continue
+    return found
+
+
+def test_csv_holds_every_number_of_the_json(summary: Summary, tmp_path: Path) -> None:
+    """Each number that summary.json has of a point or of the study stands in that point's CSV row."""
+    whole = json.loads(write_json(tmp_path / "summary.json", summary).read_text())
+    text = write_csv(tmp_path / "summary.csv", summary_rows(summary)).read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    study = _numbers({k: v for k, v in whole.items() if k != "points"})
+    for point, row in zip(whole["points"], rows, strict=True):
+        assert set(_numbers(point) + study) <= set(_row_numbers(row))
+
+
+def test_columns_have_the_promised_names(summary: Summary) -> None:
+    """Estimates, classes and confusion cells are found under their documented names."""
+    row = summary_rows(summary)[3]
+    point = summary.points[3]
+    assert row["accuracy_low"] == point.accuracy.low
+    assert row["sensitivity[covid-19]"] == point.classes[2].sensitivity.value
+    assert row["auroc_high[normal]"] == point.classes[0].auroc.high
+    assert row["confusion[normal→covid-19]"] == point.confusion[0][2]
+    assert row["flips_right_to_wrong"] == point.flips.right_to_wrong
+
+
+def test_undefined_is_empty_with_its_reason(summary: Summary, tmp_path: Path) -> None:
+    """NaN is an empty cell, its reason has a column, and a column of reasons is there only if needed."""
+    point = replace(summary.points[0], macro_f1=undefined("no case of class 'covid-19'"))
+    rows = summary_rows(replace(summary, points=(point,)))
+    (row,) = csv.DictReader(write_csv(tmp_path / "s.csv", rows).read_text(encoding="utf-8").splitlines())
+    assert row["macro_f1"] == ""
+    assert row["macro_f1_reason"] == "no case of class 'covid-19'"
+    assert "accuracy_reason" not in row
+    assert row["psnr_db"] == "inf"
+
+
+def test_failed_write_keeps_the_old_file(tmp_path: Path) -> None:
+    """A write that cannot finish leaves the old file whole and nothing half-done beside it."""
+    target = tmp_path / "taken"
+    target.mkdir()
+    (target / "kept").write_text("old")
+    with pytest.raises(OSError):  # noqa: PT011 -- which error depends on the file system
+        write_atomic(target, b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+    assert (target / "kept").read_text() == "old"
