@@ -1,0 +1,266 @@
+"""The loop that an engineer would write without BitDose: the baseline of the speed benchmark.
+
+A PyTorch ``Dataset`` opens each file with Pillow, codes and decodes it at one point and
+brings it to the network's input; a ``DataLoader`` with one worker per core feeds batches of
+64 to the network in onnxruntime; the loader is built anew for each point. It is meant to be
+good code of its kind: workers overlap with the network, no library starts threads of its
+own beside the workers, and nothing is written to disk but the results. This file stands
+alone and imports nothing of BitDose. Example::
+
+    python benchmarks/handwritten_loop.py --table cases.csv --split test \
+        --model model.onnx --size 1024 --out results.csv
+
+Needs torch, onnxruntime, opencv, Pillow and psutil. Prints one JSON object: wall seconds
+from the start of the process (imports included) to the last row on disk, and the largest
+memory of the process tree, sampled twice a second: the sum of resident sets, which counts
+pages that workers share once per worker, and of proportional sets, which counts them once
+(0 where the system does not tell).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import re
+import threading
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import onnxruntime
+import psutil
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset
+
+QUALITIES = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1)
+RATES = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300)
+RATES_256 = (2, 3, 4, 5, 8, 10, 15, 20, 30, 40, 60, 100)
+DEFAULT_POINTS = ",".join(
+    [
+        "pristine",
+        *(f"jpeg:q{q}" for q in QUALITIES),
+        *(f"jpeg2000:{r}x" for r in RATES),
+        *(f"jpeg:q{q}@256" for q in QUALITIES),
+        *(f"jpeg2000:{r}x@256" for r in RATES_256),
+    ]
+)
+POINT = re.compile(r"(?:pristine|jpeg:q(?P<quality>\d+)|jpeg2000:(?P<rate>[\d.]+)x)(?:@(?P<side>\d+))?")
+SAMPLE_S = 0.5
+
+
+class Point(NamedTuple):
+    """One way to code an image: codec, its knob, and the side it is downsized to (0: not)."""
+
+    text: str
+    codec: str
+    knob: float
+    side: int
+
+
+def parse_point(text: str) -> Point:
+    """Read ``pristine``, ``jpeg:q30`` or ``jpeg2000:40x``, each optionally with ``@256``."""
+    found = POINT.fullmatch(text.strip())
+    if found is None:
+        raise SystemExit(
+            f"--points: {text!r}: expected 'pristine', 'jpeg:q30' or 'jpeg2000:40x', with or without '@256'"
+        )
+    quality, rate, side = found["quality"], found["rate"], int(found["side"] or 0)
+    if quality:
+        return Point(found[0], "jpeg", float(quality), side)
+    if rate:
+        return Point(found[0], "jpeg2000", float(rate), side)
+    return Point(found[0], "pristine", 0.0, side)
+
+
+def encode_decode(image: Image.Image, point: Point) -> tuple[Image.Image, int]:
+    """Code and decode one grey image; ``pristine`` passes it through and counts raw bytes."""
+    if point.codec == "pristine":
+        return image, image.width * image.height
+    stream = io.BytesIO()
+    if point.codec == "jpeg":
+        image.save(stream, "JPEG", quality=int(point.knob))
+    else:
+        image.save(
+            stream,
+            "JPEG2000",
+            quality_mode="rates",
+            quality_layers=[point.knob],
+            irreversible=True,
+            no_jp2=True,
+        )
+    decoded = Image.open(stream)
+    decoded.load()
+    return decoded, stream.getbuffer().nbytes
+
+
+class CodedSet(Dataset):
+    """The cases at one point: ``(input tensor, index, coded bytes)``."""
+
+    def __init__(self, paths: list[Path], point: Point, spec: dict[str, Any]) -> None:
+        self.paths = paths
+        self.point = point
+        self.height, self.width = spec["size"]
+        self.mean = np.float32(spec.get("mean", [0.0])[0])
+        self.std = np.float32(spec.get("std", [1.0])[0])
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, int, int]:
+        with Image.open(self.paths[index]) as file:
+            image = file.convert("L")
+        full_size, side = image.size, self.point.side
+        if side:
+            small = cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_LANCZOS4)
+            image = Image.fromarray(small)
+        image, coded_bytes = encode_decode(image, self.point)
+        if side:
+            large = cv2.resize(np.asarray(image), full_size, interpolation=cv2.INTER_LANCZOS4)
+            image = Image.fromarray(large)
+        grey = np.asarray(image.resize((self.width, self.height), Image.Resampling.BILINEAR))
+        scaled = (grey.astype(np.float32) / np.float32(255.0) - self.mean) / self.std
+        return torch.from_numpy(scaled)[None], index, coded_bytes
+
+
+def quiet_worker(_: int) -> None:
+    """Keep a worker to one thread: the workers are the parallelism."""
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+
+
+class MemoryWatch(threading.Thread):
+    """Samples the memory of this process and its children; keeps the peaks in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak_rss = self.peak_pss = 0
+        self.done = threading.Event()
+
+    def run(self) -> None:
+        """Sample until told to stop."""
+        me = psutil.Process()
+        while not self.done.wait(SAMPLE_S):
+            rss = pss = 0
+            for process in [me, *me.children(recursive=True)]:
+                try:
+                    rss += process.memory_info().rss
+                    pss += getattr(process.memory_full_info(), "pss", 0)
+                except psutil.Error:
+                    continue
+            self.peak_rss, self.peak_pss = max(self.peak_rss, rss), max(self.peak_pss, pss)
+
+
+def read_cases(table: Path, split: str | None, size: int | None, limit: int | None) -> list[str]:
+    """Return the paths, as the table spells them, of the cases asked for."""
+    with table.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    if split is not None:
+        rows = [row for row in rows if row.get("split") == split]
+    if size is not None:
+        rows = [row for row in rows if image_size(table.parent, row) == (size, size)]
+    return [row["path"] for row in rows][:limit]
+
+
+def image_size(root: Path, row: dict[str, str]) -> tuple[int, int]:
+    """Return width and height by the table's columns, or by the file's header."""
+    if row.get("width") and row.get("height"):
+        return int(row["width"]), int(row["height"])
+    with Image.open(root / row["path"]) as file:
+        return file.size
+
+
+def open_model(path: Path) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
+    """Open the network with one thread and read its sidecar."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session, json.loads(path.with_suffix(".json").read_text())
+
+
+def probabilities_of(session: onnxruntime.InferenceSession, batch: torch.Tensor, kind: str) -> np.ndarray:
+    """Run the network; ``(n, n_classes)`` probabilities."""
+    output = session.run(None, {session.get_inputs()[0].name: batch.numpy()})[0]
+    if kind == "probabilities":
+        return output
+    raised = np.exp(output - output.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--table", type=Path, required=True, help="CSV with a path column, relative to its folder"
+    )
+    parser.add_argument("--split", help="only the cases of this split")
+    parser.add_argument(
+        "--model", type=Path, required=True, help="ONNX file with its sidecar .json beside it"
+    )
+    parser.add_argument(
+        "--points", default=DEFAULT_POINTS, help="comma-separated (default: pristine, 4 chains of 12)"
+    )
+    parser.add_argument("--size", type=int, help="only sources of this width and height")
+    parser.add_argument("--limit", type=int, help="at most this many cases")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count(), help="DataLoader workers (default: all cores)"
+    )
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--out", type=Path, required=True, help="CSV to write")
+    return parser.parse_args(argv)
+
+
+def write_rows(args: argparse.Namespace, names: list[str], points: list[Point]) -> None:
+    """Code, classify and write every case at every point, one loader per point."""
+    session, sidecar = open_model(args.model)
+    labels = sidecar["labels"]
+    paths = [args.table.parent / name for name in names]
+    with args.out.open("w", newline="") as file, torch.inference_mode():
+        writer = csv.writer(file)
+        writer.writerow(["path", "point", "bytes_coded", *(f"p_{name}" for name in labels), "predicted"])
+        for point in points:
+            coded = CodedSet(paths, point, sidecar["input"])
+            loader = DataLoader(coded, args.batch, num_workers=args.workers, worker_init_fn=quiet_worker)
+            for batch, indices, n_bytes in loader:
+                rows = probabilities_of(session, batch, sidecar["output"])
+                for row, index, size in zip(rows, indices.tolist(), n_bytes.tolist(), strict=True):
+                    values = [repr(float(value)) for value in row]
+                    writer.writerow([names[index], point.text, size, *values, labels[int(row.argmax())]])
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run every case at every point, write the rows, print time and memory."""
+    args = parse_args(argv)
+    watch = MemoryWatch()
+    watch.start()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    points = [parse_point(text) for text in args.points.split(",")]
+    names = read_cases(args.table, args.split, args.size, args.limit)
+    if not names:
+        raise SystemExit(f"no case of {args.table} is left: check --split and --size")
+    write_rows(args, names, points)
+    wall_s = time.time() - psutil.Process().create_time()
+    watch.done.set()
+    watch.join()
+    summary = {
+        "cases": len(names),
+        "points": len(points),
+        "rows": len(names) * len(points),
+        "workers": args.workers,
+        "wall_s": round(wall_s, 2),
+        "peak_rss_bytes": watch.peak_rss,
+        "peak_pss_bytes": watch.peak_pss,
+    }
+    print(json.dumps(summary))
+
+
+if __name__ == "__main__":
+    main()
