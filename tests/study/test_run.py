@@ -33,10 +33,8 @@ def spec(texture_set: Path, texture_model: Path) -> StudySpec:
 
 def command(spec: StudySpec, out: Path, *more: str) -> list[str]:
     """Give the study's command line."""
-    return [
-        sys.executable, "-m", "bitdose", "study", spec.data, "--model", spec.model, "--points", spec.points[0],
-        "--out", str(out), "--no-report", *more,
-    ]  # fmt: skip
+    study = [sys.executable, "-m", "bitdose", "study", spec.data, "--model", spec.model]
+    return [*study, "--points", spec.points[0], "--out", str(out), "--no-report", *more]
 
 
 def results(folder: Path) -> pl.DataFrame:
@@ -136,7 +134,7 @@ def test_a_folder_with_other_files_is_refused(spec: StudySpec, tmp_path: Path) -
 def test_an_interrupted_study_says_so_and_can_be_resumed(
     spec: StudySpec, tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Ctrl-C or a termination signal ends in one line, exit code 1, no stray worker, and a resumable run."""
+    """Ctrl-C or a termination signal: one line, exit code 1, no stray process, a resumable run."""
     out = tmp_path / "run"
     slow = spec.updated(points=("paper",))
     process = subprocess.Popen(
@@ -210,7 +208,8 @@ def test_a_worker_that_dies_costs_its_case_only(texture_set: Path, tmp_path: Pat
         "from bitdose.study.run import run_study\n"
         "from bitdose.study.spec import StudySpec\n"
         "if __name__ == '__main__':\n"
-        f"    spec = StudySpec(data={str(texture_set)!r}, model='deadly:Net', points=('jpeg:q90',), max_failures=1.0)\n"
+        f"    spec = StudySpec(data={str(texture_set)!r}, model='deadly:Net', max_failures=1.0,\n"
+        "                     points=('jpeg:q90',))\n"
         "    print(run_study(make_plan(spec), Path('run'), workers=2).failed)\n"
     )
     (tmp_path / "go.py").write_text(code)
