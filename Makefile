@@ -20,7 +20,7 @@ lint: $(VENV)/.dev
 	$(BIN)/mypy
 
 docs: $(VENV)/.dev
-	$(BIN)/python docs/make_cli_reference.py
+	$(BIN)/python docs/make_reference.py
 
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'BitDose needs Python 3.11 or newer; try: make PYTHON=python3.11')"

@@ -24,6 +24,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
+import numpy as np
+
 from bitdose.image import Image
 from bitdose.registry import Registry
 
@@ -59,7 +61,7 @@ class Knob(NamedTuple):
 
     def text(self, quality: float) -> str:
         """Write a quality as a point does."""
-        number = f"{quality:g}"
+        number = np.format_float_positional(quality, trim="-")  # every digit, no exponent
         return self.unit + number if self.leads else number + self.unit
 
     def strength(self, quality: float) -> float:

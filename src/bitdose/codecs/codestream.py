@@ -62,6 +62,13 @@ def parse_layers(data: bytes) -> LayeredStream:
     ValueError
         If the stream is not of the form described at the top of this file.
     """
+    try:
+        return _parse(data)
+    except struct.error as error:
+        raise ValueError(f"codestream ends inside a segment: {error}") from error
+
+
+def _parse(data: bytes) -> LayeredStream:
     if data[:2] != _SOC:
         raise ValueError("no JPEG 2000 codestream")
     main, at = _segments(data, 2, _SOT)
@@ -74,7 +81,9 @@ def parse_layers(data: bytes) -> LayeredStream:
     parts, sod = _segments(data, at, _SOD)
     lengths = [n for marker, offset in parts if marker == _PLT for n in _packet_lengths(data, offset)]
     packets = data[sod + 2 : at + tile_bytes]
-    if not lengths or len(lengths) % n_layers or sum(lengths) != len(packets):
+    if data[at + tile_bytes :] != _EOC:
+        raise ValueError("expected one tile-part, then the end of the codestream")
+    if not lengths or not n_layers or len(lengths) % n_layers or sum(lengths) != len(packets):
         raise ValueError("packet lengths do not add up to one tile-part of whole layers")
     per_layer = len(lengths) // n_layers
     ends = tuple(sum(lengths[: (layer + 1) * per_layer]) for layer in range(n_layers))

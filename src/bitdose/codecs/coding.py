@@ -98,8 +98,13 @@ def code_points(
         for point, streams in _encode_chain(planes, chain, exact=exact):
             if isinstance(streams, CaseError):
                 yield point, streams
+                continue
+            try:
+                coded = decode_streams(image, point, streams, downsize_ms)
+            except CaseError as error:
+                yield point, error
             else:
-                yield point, decode_streams(image, point, streams, downsize_ms)
+                yield point, coded
 
 
 def encode_point(image: Image, point: Point) -> Streams:
@@ -133,9 +138,8 @@ def decode_streams(image: Image, point: Point, streams: Streams, downsize_ms: fl
 
 def depth_mapping(image: Image, codec: Codec | type[Codec]) -> str:
     """Say what happens to the depth around a codec; empty where nothing does."""
-    if image.bits <= codec.max_bits:
-        return ""
-    return f"linear {image.bits}>{codec.max_bits}>{image.bits} bits"
+    coded = _coded_bits(image.bits, codec)
+    return "" if image.bits == coded else f"linear {image.bits}>{coded}>{image.bits} bits"
 
 
 def kernel_names(resize: Resize | None) -> str:
@@ -192,15 +196,23 @@ def _resized(plane: Image, width: int, height: int, kernel: str) -> Image:
     return plane.with_pixels(_clipped(resample(plane.pixels, width, height, kernel=kernel), plane.bits))
 
 
+def _coded_bits(bits: int, codec: Codec | type[Codec]) -> int:
+    """Return the depth a codec sees: all of the samples' container, if it holds that much.
+
+    Twelve bits in the low end of a 16-bit stream would lose precision, and turn white where a
+    harsh rate leaves nothing but the stream's mid-grey.
+    """
+    return min(8 if bits <= 8 else 16, codec.max_bits)  # noqa: PLR2004
+
+
 def _fit_depth(plane: Image, codec: type[Codec]) -> Image:
-    return rescale_bits(plane, codec.max_bits) if plane.bits > codec.max_bits else plane
+    return rescale_bits(plane, _coded_bits(plane.bits, codec))
 
 
 def _to_depth(decoded: Image, bits: int, codec: Codec) -> Image:
-    """Bring a decoded plane back to the original's depth, clipping what coding overshot."""
-    if bits > codec.max_bits:
-        return rescale_bits(decoded, bits)
-    return Image(_clipped(decoded.pixels, bits), bits, decoded.photometric)
+    """Bring a decoded plane back to the original's depth; a codec may give fewer bits than it holds."""
+    full = Image(decoded.pixels, _coded_bits(bits, codec), decoded.photometric)
+    return rescale_bits(full, bits)
 
 
 def _clipped(pixels: NDArray[Any], bits: int) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from bitdose.codecs.base import Knob
-from bitdose.errors import CaseError
+from bitdose.errors import CaseError, UsageError
 from bitdose.image import Image
 
 _MAX_SIDE = 65_500
@@ -59,6 +59,11 @@ class Jpeg:
     max_bits: ClassVar[int] = 8
     suffix: ClassVar[str] = ".jpg"
 
+    def __post_init__(self) -> None:
+        """Refuse options that contradict each other."""
+        if {"444", "420"} <= set(self.options):
+            raise UsageError("jpeg: options 444 and 420 contradict each other; name one")
+
     def encode(self, image: Image) -> bytes:
         """Code one plane; raises ``CaseError`` for a side beyond JPEG's limit."""
         from PIL import Image as PillowImage
@@ -74,9 +79,10 @@ class Jpeg:
 
     def decode(self, data: bytes) -> Image:
         """Decode a stream to 8-bit grey or RGB."""
-        from PIL import Image as PillowImage
+        from PIL.JpegImagePlugin import JpegImageFile
 
-        with PillowImage.open(io.BytesIO(data), formats=["JPEG"]) as opened:
+        # Pillow's open() would refuse large images by a limit that is global to the process.
+        with JpegImageFile(io.BytesIO(data)) as opened:
             pixels = np.asarray(opened)
         return Image(pixels, 8, "RGB" if pixels.ndim == 3 else "MONOCHROME2")  # noqa: PLR2004
 

