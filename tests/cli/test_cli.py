@@ -184,16 +184,6 @@ def test_a_missing_extra_is_a_fact_with_the_command_to_get_it() -> None:
     assert done.stdout.count("pip install 'bitdose[torch]'") == 1
 
 
-def test_the_reference_page_is_the_commands_own_help() -> None:
-    """docs/cli.md is what `make docs` writes today."""
-    root = Path(__file__).resolve().parents[2]
-    code = "import make_cli_reference as m; print(m.reference() == m.PAGE.read_text(encoding='utf-8'))"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root / "docs", check=True
-    )
-    assert done.stdout.strip() == "True", "run `make docs`"
-
-
 def test_progress_is_for_terminals_only(texture_set: Path, texture_model: Path, tmp_path: Path) -> None:
     """In a pipe nothing is drawn; on a terminal the bar shows cases, rate and accuracy per chain."""
     arguments = [

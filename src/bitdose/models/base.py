@@ -76,7 +76,11 @@ class InputSpec:
 
     def __post_init__(self) -> None:
         """Check every field."""
+        for name in ("labels", "size", "range", "mean", "std"):
+            if isinstance(getattr(self, name), list):
+                object.__setattr__(self, name, tuple(getattr(self, name)))
         check_kernel(self.resize)
+        self._check_types()
         _expect(self.layout in LAYOUTS, "layout", " or ".join(LAYOUTS), self.layout)
         _expect(self.output in OUTPUTS, "output", " or ".join(OUTPUTS), self.output)
         _expect(self.channels in (1, 3), "channels", "1 or 3", self.channels)
@@ -86,12 +90,28 @@ class InputSpec:
             "at least two different labels",
             list(self.labels),
         )
+        if self.threshold is not None:
+            _expect(0 < self.threshold < 1, "threshold", "a probability between 0 and 1", self.threshold)
+            _expect(len(self.labels) == _BINARY_LABELS, "threshold", "two labels with it", list(self.labels))
         for name in ("mean", "std"):
             values = getattr(self, name)
             _expect(len(values) in (1, self.channels), name, f"1 or {self.channels} numbers", list(values))
         _expect(all(value > 0 for value in self.std), "std", "numbers above 0", list(self.std))
         _expect(self.size is None or min(self.size) > 0, "size", "height and width above 0", self.size)
         _expect(self.range[0] < self.range[1], "range", "low before high", list(self.range))
+
+    def _check_types(self) -> None:
+        """Check what kind of thing each field is: JSON may hold anything."""
+        names = isinstance(self.labels, tuple) and all(isinstance(label, str) for label in self.labels)
+        _expect(names, "labels", 'a list of names, as in ["normal", "pneumonia"]', self.labels)
+        for field in ("mean", "std"):
+            _expect(_are_numbers(getattr(self, field)), field, "a list of numbers", getattr(self, field))
+        pair = _are_numbers(self.range) and len(self.range) == 2  # noqa: PLR2004
+        _expect(pair, "range", "two numbers", self.range)
+        sides = isinstance(self.size, tuple) and len(self.size) == 2  # noqa: PLR2004
+        whole = sides and all(type(side) is int for side in self.size or ())
+        _expect(self.size is None or whole, "size", "[height, width]", self.size)
+        _expect(_are_numbers((self.threshold or 0,)), "threshold", "a number", self.threshold)
 
     @property
     def takes_volumes(self) -> bool:
@@ -167,7 +187,8 @@ def to_probabilities(raw: Probabilities, n: int, spec: InputSpec) -> Probabiliti
     >>> to_probabilities(np.array([[0.0]]), 1, spec).tolist()
     [[0.5, 0.5]]
     """
-    outputs = raw.reshape(n, -1) if raw.ndim <= 2 and raw.size % n == 0 else raw  # noqa: PLR2004
+    # One row without its axis, or one output per row; any other reshaping could mix cases.
+    outputs = raw.reshape(n, -1) if raw.ndim <= 1 and n in (1, raw.size) else raw
     expected = 1 if spec.threshold is not None else len(spec.labels)
     if outputs.shape != (n, expected):
         hint = "; one output needs two labels and a threshold" if outputs.shape == (n, 1) else ""
@@ -200,7 +221,8 @@ def answer(probabilities: Probabilities, spec: InputSpec) -> list[str | None]:
 
 
 def _softmax(logits: Probabilities) -> Probabilities:
-    exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
+    with np.errstate(invalid="ignore"):  # infinite logits become NaN, which the caller reports by row
+        exponent = np.exp(logits - logits.max(axis=1, keepdims=True))
     return np.asarray(exponent / exponent.sum(axis=1, keepdims=True))
 
 
@@ -208,6 +230,12 @@ def _sigmoid(logits: Probabilities) -> Probabilities:
     from scipy.special import expit
 
     return np.asarray(expit(logits))
+
+
+def _are_numbers(values: object) -> bool:
+    if not isinstance(values, tuple):
+        return False
+    return all(isinstance(v, int | float) and not isinstance(v, bool) and np.isfinite(v) for v in values)
 
 
 def _expect(ok: object, field: str, expected: str, came: object) -> None:

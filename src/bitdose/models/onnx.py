@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from bitdose.errors import UsageError
-from bitdose.hashing import bytes_digest
-from bitdose.models.base import CallableClassifier
+from bitdose.hashing import digest, file_digest
+from bitdose.models.base import CallableClassifier, RawModel
 from bitdose.models.spec import Fields, merge_spec, metadata_fields, sidecar_fields
 
+_DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _SPATIAL = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2), "NCDHW": (1, 3, 4), "NDHWC": (4, 2, 3)}
 
 
@@ -30,27 +31,54 @@ def load_onnx(path: Path, *, flags: Fields | None = None, threads: int = 1) -> C
     Raises
     ------
     UsageError
-        If the file is no ONNX model, has several inputs, or its spec is incomplete.
+        If the file is no ONNX model, has several inputs or one that is not float, or its spec is
+        incomplete.
+
+    Notes
+    -----
+    A graph that was exported with a fixed batch (mostly of one) gets batches of that size, the
+    last one filled up with copies of its last entry. Of several outputs the first counts.
     """
-    data, session = _open(path, threads)
+    identity, session = _open(path, threads)
     inputs = session.get_inputs()
     if len(inputs) != 1:
         raise UsageError(f"model {path.name}: expected one input, got {[i.name for i in inputs]}")
+    dtype = _DTYPES.get(inputs[0].type)
+    if dtype is None:
+        raise UsageError(f"model {path.name}: expected an input of floats, got {inputs[0].type}")
     metadata = metadata_fields(session.get_modelmeta().custom_metadata_map)
     sources = {"metadata": metadata, "sidecar": sidecar_fields(path), "flags": flags or {}}
     layout = next((fields["layout"] for fields in sources.values() if "layout" in fields), None)
     sources["graph"] = _shape_fields(inputs[0].shape, layout)
     spec = merge_spec(sources)
     name, output = inputs[0].name, session.get_outputs()[0].name
-    dtype = np.float16 if inputs[0].type == "tensor(float16)" else np.float32
 
     def run(batch: Any) -> Any:
         return session.run([output], {name: batch.astype(dtype, copy=False)})[0]
 
-    return CallableClassifier(run, spec, f"{path.stem}@{bytes_digest(data)[:12]}")
+    fixed = inputs[0].shape[0]
+    function = _in_chunks(run, fixed) if isinstance(fixed, int) else run
+    return CallableClassifier(function, spec, f"{path.stem}@{identity[:12]}")
 
 
-def _open(path: Path, threads: int) -> tuple[bytes, Any]:
+def _in_chunks(run: RawModel, size: int) -> RawModel:
+    """Let a graph of fixed batch size take batches of any."""
+
+    def chunked(batch: Any) -> Any:
+        found = []
+        for start in range(0, len(batch), size):
+            some = batch[start : start + size]
+            full = np.concatenate([some, *[some[-1:]] * (size - len(some))])
+            answers = np.asarray(run(full))
+            # A graph that drops the batch axis has one row to give; others must have one per entry.
+            rows = answers.reshape(1, -1) if size == 1 and answers.ndim <= 1 else answers
+            found.append(rows[: len(some)])
+        return np.concatenate(found)
+
+    return chunked
+
+
+def _open(path: Path, threads: int) -> tuple[str, Any]:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -60,13 +88,19 @@ def _open(path: Path, threads: int) -> tuple[bytes, Any]:
     wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
     providers = [name for name in wanted if name in ort.get_available_providers()]
     try:
-        data = path.read_bytes()
-        return data, ort.InferenceSession(str(path), options, providers=providers)
+        return _identity(path), ort.InferenceSession(str(path), options, providers=providers)
     except OSError as error:
         raise UsageError(f"model {path}: {error.strerror}; give the path of an ONNX file") from error
     except Exception as error:  # onnxruntime raises classes of its own without a common root
         first_line = str(error).splitlines()[0]
         raise UsageError(f"model {path.name}: not an ONNX model that loads: {first_line}") from error
+
+
+def _identity(path: Path) -> str:
+    """Digest of the model file, and of the file of weights that large exports lay beside it."""
+    beside = [path.with_name(path.name + suffix) for suffix in (".data", "_data")]
+    digests = [file_digest(file) for file in (path, *(file for file in beside if file.is_file()))]
+    return digests[0] if len(digests) == 1 else digest(digests)
 
 
 def _shape_fields(shape: list[Any], layout: str | None) -> Fields:

@@ -7,6 +7,7 @@ spoil a study without a sign.
 
 from __future__ import annotations
 
+import difflib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -41,21 +42,22 @@ def merge_spec(sources: Mapping[str, Fields]) -> InputSpec:
     merged: Fields = {}
     origin: dict[str, str] = {}
     for name, fields in sources.items():
-        for key, value in fields.items():
+        for key, given in fields.items():
+            value = _frozen(given)
             if key in merged and merged[key] != value:
                 raise UsageError(
-                    f"model input spec: {key} is {merged[key]} in the model's {origin[key]} "
-                    f"but {value} in its {name}; correct one of them"
+                    f"model input spec: {key} is {_shown(merged[key])} in the model's {origin[key]} "
+                    f"but {_shown(value)} in its {name}; correct one of them"
                 )
             merged[key] = value
-            origin[key] = name
+            origin.setdefault(key, name)
     if "labels" not in merged:
         raise UsageError(
             "model: labels are missing: give them in the model's metadata, in a sidecar "
             'MODEL.json ({"labels": [...]}) or with --labels a,b,c'
         )
     try:
-        return InputSpec(**{k: _frozen(v) for k, v in merged.items()})
+        return InputSpec(**merged)
     except TypeError as error:
         raise UsageError(f"model input spec: {error}") from error
 
@@ -63,7 +65,8 @@ def merge_spec(sources: Mapping[str, Fields]) -> InputSpec:
 def fields_of(document: object, *, origin: str) -> Fields:
     """Take the spec's fields out of a sidecar document; unknown keys are an error that names them.
 
-    The document's form is ``{"input": {...}, "output": ..., "labels": [...], "threshold": ...}``.
+    The document's form is ``{"input": {...}, "output": ..., "labels": [...], "threshold": ...}``;
+    further keys are the model's own notes, save those that look like one of these gone astray.
     """
     if not isinstance(document, dict):
         raise UsageError(f"{origin}: expected a JSON object, got {type(document).__name__}")
@@ -74,6 +77,8 @@ def fields_of(document: object, *, origin: str) -> Fields:
     if unknown:
         known = ", ".join(_INPUT_KEYS)
         raise UsageError(f"{origin}: unknown input keys {', '.join(unknown)}; known: {known}")
+    for key in document:
+        _check_note(key, origin)
     top = {key: document[key] for key in _TOP_KEYS if document.get(key) is not None}
     return {**inputs, **top}
 
@@ -96,6 +101,15 @@ def metadata_fields(metadata: Mapping[str, str]) -> Fields:
     return fields_of(document, origin="model metadata")
 
 
+def _check_note(key: str, origin: str) -> None:
+    """Refuse a top-level key that was meant for the spec: it would be passed over without a sign."""
+    if key in _INPUT_KEYS:
+        raise UsageError(f"{origin}: {key!r} belongs inside 'input'")
+    close = difflib.get_close_matches(key, ("input", *_TOP_KEYS), n=1, cutoff=0.8)
+    if close and close[0] != key:
+        raise UsageError(f"{origin}: unknown key {key!r}: did you mean {close[0]!r}?")
+
+
 def _json_or_text(text: str) -> Any:
     try:
         return json.loads(text)
@@ -105,3 +119,7 @@ def _json_or_text(text: str) -> Any:
 
 def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
+
+
+def _shown(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import sys
+import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,10 @@ def load_torchscript(path: Path, *, flags: Fields | None = None, threads: int = 
     """
     torch = _torch(threads)
     try:
-        module = torch.jit.load(str(path), map_location=_device(torch))
+        with warnings.catch_warnings():
+            # Recent torch advises against making TorchScript; reading what exists is the user's choice.
+            warnings.filterwarnings("ignore", r".*torch\.jit\.load", DeprecationWarning)
+            module = torch.jit.load(str(path), map_location=_device(torch))
         name = f"{path.stem}@{file_digest(path)[:12]}"
     except (OSError, ValueError, RuntimeError) as error:
         message = f"model {path.name}: not a TorchScript module: {str(error).splitlines()[0]}"
@@ -95,7 +100,7 @@ def _build(torch: Any, target: str) -> Any:
         sys.path.insert(0, "")  # a factory beside the user's data, as `python -m` would find it
     try:
         module = getattr(importlib.import_module(module_name), attribute)()
-    except (ImportError, AttributeError, TypeError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise UsageError(f"model {target!r}: expected module:factory without arguments: {error}") from error
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"model {target!r}: expected a torch.nn.Module, got {type(module).__name__}")
@@ -105,9 +110,31 @@ def _build(torch: Any, target: str) -> Any:
 def _load_weights(torch: Any, module: Any, weights: Path) -> None:
     try:
         state = torch.load(weights, map_location="cpu", weights_only=True)
-        module.load_state_dict(state)
     except OSError as error:
         raise UsageError(f"weights {weights}: {error.strerror}") from error
     except Exception as error:  # torch raises pickle, zip and runtime errors alike
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        raise UsageError(f"weights {weights.name}: do not fit: {' '.join(lines[:2])}") from error
+        first_line = (str(error).splitlines() or [type(error).__name__])[0]
+        raise UsageError(f"weights {weights.name}: not a state_dict saved by torch: {first_line}") from error
+    if not isinstance(state, Mapping):
+        raise UsageError(f"weights {weights.name}: expected a state_dict, got {type(state).__name__}")
+    try:
+        module.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        mismatch = _mismatch(state, module.state_dict()) or str(error).splitlines()[0]
+        raise UsageError(f"weights {weights.name}: do not fit the model: {mismatch}") from error
+
+
+def _mismatch(state: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """Name the first key in which weights and model differ; empty where they do not."""
+    for key, tensor in wanted.items():
+        if key not in state:
+            return f"{key!r} is missing; the file begins with {next(iter(state), None)!r}"
+        came, expected = getattr(state[key], "shape", None), getattr(tensor, "shape", None)
+        if came != expected:
+            return f"{key!r}: expected shape {_shape(expected)}, got {_shape(came)}"
+    extra = next((key for key in state if key not in wanted), None)
+    return f"the model has no {extra!r}" if extra is not None else ""
+
+
+def _shape(shape: Any) -> Any:
+    return None if shape is None else tuple(shape)

@@ -81,25 +81,29 @@ def summarize(table: pl.DataFrame, *, level: float = 0.95, draws: int = 2000, se
     BitdoseError
         If no row is ok.
     """
+    import polars as pl
+
     models = table["model"].unique().to_list()
     if len(models) > 1:
         raise UsageError(f"expected results of one model, got {len(models)}: {', '.join(map(str, models))}")
-    labels = labels_of(table)
-    cases = table.unique("case_id", maintain_order=True)
-    ids = {case: index for index, case in enumerate(cases["case_id"].to_list())}
-    design = _design(cases, labels, level, draws, seed)
-    by_point = {str(key[0]): rows for key, rows in table.partition_by("point", as_dict=True).items()}
-    reference = _pristine_answers(by_point.get(PRISTINE), ids, labels)
-    points = [_point(rows, ids, reference, design) for rows in by_point.values()]
-    ranked = {chain: rank for rank, chain in enumerate(table["codec_chain"].unique(maintain_order=True))}
-    points.sort(key=lambda p: (p.chain != PRISTINE, ranked[p.chain], p.strength))
     failed = table.filter(table["status"] != OK)
     if len(failed) == len(table):
         raise BitdoseError(
             f"no case was classified; first reason: {failed['reason'][0] if len(failed) else 'no rows'}"
         )
+    labels = labels_of(table)
+    ranked = {chain: rank for rank, chain in enumerate(table["codec_chain"].unique(maintain_order=True))}
+    # Sorted, so that neither draws nor the last digit of a sum depend on the order of the rows.
+    table = table.with_columns(pl.col("case_patient").fill_null(pl.col("case_id"))).sort("case_id", "point")
+    cases = table.unique("case_id", keep="first", maintain_order=True)
+    ids = {case: index for index, case in enumerate(cases["case_id"].to_list())}
+    design = _design(cases, labels, level, draws, seed)
+    by_point = {str(key[0]): rows for key, rows in table.partition_by("point", as_dict=True).items()}
+    reference = _pristine_answers(by_point.get(PRISTINE), ids, labels)
+    points = [_point(rows, ids, reference, design) for rows in by_point.values()]
+    points.sort(key=lambda p: (p.chain != PRISTINE, ranked[p.chain], p.strength))
     return Summary(
-        model=str(models[0]) if models else "",
+        model=str(models[0] or "") if models else "",
         labels=labels,
         n_cases=len(ids),
         n_patients=design.weights.shape[1],
@@ -262,7 +266,7 @@ def _flips(paired: _Paired, design: _Design) -> Flips:
         wrong_to_wrong=changed - harmful - healed,
         share=_share(now != then, true >= 0, seen, "paired case", design),
         harmful_share=_share((then == true) & (now != true), true >= 0, seen, "paired case", design),
-        mcnemar_midp=mcnemar_midp(healed, harmful),
+        mcnemar_midp=mcnemar_midp(healed, harmful) if n else float("nan"),
     )
 
 

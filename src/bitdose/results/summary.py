@@ -29,7 +29,8 @@ class Flips:
     """Answers that differ from the pristine answer on the same cases.
 
     ``n`` counts the cases classified at both points; ``share`` is ``changed / n``. The three
-    kinds add up to ``changed``: a wrong answer can turn into another wrong one.
+    kinds add up to ``changed``: a wrong answer can turn into another wrong one. Without such a
+    case ``mcnemar_midp`` is NaN, for the reason that ``share`` gives.
     """
 
     n: int

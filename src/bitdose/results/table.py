@@ -117,7 +117,9 @@ def _read_part(path: Path) -> pl.DataFrame:
 
     try:
         if path.suffix.lower() == ".csv":
-            table = pl.read_csv(path, infer_schema_length=None)
+            # As text and truth from the start: inference would read the case id 007 as 7.
+            kinds = {k: v for k, v in _polars_types().items() if v in (pl.String, pl.Boolean)}
+            table = pl.read_csv(path, infer_schema_length=None, schema_overrides=kinds)
         else:
             import pyarrow.parquet as pq
 
@@ -129,14 +131,15 @@ def _read_part(path: Path) -> pl.DataFrame:
                     "upgrade it"
                 )
             table = pl.DataFrame(pl.from_arrow(arrow))
+        types: Any = {k: v for k, v in _polars_types().items() if k in table.columns}
+        table = table.cast(types, strict=False)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise UsageError(f"results {path.name}: not readable: {str(error).splitlines()[0]}") from error
     missing = [name for name, column in COLUMNS.items() if column.required and name not in table.columns]
     if missing:
         raise UsageError(f"results {path.name}: required columns are missing: {', '.join(missing)}")
-    types: Any = {k: v for k, v in _polars_types().items() if k in table.columns}
     absent = [pl.lit(None, dtype=v).alias(k) for k, v in _polars_types().items() if k not in table.columns]
-    return table.cast(types, strict=False).with_columns(absent)
+    return table.with_columns(absent)
 
 
 def _in_order(table: pl.DataFrame) -> pl.DataFrame:

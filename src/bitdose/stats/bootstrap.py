@@ -81,7 +81,9 @@ def percentile_interval(
     defined = samples[~np.isnan(samples)]
     tail = (1 - level) / 2
     low, high = np.quantile(defined, [tail, 1 - tail]) if defined.size else (np.nan, np.nan)
-    if low == high:  # no spread among the draws says nothing of what another sample would show
+    if not defined.size:
+        reason = "limits undefined: no bootstrap draw defines the metric"
+    elif low == high:  # no spread among the draws says nothing of what another sample would show
         low, high, reason = np.nan, np.nan, "limits undefined: every bootstrap draw gives the same value"
     method = f"{unit}-bootstrap-percentile"
     return Estimate(float(value), float(low), float(high), level, method, n, unit, reason)

@@ -26,8 +26,9 @@ def delong(positive: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Est
     Returns
     -------
     Estimate
-        NaN with a reason where positives or negatives are missing. Cases are taken as
-        independent, also where a patient has several.
+        NaN with a reason where positives, negatives or a score are missing. The limits are NaN
+        with a reason where there is one positive or one negative, or no spread (full
+        separation). Cases are taken as independent, also where a patient has several.
 
     References
     ----------
@@ -46,10 +47,15 @@ def delong(positive: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Est
     m, n = int(is_positive.sum()), int((~is_positive).sum())
     if not m or not n:
         return undefined("no positive case" if not m else "no negative case", level=level)
+    if np.isnan(scores).any():
+        return undefined("a case has no score", level=level)
     ranks = rankdata(scores)
     above = (ranks[is_positive] - rankdata(scores[is_positive])) / n
     below = 1 - (ranks[~is_positive] - rankdata(scores[~is_positive])) / m
     area = float(above.mean())
-    variance = sum(float(part.var(ddof=1)) / part.size for part in (above, below) if part.size > 1)
+    variance = sum(float(part.var(ddof=1)) / part.size for part in (above, below)) if min(m, n) > 1 else 0.0
+    if variance == 0:
+        why = "one positive or negative case" if min(m, n) == 1 else "the scores show no spread to judge by"
+        return Estimate(area, math.nan, math.nan, level, "delong", m + n, reason=f"limits undefined: {why}")
     half = z_of(level) * math.sqrt(variance)
     return Estimate(area, max(0.0, area - half), min(1.0, area + half), level, "delong", m + n)

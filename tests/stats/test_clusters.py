@@ -1,0 +1,96 @@
+"""What the effective sample size promises where a patient has several cases."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bitdose.stats.clusters import clustered_tango, clustered_wilson, effective_size
+from bitdose.stats.proportions import tango, wilson
+
+
+def test_effective_size_by_hand() -> None:
+    """Three pairs 11, 00, 10: deff = 1.5 (1 + 1 + 0) / 36 / (0.25 / 6) = 2, so six cases are worth 3."""
+    assert effective_size([1, 1, 0, 0, 1, 0], [1, 1, 2, 2, 3, 3]) == pytest.approx(3.0, abs=1e-12)
+
+
+def test_effective_size_agrees_with_a_cluster_robust_variance() -> None:
+    """The design effect is statsmodels' cluster-robust variance of a mean over that of independent cases."""
+    import statsmodels.api as sm
+
+    rng = np.random.default_rng(0)
+    patients = np.repeat(np.arange(40), rng.integers(1, 6, 40))
+    values = (rng.random(40)[patients] + rng.random(patients.size) > 1).astype(float)
+    fit = sm.OLS(values, np.ones(values.size)).fit()
+    robust = fit.get_robustcov_results("cluster", groups=patients, use_correction=False)
+    deff = 40 / 39 * float(robust.cov_params()[0, 0]) / (values.var() / values.size)
+    assert effective_size(values, patients) == pytest.approx(values.size / deff, rel=1e-9)
+
+
+def test_independent_cases_keep_their_number() -> None:
+    """Cases that do not know of their patient are worth about n, and never more."""
+    rng = np.random.default_rng(1)
+    sizes = [effective_size(rng.random(600) < 0.8, np.repeat(np.arange(300), 2)) for _ in range(50)]
+    assert max(sizes) <= 600
+    assert np.mean(sizes) > 540
+
+
+def test_copies_count_once() -> None:
+    """Pairs that always agree are worth n/2, but for the factor (P - 1)/P."""
+    hits = np.random.default_rng(2).random(200) < 0.7
+    assert effective_size(np.repeat(hits, 2), np.repeat(np.arange(200), 2)) == pytest.approx(200 * 199 / 200)
+
+
+def test_equal_values_count_each_patient_once() -> None:
+    """Where no case differs, nothing shows how alike a patient's cases are: patients count."""
+    assert effective_size([1] * 6, list("aabbcc")) == 3.0
+    assert effective_size([0, 1], ["a", "a"]) == 1.0
+    assert effective_size([], []) == 0.0
+
+
+def test_one_case_per_patient_is_about_the_plain_interval() -> None:
+    """With as many patients as cases the clustered intervals are Wilson's and Tango's, but for P/(P - 1)."""
+    rng = np.random.default_rng(3)
+    hits, patients = rng.random(300) < 0.9, np.arange(300)
+    plain, found = wilson(int(hits.sum()), 300), clustered_wilson(hits, patients)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=2e-4)
+    gained, lost = hits[:150].repeat(2) & (patients % 9 == 0), patients % 10 == 1
+    plain, found = tango(gained.sum(), lost.sum(), 300), clustered_tango(gained, lost, patients)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=2e-4)
+    assert (found.method, found.unit, found.n) == ("tango-rao-scott", "patient", 300)
+
+
+def test_clusters_widen_the_interval() -> None:
+    """Two identical cases per patient give the interval of the patients, not of the cases."""
+    hits = np.arange(100) % 5 > 0
+    twice = clustered_wilson(hits.repeat(2), np.arange(100).repeat(2))
+    once = wilson(80, 100)
+    assert twice.n == 100
+    assert (twice.low, twice.high) == pytest.approx((once.low, once.high), abs=1e-3)
+
+
+def test_all_right_still_has_a_lower_limit() -> None:
+    """No error among 20 cases of 10 patients: Wilson's limit for 10, not a zero-width interval."""
+    found = clustered_wilson(np.ones(20, bool), np.arange(10).repeat(2))
+    assert found.low == pytest.approx(wilson(10, 10).low, abs=1e-12)
+
+
+def test_nothing_is_undefined() -> None:
+    """No case: NaN and the reason."""
+    none = np.zeros(0, bool)
+    assert clustered_wilson(none, none, what="answer 'a'").reason == "no answer 'a'"
+    assert math.isnan(clustered_tango(none, none, none).value)
+
+
+def test_nominal_coverage_is_kept() -> None:
+    """Of 1,500 sets (60 patients, 1 to 4 correlated cases each) at least 92 % of the 95 % intervals hold."""
+    rng = np.random.default_rng(4)
+    held = 0
+    for _ in range(1500):
+        patients = np.repeat(np.arange(60), rng.integers(1, 5, 60))
+        chance = rng.beta(4, 1, 60)[patients]  # mean 0.8; cases of a patient correlate by 1/6
+        found = clustered_wilson(rng.random(patients.size) < chance, patients)
+        held += found.low <= 0.8 <= found.high
+    assert held / 1500 >= 0.92
