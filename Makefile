@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs clean
+.PHONY: demo test lint docs figure clean
 
 demo: $(VENV)/.core
 	$(BIN)/bitdose demo --out demo-run
@@ -18,6 +18,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/mypy
+
+figure: demo
+	mkdir -p docs/img
+	cp demo-run/run/figures/accuracy_file.png docs/img/demo-accuracy.png
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_reference.py

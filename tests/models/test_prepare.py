@@ -123,3 +123,11 @@ def test_volume_and_image_are_not_mixed(pixels: NDArray, layout: str, words: str
     with pytest.raises(CaseError, match=words) as caught:
         prepare(Image(pixels), spec(layout=layout))
     assert caught.value.status == "model-input"
+
+
+def test_a_fixed_number_of_slices_is_kept() -> None:
+    """A classifier of eight slices takes a stack of eight, and a stack of five is a row that says so."""
+    spec = InputSpec(labels=("a", "b"), size=(4, 4), layout="NCDHW", slices=8)
+    assert prepare(Image(np.zeros((8, 6, 6), np.uint8)), spec).shape == (1, 8, 4, 4)
+    with pytest.raises(CaseError, match="5 slices; the classifier takes 8 only"):
+        prepare(Image(np.zeros((5, 6, 6), np.uint8)), spec)

@@ -44,6 +44,7 @@ def study(
     weights: Annotated[Text, typer.Option(help="state_dict file for module:factory.")] = None,
     labels: Annotated[Text, typer.Option(help="Model labels in output order: a,b,c.")] = None,
     size: Annotated[Text, typer.Option(help="Model input: HEIGHTxWIDTH or one side.")] = None,
+    slices: Annotated[int | None, typer.Option(help="Model input: only number of slices it takes.")] = None,
     channels: Annotated[int | None, typer.Option(help="Model input: 1 or 3.")] = None,
     layout: Annotated[Text, typer.Option(help="Model input: NCHW, NHWC, NCDHW or NDHWC.")] = None,
     value_range: Annotated[
@@ -86,7 +87,7 @@ def study(
     from bitdose.study.plan import make_plan
 
     inputs = {
-        "labels": _words(labels), "size": _size(size), "channels": channels, "layout": layout,
+        "labels": _words(labels), "size": _size(size), "slices": slices, "channels": channels, "layout": layout,
         "range": _numbers("--range", value_range), "mean": _numbers("--mean", mean),
         "std": _numbers("--std", std), "resize": resize, "output": output, "threshold": threshold,
     }  # fmt: skip

@@ -38,19 +38,23 @@ _COARSE = SIZE // 4
 _FINE = SIZE // 2
 _SUBPIXEL_BITS = 4
 _INSIDE = 0.8
-_NOISE = (0.7, 1.5)
+_NOISE = (0.45, 1.0)
 
 
 class _Chest(NamedTuple):
     """One drawn chest: geometry in parts of the image side, grey in steps of 8 bits."""
 
     body: Plane
+    bones: Plane
     lungs: Plane
     hila: tuple[tuple[float, float], tuple[float, float]]
 
 
 def draw_phantom(label: str, *, rng: np.random.Generator) -> Bytes:
     """Draw one phantom of a class.
+
+    With equal generators the classes share one chest and its noise; what the class adds is
+    drawn from a generator of its own, and only inside the lungs.
 
     Parameters
     ----------
@@ -78,10 +82,11 @@ def draw_phantom(label: str, *, rng: np.random.Generator) -> Bytes:
     sign = _SIGNS.get(label)
     if sign is None:
         raise UsageError(f"unknown phantom label {label!r}: known: {', '.join(_SIGNS)}")
+    sign_rng = rng.spawn(1)[0]
     chest = _chest(rng)
     lungs = np.clip(_grow(chest.lungs, _FINE), 0.0, 1.0)
-    detail = _vessels(chest.hila, rng) + sign(lungs, rng)
-    image = _grow(chest.body, _FINE) + lungs * detail
+    detail = _vessels(chest.hila, rng) + sign(lungs, sign_rng)
+    image = _grow(chest.body, _FINE) + chest.bones + lungs * detail
     return _expose(_grow(image, SIZE), rng)
 
 
@@ -137,14 +142,14 @@ def _write_png(path: Path, pixels: Bytes) -> None:
 
 
 def _chest(rng: np.random.Generator) -> _Chest:
-    """Draw air, body, lungs, heart, spine and ribs on the coarse grid."""
+    """Draw air, body, lungs, heart and spine on the coarse grid, bones on the fine one."""
     centre = 0.5 + rng.uniform(-0.03, 0.03)
     top, bottom = 0.14 + rng.uniform(-0.03, 0.03), 0.80 + rng.uniform(-0.05, 0.05)
     width = rng.uniform(0.145, 0.175)
     gap = width + rng.uniform(0.045, 0.065)
     sides = [(centre - gap, -1.0), (centre + gap, 1.0)]
     outlines = [_lung(x, side, width, top, bottom + rng.uniform(-0.02, 0.02)) for x, side in sides]
-    lungs = _soft(outlines, 2.0)
+    lungs = _soft(outlines, 1.2)
     trunk = _soft([_trunk(centre, gap + width + rng.uniform(0.06, 0.10))], 3.0)
     heart = _soft([_heart(centre, bottom, rng)], 4.0)
     lungs = lungs * (1.0 - 0.95 * heart)
@@ -153,10 +158,10 @@ def _chest(rng: np.random.Generator) -> _Chest:
     body += trunk * (rng.uniform(14, 24) * _soft([_spine(centre)], 5.0) + rng.uniform(8, 16) * heart)
     body += trunk * _tissue(rng)
     body -= lungs * rng.uniform(68, 92)
-    body += trunk * rng.uniform(10, 18) * _ribs(centre, top, bottom, gap + width, rng)
+    bones = _grow(trunk, _FINE) * _ribs(centre, top, bottom, gap + width, rng)
     hilum_y = top + rng.uniform(0.38, 0.46) * (bottom - top)
     hila = ((centre - 0.45 * gap, hilum_y), (centre + 0.45 * gap, hilum_y))
-    return _Chest(body.astype(np.float32), lungs, hila)
+    return _Chest(body.astype(np.float32), bones, lungs, hila)
 
 
 def _lung(x: float, side: float, width: float, top: float, bottom: float) -> Plane:
@@ -208,29 +213,39 @@ def _tissue(rng: np.random.Generator) -> Plane:
 
 
 def _ribs(centre: float, top: float, bottom: float, reach: float, rng: np.random.Generator) -> Plane:
-    """Paint the ribs of both sides as bands that rise from the spine and fall outwards."""
+    """Paint ribs and collar bones as bands with a brighter rim; grey steps on the half grid."""
+    u = np.linspace(0.0, 1.0, 24)
+    n_ribs = int(rng.integers(8, 10))
+    steep, tilt = rng.uniform(0.8, 1.2), rng.uniform(-0.03, 0.02)
+    bands = []
+    for side in (-1.0, 1.0):
+        xs = centre + side * reach * (0.08 + 0.95 * np.sin(0.5 * np.pi * u))
+        for k in range(n_ribs):
+            arch = -0.05 * np.sin(np.pi * 0.8 * u) + (0.03 + 0.012 * k) * u**2
+            bands.append(np.stack([xs, top - 0.03 + (bottom - top) * k / n_ribs + steep * arch], 1))
+        collar = top + 0.06 - 0.04 * u + tilt * np.sin(2.0 * np.pi * u)
+        bands.append(np.stack([centre + side * (0.05 + reach * u), collar], 1))
+    return np.float32(rng.uniform(14, 24)) * _bands(bands, int(rng.integers(10, 15)))
+
+
+def _bands(lines: list[NDArray[np.float64]], thickness: int) -> Plane:
+    """Paint lines as bands whose rim is brighter than their middle; ``(512, 512)`` in [0, 1]."""
     import cv2
 
-    canvas = np.zeros((_COARSE, _COARSE), np.uint8)
-    u = np.linspace(0.0, 1.0, 24)
-    thickness = int(rng.integers(4, 7))
-    n_ribs = int(rng.integers(8, 10))
-    steep = rng.uniform(0.8, 1.2)
-    for k in range(n_ribs):
-        y0 = top - 0.03 + (bottom - top) * k / n_ribs
-        ys = y0 + steep * (-0.05 * np.sin(np.pi * 0.8 * u) + (0.03 + 0.012 * k) * u**2)
-        for side in (-1.0, 1.0):
-            xs = centre + side * reach * (0.08 + 0.95 * np.sin(0.5 * np.pi * u))
+    canvas = np.zeros((_FINE, _FINE), np.uint8)
+    for grey, width in ((255, thickness), (150, thickness - 4)):
+        for line in lines:
+            points = _fixed(line, _FINE)
             cv2.polylines(
                 canvas,
-                [_fixed(np.stack([xs, ys], 1), _COARSE)],
-                False,
-                255,
-                thickness,
-                cv2.LINE_AA,
-                _SUBPIXEL_BITS,
+                [points],
+                isClosed=False,
+                color=grey,
+                thickness=width,
+                lineType=cv2.LINE_AA,
+                shift=_SUBPIXEL_BITS,
             )
-    return _blur(canvas.astype(np.float32) / 255.0, 1.3)
+    return _blur(canvas.astype(np.float32) / np.float32(255.0), 0.8)
 
 
 def _vessels(hila: tuple[tuple[float, float], ...], rng: np.random.Generator) -> Plane:
@@ -252,16 +267,16 @@ def _vessels(hila: tuple[tuple[float, float], ...], rng: np.random.Generator) ->
     return _blur(canvas.astype(np.float32), 1.2) * np.float32(rng.uniform(16, 24) / 255.0)
 
 
-def _clear(lungs: Plane, rng: np.random.Generator) -> Plane:
-    """Nothing beyond the vessels."""
+def _clear(lungs: Plane, _rng: np.random.Generator) -> Plane:
+    """Add nothing beyond the vessels."""
     return np.zeros_like(lungs)
 
 
 def _nodules(lungs: Plane, rng: np.random.Generator) -> Plane:
-    """Three to eight faint blobs, 8 to 16 pixels of the full grid across at half height."""
+    """Paint three to eight faint blobs, 10 to 17 pixels of the full grid across at half height."""
     field = np.zeros_like(lungs)
     ys, xs = np.nonzero(lungs > _INSIDE)
-    strength = _difficulty(rng, 10.0, 40.0)
+    strength = _difficulty(rng, 8.0, 28.0)
     for pick in rng.integers(0, len(xs), int(rng.integers(3, 9))):
         sigma = rng.uniform(2.2, 3.6)
         reach = int(4 * sigma)
@@ -273,14 +288,14 @@ def _nodules(lungs: Plane, rng: np.random.Generator) -> Plane:
     return field
 
 
-def _reticular(lungs: Plane, rng: np.random.Generator) -> Plane:
+def _reticular(_lungs: Plane, rng: np.random.Generator) -> Plane:
     """Paint a net of fine closed lines: the zero crossings of smooth noise, stronger in patches."""
     noise = rng.standard_normal((_COARSE, _COARSE), dtype=np.float32)
     smooth = _blur(noise, rng.uniform(1.8, 2.4))
     net = np.exp(-((_grow(smooth / smooth.std(), _FINE) / np.float32(0.28)) ** 2))
     knots = _blur(rng.standard_normal((32, 32), dtype=np.float32), 4.0)
     weight = 1.0 / (1.0 + np.exp(-2.0 * _grow(knots / knots.std(), _FINE)))
-    strength = np.float32(_difficulty(rng, 4.0, 24.0))
+    strength = np.float32(_difficulty(rng, 4.5, 17.0))
     return np.asarray(strength * weight * (net - np.float32(0.3)))
 
 
@@ -306,7 +321,7 @@ def _expose(image: Plane, rng: np.random.Generator) -> Bytes:
     image = (image - np.float32(110.0)) * np.float32(gain) + np.float32(shift)
     amount = _difficulty(rng, *_NOISE)
     quantum = rng.standard_normal((SIZE, SIZE), dtype=np.float32)
-    quantum *= np.float32(2.0 * amount) * (np.float32(1.25) - image * np.float32(0.5 / 255.0))
+    quantum *= np.float32(1.5 * amount) * (np.float32(1.25) - image * np.float32(0.5 / 255.0))
     image += quantum + _grow(np.float32(amount) * _grain(rng), SIZE)
     return np.asarray(cv2.convertScaleAbs(np.maximum(image, 0.0)))
 

@@ -42,6 +42,8 @@ class InputSpec:
         Classes in the order of the outputs.
     size : tuple of int, or None
         ``(height, width)``; None takes images as they come.
+    slices : int or None
+        For volumes: the only number of slices the classifier takes; None takes any.
     channels : {1, 3}
         1 takes the luma of colour images; 3 repeats grey ones.
     layout : {"NCHW", "NHWC", "NCDHW", "NDHWC"}
@@ -65,6 +67,7 @@ class InputSpec:
 
     labels: tuple[str, ...]
     size: tuple[int, int] | None = None
+    slices: int | None = None
     channels: int = 1
     layout: str = "NCHW"
     range: tuple[float, float] = (0.0, 1.0)
@@ -98,6 +101,8 @@ class InputSpec:
             _expect(len(values) in (1, self.channels), name, f"1 or {self.channels} numbers", list(values))
         _expect(all(value > 0 for value in self.std), "std", "numbers above 0", list(self.std))
         _expect(self.size is None or min(self.size) > 0, "size", "height and width above 0", self.size)
+        depth = self.slices is None or (type(self.slices) is int and self.slices > 0 and self.takes_volumes)
+        _expect(depth, "slices", "a whole number above 0, for volumes only", self.slices)
         _expect(self.range[0] < self.range[1], "range", "low before high", list(self.range))
 
     def _check_types(self) -> None:

@@ -82,7 +82,8 @@ def probe(classifier: Classifier) -> None:
         If the model cannot take the input of its spec or returns another shape.
     """
     spec = classifier.spec
-    shape = (_PROBE_SLICES, _PROBE_SIDE, _PROBE_SIDE) if spec.takes_volumes else (_PROBE_SIDE, _PROBE_SIDE)
+    plane = (_PROBE_SIDE, _PROBE_SIDE)
+    shape = (spec.slices or _PROBE_SLICES, *plane) if spec.takes_volumes else plane
     batch = prepare(Image(np.zeros(shape, np.uint8)), spec)[None]
     try:
         classifier.predict(batch)

@@ -13,6 +13,7 @@ from bitdose.models.base import CallableClassifier, RawModel
 from bitdose.models.spec import Fields, merge_spec, metadata_fields, sidecar_fields
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
+_DEPTH = {"NCDHW": 2, "NDHWC": 1}
 _SPATIAL = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2), "NCDHW": (1, 3, 4), "NDHWC": (4, 2, 3)}
 
 
@@ -114,4 +115,6 @@ def _shape_fields(shape: list[Any], layout: str | None) -> Fields:
         fields["channels"] = channel
     if isinstance(height, int) and isinstance(width, int):
         fields["size"] = [height, width]
+    if known in _DEPTH and isinstance(shape[_DEPTH[known]], int):
+        fields["slices"] = shape[_DEPTH[known]]
     return fields

@@ -34,7 +34,8 @@ def prepare(image: Image, spec: InputSpec) -> Batch:
     Raises
     ------
     CaseError
-        If the case is a volume and the classifier takes images, or the other way round.
+        If the case is a volume and the classifier takes images, or the other way round, or a
+        volume has another number of slices than it takes.
 
     Examples
     --------
@@ -46,6 +47,8 @@ def prepare(image: Image, spec: InputSpec) -> Batch:
         kinds = ("a volume" if image.is_volume else "an image", "volumes" if spec.takes_volumes else "images")
         message = f"the case is {kinds[0]} and the classifier takes {kinds[1]} (layout {spec.layout})"
         raise CaseError("model-input", message)
+    if spec.slices not in (None, image.n_slices):
+        raise CaseError("model-input", f"{image.n_slices} slices; the classifier takes {spec.slices} only")
     planes = [_plane(plane, spec) for plane in image.slices()]
     array = np.stack(planes) if spec.takes_volumes else planes[0]
     if spec.layout.startswith("NC"):

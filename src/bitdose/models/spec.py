@@ -16,7 +16,7 @@ from typing import Any
 from bitdose.errors import UsageError
 from bitdose.models.base import InputSpec
 
-_INPUT_KEYS = ("size", "channels", "layout", "range", "mean", "std", "resize")
+_INPUT_KEYS = ("size", "slices", "channels", "layout", "range", "mean", "std", "resize")
 _TOP_KEYS = ("output", "labels", "threshold")
 Fields = dict[str, Any]
 

@@ -1,0 +1,60 @@
+"""The documents keep up with the code."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bitdose.codecs.base import CODECS
+from bitdose.codecs.grid import PRESETS, expand_points
+from bitdose.resample import KERNELS
+from bitdose.results.schema import COLUMNS
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+COMMANDS = ("demo", "study", "report", "codecs", "points", "models")
+
+
+@pytest.mark.parametrize("page", ["cli.md", "reference.md"])
+def test_generated_pages_are_what_make_docs_writes_today(page: str) -> None:
+    """The command line and reference pages equal what the code says of itself."""
+    code = f"import make_reference as m; print(m.PAGES[{page!r}]() == (m.HERE / {page!r}).read_text())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT / "docs", check=True
+    )
+    assert done.stdout.strip() == "True", "run `make docs`"
+
+
+def test_whatever_can_be_used_is_in_the_documents() -> None:
+    """Every command, codec, option, preset, kernel and column is named in the documents."""
+    text = "\n".join(page.read_text() for page in PAGES)
+    options = [option for name in ("jpeg", "jpeg2000") for option in CODECS.get(name).option_names]
+    for word in (*(f"bitdose {c}" for c in COMMANDS), *options, *PRESETS, *KERNELS, *COLUMNS):
+        assert word in text, word
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    """Every relative link of every page is a file of the repository."""
+    for page in PAGES:
+        for link in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text()):
+            if not link.startswith(("http:", "https:")):
+                assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_points_in_the_documents_parse() -> None:
+    """Every value of --points that a page shows is one that the command takes."""
+    shown = [p for page in PAGES for p in re.findall(r"--points ([^\s`\\]+)", page.read_text())]
+    assert shown
+    for text in shown:
+        if not text.isupper() and not text.startswith("<"):
+            assert len(expand_points(text)) > 1, text
+
+
+def test_every_page_that_shows_results_says_what_they_are_not() -> None:
+    """README, results and the command line page carry the research-use sentence."""
+    for name in ("README.md", "docs/results.md", "docs/cli.md", "docs/tutorial.md"):
+        assert "Research use only, not a medical device" in (ROOT / name).read_text(), name
