@@ -39,7 +39,7 @@ from PIL import Image
 from torch.utils.data import DataLoader, Dataset
 
 QUALITIES = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1)
-RATES = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300)
+RATES = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 300, 600)
 RATES_256 = (2, 3, 4, 5, 8, 10, 15, 20, 30, 40, 60, 100)
 DEFAULT_POINTS = ",".join(
     [

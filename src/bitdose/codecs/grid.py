@@ -10,7 +10,7 @@ from bitdose.codecs.point import Point, knob_of
 from bitdose.errors import UsageError
 
 _QUALITIES = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1)
-_RATIOS = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300)
+_RATIOS = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 300, 600)
 _SMALL_RATIOS = (2, 3, 4, 5, 8, 10, 15, 20, 30, 40, 60, 100)
 
 
