@@ -71,7 +71,7 @@ def test_a_sidecar_in_full() -> None:
 @pytest.mark.parametrize(
     ("document", "words"),
     [
-        ({"input": {"colour": 1, "side": 2}}, "net: unknown input keys colour, side; known: size, slices, channels"),
+        ({"input": {"colour": 1, "side": 2}}, "net: unknown input keys colour, side; known: size, slices"),
         ({"input": [256, 256]}, "net: 'input': expected an object, got list"),
         (["a", "b"], "net: expected a JSON object, got list"),
         ({"mean": [0.5]}, "net: 'mean' belongs inside 'input'"),

@@ -44,7 +44,7 @@ def study(
     weights: Annotated[Text, typer.Option(help="state_dict file for module:factory.")] = None,
     labels: Annotated[Text, typer.Option(help="Model labels in output order: a,b,c.")] = None,
     size: Annotated[Text, typer.Option(help="Model input: HEIGHTxWIDTH or one side.")] = None,
-    slices: Annotated[int | None, typer.Option(help="Model input: only number of slices it takes.")] = None,
+    slices: Annotated[int | None, typer.Option(help="Model input: the only number of slices.")] = None,
     channels: Annotated[int | None, typer.Option(help="Model input: 1 or 3.")] = None,
     layout: Annotated[Text, typer.Option(help="Model input: NCHW, NHWC, NCDHW or NDHWC.")] = None,
     value_range: Annotated[

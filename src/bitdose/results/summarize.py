@@ -60,7 +60,9 @@ class _Design:
         return "patient" if self.clustered else "case"
 
 
-def summarize(table: pl.DataFrame, *, level: float = 0.95, draws: int = 2000, seed: int = 0) -> Summary:
+def summarize(
+    table: pl.DataFrame, *, level: float = 0.95, draws: int = 2000, seed: int = 0, n_planned: int = 0
+) -> Summary:
     """Summarise one classifier's results.
 
     Parameters
@@ -73,6 +75,8 @@ def summarize(table: pl.DataFrame, *, level: float = 0.95, draws: int = 2000, se
         Bootstrap samples.
     seed : int
         Seed of the bootstrap, with the names of the cases.
+    n_planned : int
+        Cases that the study set out to run; 0 where that is not known.
 
     Raises
     ------
@@ -113,6 +117,7 @@ def summarize(table: pl.DataFrame, *, level: float = 0.95, draws: int = 2000, se
         points=tuple(points),
         failures=_failures(failed),
         case_formats=_counts(cases, "case_format"),
+        n_planned=n_planned,
         n_lossy_sources=int(cases["case_lossy"].fill_null(value=False).sum()),
     )
 

@@ -81,7 +81,11 @@ class PointSummary:
 
 @dataclass(frozen=True)
 class Summary:
-    """All points of a study; ``points[0]`` is pristine, the rest by chain, mildest first."""
+    """All points of a study; ``points[0]`` is pristine, the rest by chain, mildest first.
+
+    ``n_planned`` is the number of cases the study set out to run, 0 where that is not known; with
+    fewer ``n_cases`` the study is unfinished, and what is there need not be typical of the whole.
+    """
 
     model: str
     labels: tuple[str, ...]
@@ -94,6 +98,7 @@ class Summary:
     failures: dict[str, int] = field(default_factory=dict)
     case_formats: dict[str, int] = field(default_factory=dict)
     n_lossy_sources: int = 0
+    n_planned: int = 0
 
     def chains(self) -> dict[str, tuple[PointSummary, ...]]:
         """Return the points of each chain, mildest first, pristine left out."""
