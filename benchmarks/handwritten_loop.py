@@ -78,7 +78,7 @@ def parse_point(text: str) -> Point:
     return Point(found[0], "pristine", 0.0, side)
 
 
-def encode_decode(image: Image.Image, point: Point) -> tuple[Image.Image, int]:
+def encode_decode(image: Image.Image, point: Point, *, jp2: bool) -> tuple[Image.Image, int]:
     """Code and decode one grey image; ``pristine`` passes it through and counts raw bytes."""
     if point.codec == "pristine":
         return image, image.width * image.height
@@ -92,7 +92,7 @@ def encode_decode(image: Image.Image, point: Point) -> tuple[Image.Image, int]:
             quality_mode="rates",
             quality_layers=[point.knob],
             irreversible=True,
-            no_jp2=True,
+            no_jp2=not jp2,
         )
     decoded = Image.open(stream)
     decoded.load()
@@ -102,8 +102,9 @@ def encode_decode(image: Image.Image, point: Point) -> tuple[Image.Image, int]:
 class CodedSet(Dataset):
     """The cases at one point: ``(input tensor, index, coded bytes)``."""
 
-    def __init__(self, paths: list[Path], point: Point, spec: dict[str, Any]) -> None:
+    def __init__(self, paths: list[Path], point: Point, spec: dict[str, Any], *, jp2: bool) -> None:
         self.paths = paths
+        self.jp2 = jp2
         self.point = point
         self.height, self.width = spec["size"]
         self.mean = np.float32(spec.get("mean", [0.0])[0])
@@ -119,7 +120,7 @@ class CodedSet(Dataset):
         if side:
             small = cv2.resize(np.asarray(image), (side, side), interpolation=cv2.INTER_LANCZOS4)
             image = Image.fromarray(small)
-        image, coded_bytes = encode_decode(image, self.point)
+        image, coded_bytes = encode_decode(image, self.point, jp2=self.jp2)
         if side:
             large = cv2.resize(np.asarray(image), full_size, interpolation=cv2.INTER_LANCZOS4)
             image = Image.fromarray(large)
@@ -213,6 +214,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         "--workers", type=int, default=os.cpu_count(), help="DataLoader workers (default: all cores)"
     )
     parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--jp2", action="store_true", help="JPEG 2000 with the boxes of a JP2 file")
     parser.add_argument("--out", type=Path, required=True, help="CSV to write")
     return parser.parse_args(argv)
 
@@ -226,7 +228,7 @@ def write_rows(args: argparse.Namespace, names: list[str], points: list[Point]) 
         writer = csv.writer(file)
         writer.writerow(["path", "point", "bytes_coded", *(f"p_{name}" for name in labels), "predicted"])
         for point in points:
-            coded = CodedSet(paths, point, sidecar["input"])
+            coded = CodedSet(paths, point, sidecar["input"], jp2=args.jp2)
             loader = DataLoader(coded, args.batch, num_workers=args.workers, worker_init_fn=quiet_worker)
             for batch, indices, n_bytes in loader:
                 rows = probabilities_of(session, batch, sidecar["output"])

@@ -25,7 +25,7 @@ def canonical_json(value: Any) -> str:
 
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value's canonical form, as hexadecimal text."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
+    return hashlib.sha256(_canonical_bytes(value)).hexdigest()
 
 
 def bytes_digest(data: bytes) -> str:
@@ -51,5 +51,10 @@ def rng_for(*names: str | int) -> np.random.Generator:
     >>> bool(a.random() == b.random())
     True
     """
-    seed = int.from_bytes(hashlib.sha256(canonical_json(list(names)).encode()).digest(), "big")
+    seed = int.from_bytes(hashlib.sha256(_canonical_bytes(list(names))).digest(), "big")
     return np.random.default_rng(seed)
+
+
+def _canonical_bytes(value: Any) -> bytes:
+    """Encode the canonical form; text that is no Unicode, as some file names, still has bytes of its own."""
+    return canonical_json(value).encode("utf-8", "surrogatepass")

@@ -131,9 +131,11 @@ def test_a_table_from_another_lab_gets_a_report(
         (["study", "DATA", "--model", "MODEL", "--classes", "a"], "expected a=b,c=d"),
         (
             ["study", "DATA", "--model", "MODEL", "--classes", "rough=odd"],
-            "the model has smooth, grainy, rough",
+            "the model has 'smooth', 'grainy', 'rough'",
         ),
         (["study", "DATA", "--model", "MODEL", "--size", "9by9"], "--size '9by9': expected HEIGHTxWIDTH"),
+        (["study", "DATA", "--model", "MODEL", "--size", "²"], "--size '²': expected HEIGHTxWIDTH"),
+        (["study", "DATA", "--model", "MODEL", "--size", "9" * 5000], "expected HEIGHTxWIDTH"),
         (["study", "DATA", "--model", "MODEL", "--mean", "a"], "--mean 'a': expected numbers"),
         (
             ["study", "DATA", "--model", "MODEL", "--channels", "3"],

@@ -1,6 +1,9 @@
 """What ``load_cases`` promises of folders and tables."""
 
+import json
+import os
 import pickle
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +13,7 @@ import pytest
 from bitdose.data.load import load_cases
 from bitdose.data.read import read_source
 from bitdose.errors import CaseError, UsageError
+from bitdose.hashing import digest
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
@@ -130,7 +134,7 @@ def test_parquet_and_cases_file_in_folder(tmp_path: Path) -> None:
         ("", "cannot be read as one"),
         ("path,label\n", "no rows"),
         ("path,class\n1,a\n", "expected a column 'label' in t.csv, got path, class"),
-        ("file,label\n1,a\n", "name yours with path_column"),
+        ("file,label\n1,a\n", r"--path-column: expected .* name yours with --path-column"),
         ("path,label\n1,a\n2,\n3,\n", "got 2 empty cells, first in data row 2"),
         ("path,label\n1,a\n ,b\n", "path: expected a value in every row"),
         ("path,label\n1,a\n2,b,c,d\n", "cannot be read as one"),
@@ -140,6 +144,50 @@ def test_bad_tables(tmp_path: Path, text: str, message: str) -> None:
     """A table that is empty, lacks a column or has empty cells is refused, saying which and where."""
     with pytest.raises(UsageError, match=message):
         load_cases(write_table(tmp_path, text))
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_a_table_in_utf_16_is_named_as_such(tmp_path: Path, encoding: str) -> None:
+    """A CSV in UTF-16, as spreadsheets save it, is refused for its encoding and not for its columns."""
+    (tmp_path / "t.csv").write_bytes("path,label\n1,a\n".encode(encoding))
+    with pytest.raises(UsageError, match=r"'t\.csv': the file is not UTF-8"):
+        load_cases(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("labels", [[["a"], ["b"]], [b"a", b"\xff"], [{"x": 1}, {"x": 2}]])
+def test_labels_of_a_kind_without_text(tmp_path: Path, labels: list[object]) -> None:
+    """Lists, bytes and records in a Parquet table's label column are refused, naming column and kind."""
+    pl.DataFrame({"path": ["1", "2"], "label": labels}).write_parquet(tmp_path / "t.parquet")
+    with pytest.raises(UsageError, match=r"column 'label' of t\.parquet: expected text or numbers, got "):
+        load_cases(tmp_path / "t.parquet")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux has file names that are no Unicode")
+def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    """Such files and classes get ids and labels that JSON and Parquet can hold, each id its own."""
+    folder = os.fsencode(tmp_path)
+    os.mkdir(folder + b"/caf\xe9")
+    os.mkdir(folder + b"/plain")
+    for name in (b"caf\xe9/1.png", b"plain/\xff.png", b"plain/\xfe.png", rb"plain/\xff.png", b"plain/z.png"):
+        with open(folder + b"/" + name, "wb") as file:
+            file.write(b"x")
+    found = load_cases(tmp_path)
+    ids = [case.id for case in found.cases]
+    assert found.labels == (r"caf\xe9", "plain")
+    assert len(set(ids)) == 5
+    assert {"plain/z.png", r"plain/\xff.png"} < set(ids)
+    assert all(case.path.is_file() for case in found.cases)
+    assert json.loads(json.dumps(ids, ensure_ascii=False).encode()) == ids
+    pl.DataFrame({"id": ids}).write_parquet(tmp_path / "ids.parquet")
+    assert load_cases(tmp_path) == found
+    assert len(load_cases(tmp_path, limit=2).cases) == 2
+    assert digest("\udcff") != digest("\udcfe")
+
+
+def test_data_that_cannot_be_looked_up(tmp_path: Path) -> None:
+    """A path longer than the system allows is a wrong call, in words."""
+    with pytest.raises(UsageError, match="cannot be read: File name too long"):
+        load_cases(tmp_path / ("x" * 300))
 
 
 def test_binary_file_named_csv(tmp_path: Path) -> None:

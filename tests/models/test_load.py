@@ -38,8 +38,25 @@ def test_labels_that_do_not_match_print_both_lists_and_the_way_out() -> None:
     with pytest.raises(UsageError) as caught:
         check_labels(("normal", "covid-19"), ("healthy", "covid-19"))
     assert str(caught.value) == (
-        "labels do not match: the data has healthy, covid-19; the model has normal, covid-19; "
-        "map them with --classes healthy=normal (or drop a class: --classes healthy=)"
+        "labels do not match: the data has 'healthy', 'covid-19'; the model has 'normal', 'covid-19'; "
+        "map them with --classes healthy=normal (or drop a class: --classes healthy=); "
+        "labels with ',' or '=' need a study file's [data.classes]"
+    )
+
+
+def test_labels_with_spaces_are_quoted_for_the_shell() -> None:
+    """The example of a mapping can be pasted into a shell as it stands."""
+    with pytest.raises(UsageError, match="--classes 'no finding=normal' .* --classes 'no finding='"):
+        check_labels(("normal", "sick"), ("no finding", "sick"))
+
+
+def test_labels_that_no_option_can_spell_are_sent_to_a_study_file() -> None:
+    """A label with a comma or an equals sign: each label in quotes, and no option that could not work."""
+    with pytest.raises(UsageError) as caught:
+        check_labels(("normal", "sick"), ("mass, left", "sick"))
+    assert str(caught.value) == (
+        "labels do not match: the data has 'mass, left', 'sick'; the model has 'normal', 'sick'; "
+        "labels with ',' or '=' can be mapped in a study file's [data.classes]"
     )
 
 

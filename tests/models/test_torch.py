@@ -43,6 +43,15 @@ def needs(width):
 
 def no_network():
     return dict()
+
+def raises():
+    raise RuntimeError("no device\\nsecond line")
+
+def leaves():
+    raise SystemExit(3)
+
+def reads():
+    open("weights-that-are-not-there.bin")
 """
 
 
@@ -51,6 +60,8 @@ def module_name(tmp_path_factory: pytest.TempPathFactory) -> Any:
     """Write a user's module of factories to a folder that Python imports from."""
     folder = tmp_path_factory.mktemp("user")
     (folder / "user_networks.py").write_text(FACTORY)
+    (folder / "broken_networks.py").write_text("def build(:\n")
+    (folder / "failing_networks.py").write_text("raise RuntimeError('at import')\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         yield "user_networks"
@@ -199,10 +210,15 @@ def test_weights_are_read_without_running_code(
         ("user_networks:needs", "missing 1 required positional argument"),
         (":build", "Empty module name"),
         ("user_networks:no_network", "a torch.nn.Module, got dict"),
+        ("user_networks:raises", "RuntimeError: no device$"),
+        ("user_networks:leaves", "SystemExit: 3"),
+        ("user_networks:reads", "FileNotFoundError: .*weights-that-are-not-there.bin"),
+        ("broken_networks:build", "SyntaxError: "),
+        ("failing_networks:build", "RuntimeError: at import$"),
     ],
 )
 def test_a_factory_that_does_not_build_says_why(module_name: str, target: str, words: str) -> None:
-    """No such module or factory, a factory with arguments, or one that builds no network."""
+    """No such module or factory, arguments wanted, no network built, or anything raised: one line."""
     with pytest.raises(UsageError, match=f"model '{target}': expected .*{words}"):
         ModelRef(target, flags=FLAGS).load()
 
@@ -225,3 +241,47 @@ except MissingBackendError as error:
     )
     assert done.stdout.startswith("PyTorch classifiers need torch: pip install 'bitdose[torch]' (")
     assert done.stdout.count("\n") == 1
+
+
+def test_another_network_under_the_same_name_is_another_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The name holds a digest of weights and source, so that an edited network cannot resume a run."""
+    import importlib
+    import sys
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    names = []
+    for slope in (1.0, 2.0):
+        (tmp_path / "twice_edited.py").write_text(
+            "import torch\n"
+            "class Net(torch.nn.Module):\n"
+            "    bitdose_spec = {'labels': ['a', 'b'], 'input': {'size': [8, 8]}}\n"
+            "    def forward(self, x):\n"
+            f"        return torch.full((len(x), 2), {slope} / 4)\n"
+        )
+        sys.modules.pop("twice_edited", None)
+        importlib.invalidate_caches()
+        names.append(ModelRef("twice_edited:Net").load().name)
+    assert names[0] != names[1]
+
+
+def test_the_same_factory_and_weights_are_the_same_classifier(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Loaded twice, a factory with its weights has one name."""
+    (tmp_path / "steady.py").write_text(
+        "import torch\n"
+        "def net():\n"
+        "    made = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 2))\n"
+        "    made.bitdose_spec = {'labels': ['a', 'b'], 'input': {'size': [8, 8]}}\n"
+        "    return made\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import steady  # type: ignore[import-not-found]
+    import torch
+
+    torch.save(steady.net().state_dict(), tmp_path / "w.pt")
+    names = {ModelRef("steady:net", str(tmp_path / "w.pt")).load().name for _ in range(2)}
+    assert len(names) == 1
+    assert ModelRef("steady:net").load().name not in names

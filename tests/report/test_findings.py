@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
 
-from bitdose.report.findings import findings, first_loss, like_ratio_pair, strongest_within
+from bitdose.report.findings import findings, first_loss, strongest_within
 from bitdose.results.summarize import summarize
-from bitdose.results.summary import PointSummary, Summary
+from bitdose.results.summary import Comparison, PointSummary, Summary
 from bitdose.stats.estimate import Estimate, undefined
 from bitdose.stats.proportions import tango
 
@@ -60,6 +61,40 @@ def test_first_loss_needs_the_whole_interval_below_zero(large: Summary) -> None:
     assert first_loss(chain[:1]) is None
 
 
+def test_a_loss_is_clear_only_if_every_stronger_point_loses_too(large: Summary) -> None:
+    """One unlucky mild point is no clear loss; a point without an answer neither adds nor takes away."""
+    chain = list(large.chains()["jpeg"])
+    chain[5] = _with(chain[5], 0, 0)
+    assert first_loss(chain) is chain[6]
+    chain[-1] = _with(chain[-1], 0, 0)
+    assert first_loss(chain) is None
+    sentence = next(s for s in findings(replace(large, points=(large.points[0], *chain))) if "jpeg:" in s)
+    assert "not every stronger one does" in sentence
+    assert "no point shows" not in sentence
+    chain[-1] = replace(chain[-1], accuracy_difference=undefined("no paired case"))
+    assert first_loss(chain) is chain[6]
+
+
+def test_number_of_points_looked_at_is_told_once(summary: Summary, large: Summary) -> None:
+    """Intervals are said to be of one point each, with the number of points there were."""
+    for study in (summary, large):
+        text = " ".join(findings(study))
+        assert text.count("Each interval is of one point; 48 points were looked at.") == 1
+    assert "looked at" not in " ".join(findings(replace(summary, points=summary.points[:1])))
+
+
+def test_unfinished_study_says_so_first(summary: Summary) -> None:
+    """With fewer cases than planned the first sentence warns; a whole or unplanned one has no warning."""
+    first, second = findings(replace(summary, n_planned=150))[:2]
+    assert first == (
+        "UNFINISHED: 120 of 150 cases have run; what follows is of these alone, "
+        "and they need not be typical of the rest."
+    )
+    assert second.startswith("Pristine")
+    for planned in (0, 120):
+        assert "UNFINISHED" not in " ".join(findings(replace(summary, n_planned=planned)))
+
+
 def test_small_studies_say_what_they_cannot_show(summary: Summary) -> None:
     """Where n cannot show the margin, it says so and claims no point within it."""
     text = findings(summary)
@@ -76,12 +111,47 @@ def test_jpeg_end_names_the_huffman_floor(summary: Summary) -> None:
     assert "Huffman" in sentence
 
 
-def test_downsizing_is_compared_at_a_like_ratio(summary: Summary) -> None:
-    """The pair compared differs by less than 15 % in ratio; chains without such a pair say so."""
+def test_jpeg_end_is_claimed_of_quality_1_alone(summary: Summary) -> None:
+    """A chain that stops at q5 has a strongest point studied, not an end, and no floor it has not met."""
+    chain = summary.chains()["jpeg"][:-1]
+    text = " ".join(findings(replace(summary, points=(summary.points[0], *chain))))
+    assert f"jpeg: the strongest point studied is jpeg:q5, {chain[-1].ratio_file:.1f}:1" in text
+    assert "goes no further" not in text
+    assert "Huffman" not in text
+
+
+@pytest.mark.parametrize("options", ["+optimize", "+progressive", "+444+optimize"])
+def test_own_huffman_tables_have_no_floor(summary: Summary, options: str) -> None:
+    """A chain whose files carry their own tables is not said to run into the default tables' floor."""
+    chain = [replace(p, chain=f"jpeg{options}") for p in summary.chains()["jpeg"]]
+    text = " ".join(findings(replace(summary, points=(summary.points[0], *chain))))
+    assert "Huffman" not in text
+    assert "goes no further" not in text
+
+
+@pytest.mark.parametrize(
+    ("gained", "lost", "verdict"),
+    [
+        (40, 10, "downsizing first is 15.0 points better (8.4 to 21.9, paired on the same cases)"),
+        (10, 40, "downsizing first is 15.0 points worse (8.4 to 21.9, paired on the same cases)"),
+        (10, 11, "no difference is shown (−0.5 points, −5.3 to +4.3, paired on the same cases)"),
+    ],
+)
+def test_downsizing_is_judged_on_the_same_cases(
+    summary: Summary, gained: int, lost: int, verdict: str
+) -> None:
+    """The verdict is that of the paired difference, whatever the two intervals of accuracy do."""
+    full, small = summary.chains()["jpeg"][9], summary.chains()["jpeg@256"][1]
+    one = Comparison(full.point, small.point, tango(gained, lost, 200))
+    text = " ".join(findings(replace(summary, comparisons=(one,))))
+    assert f"at {full.ratio_file:.1f}:1 and {small.ratio_file:.1f}:1 of the source files" in text
+    assert verdict in text
+    assert "overlap" not in text
+
+
+def test_downsizing_without_a_like_ratio_is_not_judged(summary: Summary) -> None:
+    """Chains that share no ratio are said to be beyond comparison."""
     chains = summary.chains()
-    pair = like_ratio_pair(chains["jpeg"], chains["jpeg@256"])
-    assert pair is not None
-    assert 1 / 1.15 < pair[0].ratio_file / pair[1].ratio_file < 1.15
     apart = replace(summary, points=(summary.points[0], chains["jpeg"][0], chains["jpeg@256"][-1]))
     assert any("cannot be compared" in sentence for sentence in findings(apart))
 
@@ -121,3 +191,15 @@ def test_clean_study_has_no_caution(make_table) -> None:  # type: ignore[no-unty
     text = " ".join(findings(summarize(clean, draws=200)))
     assert "None of the 30 cases failed." in text
     assert "Caution" not in text
+
+
+def test_one_case_is_written_as_one(make_table) -> None:  # type: ignore[no-untyped-def]
+    """A study of a single case says "1 case", failed or not."""
+    one = summarize(make_table(1, failed=lambda _: False), draws=20)
+    text = " ".join(findings(replace(one, n_planned=2)))
+    assert "UNFINISHED: 1 of 2 cases has run; what follows is of this one alone" in text
+    assert "The one case did not fail." in text
+    assert "1 of 1 source file (100 %) was" in text
+    broken = " ".join(findings(replace(one, n_failed_cases=1)))
+    assert "1 of 1 case failed and is left out where it did" in broken
+    assert not re.search(r"\b1 (cases|patients|points|classes|source files)\b(?! of)", text + broken)

@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from bitdose.errors import CaseError
+from bitdose.report import build
 from bitdose.report.build import ReportPaths, write_report
 from bitdose.report.html import DISCLAIMER, MAX_FLIPPED_ROWS
 from bitdose.results.summarize import summarize
@@ -147,7 +148,58 @@ def test_figures_exist_in_both_formats(paths: ReportPaths) -> None:
         assert {f"{stem}.svg", f"{stem}.png"} <= names
     assert {"case_01.png", "case_02.png"} <= names
     found = {path.name for path in paths.html.parent.iterdir()}
-    assert found == {"figures", "report.html", "summary.csv", "summary.json"}
+    assert found == {"figures", "report.html", "summary.csv", "summary.json", "subgroups.csv"}
+
+
+def test_figures_of_an_earlier_report_go(table: pl.DataFrame, summary: Summary, tmp_path: Path) -> None:
+    """Figures that this report does not make are removed; files that no report names are left alone."""
+    folder = tmp_path / "figures"
+    (folder / "case_03.png.d").mkdir(parents=True)
+    stale = ["case_01.png", "case_17.png", "accuracy_pixels.svg", "ratio_knob_webp_q_file.png"]
+    others = ["mine.png", "case_study.png", "confusion.pdf", "case_03.png.d"]
+    for name in [*stale, *others[:-1]]:
+        (folder / name).write_text("old")
+    paths = write_report(tmp_path, summary, table, manifest={}, bases=["file"])
+    names = {path.name for path in folder.iterdir()}
+    assert names == {path.name for path in paths.figures} | set(others)
+
+
+def test_every_figure_can_be_removed_later(paths: ReportPaths, tmp_path: Path) -> None:
+    """Whatever name a report gives a figure, a later report without it knows the name."""
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    for path in paths.figures:
+        (folder / path.name).write_text("old")
+    build._remove_stale(folder, [])
+    assert not list(folder.iterdir())
+
+
+def test_subgroups_are_written_as_a_table(paths: ReportPaths, table: pl.DataFrame) -> None:
+    """subgroups.csv holds the cases and the pristine accuracy by format and history, as counted by hand."""
+    rows = {row["case_format"]: row for row in csv.DictReader(paths.subgroups.read_text().splitlines())}
+    assert set(rows) == {"jpeg", "png"}
+    png = table.filter((pl.col("point") == "pristine") & (pl.col("case_format") == "png"))
+    ok = png.filter(pl.col("status") == "ok")
+    right = ok.filter(pl.col("predicted") == pl.col("case_label"))
+    assert (rows["png"]["lossy"], int(rows["png"]["n_cases"])) == ("no", len(png))
+    assert (int(rows["png"]["n_ok"]), int(rows["png"]["n_right"])) == (len(ok), len(right))
+    assert float(rows["png"]["accuracy"]) == len(right) / len(ok)
+
+
+def test_unfinished_study_is_marked(table: pl.DataFrame, summary: Summary, tmp_path: Path) -> None:
+    """The warning of an unfinished study opens the page in the style of a warning."""
+    unfinished = replace(summary, n_planned=150)
+    html = write_report(tmp_path, unfinished, table, manifest={}, bases=["file"]).html.read_text()
+    assert '<li class="notice">UNFINISHED: 120 of 150 cases' in html
+    whole = write_report(tmp_path, summary, table, manifest={}, bases=["file"]).html.read_text()
+    assert '<li class="notice">' not in whole
+
+
+def test_one_case_is_one_on_the_page(make_table: Callable[..., pl.DataFrame], tmp_path: Path) -> None:
+    """The head of the page counts one case as one."""
+    table = make_table(1, keep=lambda point: point == "pristine", failed=lambda _: False)
+    paths = write_report(tmp_path, summarize(table, draws=20), table, manifest={})
+    assert "1 case, 3 classes, 1 point." in _read(paths).text
 
 
 def test_second_report_is_the_same(

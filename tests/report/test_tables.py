@@ -38,13 +38,22 @@ def _row_numbers(row: dict[str, str]) -> list[float]:
 
 
 def test_csv_holds_every_number_of_the_json(summary: Summary, tmp_path: Path) -> None:
-    """Each number that summary.json has of a point or of the study stands in that point's CSV row."""
+    """Each number that summary.json has of a point or of the study stands in that point's CSV row.
+
+    Those of a comparison stand in the row of the downsized point.
+    """
     whole = json.loads(write_json(tmp_path / "summary.json", summary).read_text())
     text = write_csv(tmp_path / "summary.csv", summary_rows(summary)).read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
-    study = _numbers({k: v for k, v in whole.items() if k != "points"})
+    study = _numbers({k: v for k, v in whole.items() if k not in {"points", "comparisons"}})
     for point, row in zip(whole["points"], rows, strict=True):
         assert set(_numbers(point) + study) <= set(_row_numbers(row))
+    by_point = {row["point"]: row for row in rows}
+    assert whole["comparisons"]
+    for one in whole["comparisons"]:
+        row, difference = by_point[one["small"]], one["difference"]
+        assert float(row[f"accuracy_minus[{one['full']}]"]) == difference["value"]
+        assert set(_numbers(difference)) <= {difference["level"], *_row_numbers(row)}
 
 
 def test_columns_have_the_promised_names(summary: Summary) -> None:

@@ -9,12 +9,14 @@ import time
 import numpy as np
 import polars as pl
 import pytest
+from sklearn import metrics as reference
 
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.results.schema import PRISTINE
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import PointSummary, Summary
 from bitdose.results.table import rows_to_table
+from bitdose.stats.clusters import clustered_tango
 from bitdose.stats.proportions import mcnemar_midp, tango, wilson
 
 Q90, Q10 = "jpeg:q90", "jpeg:q10"
@@ -231,6 +233,107 @@ def test_cases_of_one_patient_widen_the_interval(summary: Summary) -> None:
     one, other = at(found, Q10).accuracy, at(summary, Q10).accuracy
     assert (one.unit, one.n) == ("patient", 2)
     assert one.low < other.low < other.high < one.high
+
+
+def random_table(rng: np.random.Generator, labels: list[str], n: int = 60) -> pl.DataFrame:
+    """Draw answers and probabilities, ties among them, for cases of patients of one to three cases."""
+    rows = []
+    for i in range(n):
+        truth = labels[i % len(labels)]
+        for point in (PRISTINE, Q90):
+            p = np.round(rng.dirichlet(np.ones(len(labels))), 1)
+            own = {f"p_{label}": float(value) for label, value in zip(labels, p, strict=True)}
+            answer = truth if rng.random() < 0.4 else str(rng.choice(labels))
+            one = row(f"{i:02d}", point, truth, answer, case_patient=f"p{i // rng.integers(1, 4)}") | own
+            rows.append({k: v for k, v in one.items() if not k.startswith("p_") or k[2:] in labels})
+    return rows_to_table(rows)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_values_are_scikit_learns(seed: int) -> None:
+    """What a report shows of a random table is what scikit-learn says of its rows."""
+    labels = ["a", "b", "c", "d"][: 2 + seed % 3]
+    table = random_table(np.random.default_rng(seed), labels)
+    for point in summarize(table, draws=50).points:
+        own = table.filter(pl.col("point") == point.point)
+        true, answer = own["case_label"].to_list(), own["predicted"].to_list()
+        assert point.accuracy.value == pytest.approx(reference.accuracy_score(true, answer))
+        assert point.macro_f1.value == pytest.approx(reference.f1_score(true, answer, average="macro"))
+        assert point.confusion == tuple(map(tuple, reference.confusion_matrix(true, answer, labels=labels)))
+        precision, recall, f1, count = reference.precision_recall_fscore_support(true, answer, labels=labels)
+        for c, one in enumerate(point.classes):
+            is_class = [label == one.label for label in true]
+            others = [label != one.label for label in true], [label != one.label for label in answer]
+            assert (one.label, one.n) == (labels[c], count[c])
+            assert one.sensitivity.value == pytest.approx(recall[c])
+            assert one.specificity.value == pytest.approx(reference.recall_score(*others))
+            assert one.precision.value == pytest.approx(precision[c])
+            assert one.f1.value == pytest.approx(f1[c])
+            assert one.auroc.value == pytest.approx(reference.roc_auc_score(is_class, own[f"p_{one.label}"]))
+
+
+def downsizing_rows(answers: dict[str, str], coded: dict[str, int]) -> list[dict]:
+    """Write rows of sick cases at pristine, right, and at points whose answers are given as s and w."""
+    rows = [row(f"{i}", PRISTINE, "sick", "sick") for i in range(len(next(iter(answers.values()))))]
+    for strength, (point, letters) in enumerate(answers.items(), 1):
+        chain, size = ("jpeg@256", "256x256") if "@" in point else ("jpeg", "")
+        rows += [
+            row(f"{i}", point, "sick", {"s": "sick", "w": "well"}[letter], codec_chain=chain,
+                codec_size=size, codec_strength=float(strength), bytes_coded=coded[point])
+            for i, letter in enumerate(letters)
+        ]  # fmt: skip
+    return rows
+
+
+ANSWERS_SMALL = {
+    "jpeg:q30": "s" * 19 + "w", "jpeg:q5": "s" * 8 + "w" * 12, "jpeg:q1": "w" * 20,
+    "jpeg:q60@256": "w" + "s" * 19, "jpeg:q20@256": "s" * 20, "jpeg:q5@256": "w" * 18 + "s" * 2,
+}  # fmt: skip
+CODED_SMALL = {
+    "jpeg:q30": 20, "jpeg:q5": 10, "jpeg:q1": 4, "jpeg:q60@256": 19, "jpeg:q20@256": 9, "jpeg:q5@256": 4,
+}  # fmt: skip
+
+
+def test_downsizing_is_compared_on_the_same_cases() -> None:
+    """At 10:1 the downsized one is right 12 times more, at 25:1, where both are broken, 2 times more."""
+    found = summarize(rows_to_table(downsizing_rows(ANSWERS_SMALL, CODED_SMALL))).comparisons
+    assert [(one.full, one.small) for one in found] == [
+        ("jpeg:q5", "jpeg:q20@256"),
+        ("jpeg:q1", "jpeg:q5@256"),
+    ]
+    assert [one.difference for one in found] == [tango(12, 0, 20), tango(2, 0, 20)]
+
+
+def test_the_same_strongest_pair_is_compared_once() -> None:
+    """Where the strongest pair is of use itself there is one comparison; apart in ratio, none."""
+    rows = downsizing_rows(ANSWERS_SMALL, CODED_SMALL)
+    kept = [one for one in rows if one["point"] not in {"jpeg:q1", "jpeg:q5@256"}]
+    assert [one.full for one in summarize(rows_to_table(kept)).comparisons] == ["jpeg:q5"]
+    apart = downsizing_rows(
+        ANSWERS_SMALL, CODED_SMALL | {"jpeg:q60@256": 14, "jpeg:q20@256": 7, "jpeg:q5@256": 2}
+    )
+    assert summarize(rows_to_table(apart)).comparisons == ()
+
+
+def test_a_case_missing_at_one_point_is_not_compared() -> None:
+    """A case that failed at either point has no pair; cases of one patient are a cluster."""
+    rows = downsizing_rows(ANSWERS_SMALL, CODED_SMALL)
+    rows = [one for one in rows if (one["case_id"], one["point"]) != ("19", "jpeg:q5")]
+    lost = failed("19", "jpeg:q5") | {"codec_size": "", "codec_strength": 2.0}
+    assert summarize(rows_to_table([*rows, lost])).comparisons[0].difference == tango(11, 0, 19)
+    rows = [one | {"case_patient": f"p{int(one['case_id']) // 2}"} for one in rows]
+    gained = np.array([False] * 8 + [True] * 11)
+    expected = clustered_tango(gained, np.zeros(19, bool), np.arange(19) // 2)
+    assert summarize(rows_to_table([*rows, lost])).comparisons[0].difference == expected
+
+
+def test_midp_is_undefined_where_patients_have_several_cases(summary: Summary) -> None:
+    """McNemar's test takes cases as independent: with two cases of one patient there is no p."""
+    table = rows_to_table(
+        [one | {"case_patient": "p" if one["case_id"] in "12" else "q"} for one in rows_by_hand()]
+    )
+    assert math.isnan(at(summarize(table), Q10).flips.mcnemar_midp)
+    assert not math.isnan(at(summary, Q10).flips.mcnemar_midp)
 
 
 def test_several_models_are_refused() -> None:

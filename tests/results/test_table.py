@@ -11,7 +11,7 @@ import pytest
 
 from bitdose.errors import UsageError
 from bitdose.results.schema import COLUMNS, SCHEMA_VERSION
-from bitdose.results.table import labels_of, merge_tables, ok_rows, read_table, rows_to_table, write_part
+from bitdose.results.table import labels_of, merge_tables, read_table, rows_to_table, write_part
 
 REQUIRED = [name for name, column in COLUMNS.items() if column.required]
 
@@ -198,7 +198,27 @@ def test_labels_follow_the_probability_columns() -> None:
     assert labels_of(rows_to_table([row("x", predicted="b"), row("y", predicted=None)])) == ("a", "b")
 
 
-def test_ok_rows_hold_an_answer() -> None:
-    """Failed rows, and rows without a status, are left out."""
-    table = rows_to_table([row("x"), row("y", status="unreadable"), row("z", status=None)])
-    assert ok_rows(table)["case_id"].to_list() == ["x"]
+def test_a_row_given_twice_is_refused(tmp_path: Path) -> None:
+    """A table in which a case stands twice at a point would count it twice: it is an error."""
+    row = {"case_id": "x", "case_label": "a", "point": "pristine", "codec_chain": "pristine"}
+    row |= {"codec_strength": 0.0, "predicted": "a", "status": "ok"}
+    row |= {"bytes_file": 1, "bytes_pixels": 1, "bytes_coded": 1}
+    pl.DataFrame([row, row]).write_parquet(tmp_path / "twice.parquet")
+    with pytest.raises(UsageError, match="2 rows share case, point and model"):
+        read_table(tmp_path / "twice.parquet")
+
+
+def test_a_column_empty_in_one_part_takes_its_type_from_another(tmp_path: Path) -> None:
+    """A sparse column that the first part leaves empty stays a number in the whole."""
+    base = {
+        "case_label": "a",
+        "point": "pristine",
+        "codec_chain": "pristine",
+        "codec_strength": 0.0,
+        "status": "ok",
+    }
+    base |= {"bytes_file": 1, "bytes_pixels": 1, "bytes_coded": 1, "predicted": "a", "model": "m"}
+    for index, age in enumerate([None, 63]):
+        part = rows_to_table([base | {"case_id": str(index), "case_age": age}])
+        write_part(part, tmp_path / f"part-{index:05d}.parquet")
+    assert read_table(tmp_path)["case_age"].to_list() == [None, 63]

@@ -7,26 +7,34 @@ import math
 import numpy as np
 import pytest
 
-from bitdose.stats.clusters import clustered_tango, clustered_wilson, effective_size
+from bitdose.hashing import rng_for
+from bitdose.stats.clusters import (
+    _intraclass_correlation,
+    clustered_tango,
+    clustered_wilson,
+    effective_size,
+)
 from bitdose.stats.proportions import tango, wilson
 
 
 def test_effective_size_by_hand() -> None:
-    """Three pairs 11, 00, 10: deff = 1.5 (1 + 1 + 0) / 36 / (0.25 / 6) = 2, so six cases are worth 3."""
-    assert effective_size([1, 1, 0, 0, 1, 0], [1, 1, 2, 2, 3, 3]) == pytest.approx(3.0, abs=1e-12)
+    """Four pairs that agree within: correlation 1, n_icc = 8 / (1 + 1), and each patient counts once."""
+    assert effective_size([1, 1, 0, 0, 1, 1, 0, 0], [1, 1, 2, 2, 3, 3, 4, 4]) == 4
 
 
-def test_effective_size_agrees_with_a_cluster_robust_variance() -> None:
-    """The design effect is statsmodels' cluster-robust variance of a mean over that of independent cases."""
+def test_intraclass_correlation_agrees_with_a_mixed_model() -> None:
+    """On balanced clusters the ANOVA estimate is that of statsmodels' random-intercept model (REML)."""
     import statsmodels.api as sm
 
-    rng = np.random.default_rng(0)
-    patients = np.repeat(np.arange(40), rng.integers(1, 6, 40))
-    values = (rng.random(40)[patients] + rng.random(patients.size) > 1).astype(float)
-    fit = sm.OLS(values, np.ones(values.size)).fit()
-    robust = fit.get_robustcov_results("cluster", groups=patients, use_correction=False)
-    deff = 40 / 39 * float(robust.cov_params()[0, 0]) / (values.var() / values.size)
-    assert effective_size(values, patients) == pytest.approx(values.size / deff, rel=1e-9)
+    rng = np.random.default_rng(8)
+    cluster = np.repeat(np.arange(60), 4)
+    x = (2 * rng.random(60)[cluster] + rng.random(240) < 1.5).astype(float)
+    fit = sm.MixedLM(x, np.ones((240, 1)), cluster).fit(reml=True)
+    between, within = float(fit.cov_re[0, 0]), float(fit.scale)
+    sizes = np.full(60, 4)
+    ours = _intraclass_correlation(x, cluster, sizes, 4.0)
+    assert 0.05 < ours < 0.95
+    assert ours == pytest.approx(between / (between + within), abs=1e-4)
 
 
 def test_independent_cases_keep_their_number() -> None:
@@ -38,9 +46,9 @@ def test_independent_cases_keep_their_number() -> None:
 
 
 def test_copies_count_once() -> None:
-    """Pairs that always agree are worth n/2, but for the factor (P - 1)/P."""
+    """Pairs that always agree are worth n/2."""
     hits = np.random.default_rng(2).random(200) < 0.7
-    assert effective_size(np.repeat(hits, 2), np.repeat(np.arange(200), 2)) == pytest.approx(200 * 199 / 200)
+    assert effective_size(np.repeat(hits, 2), np.repeat(np.arange(200), 2)) == 200
 
 
 def test_equal_values_count_each_patient_once() -> None:
@@ -94,3 +102,39 @@ def test_nominal_coverage_is_kept() -> None:
         found = clustered_wilson(rng.random(patients.size) < chance, patients)
         held += found.low <= 0.8 <= found.high
     assert held / 1500 >= 0.92
+
+
+_DESIGNS = {
+    "pairs": [2] * 100,
+    "mixed": [1] * 60 + [5] * 20 + [10] * 4,
+    "one patient with a tenth of the cases": [1] * 92 + [2] * 26 + [4] * 13 + [22],
+}
+
+
+@pytest.mark.parametrize("design", _DESIGNS)
+@pytest.mark.parametrize("shared", [0.0, 1.0])
+@pytest.mark.parametrize("loss", [0.04, 0.08])
+def test_a_loss_is_rarely_understated(design: str, shared: float, loss: float) -> None:
+    """Whether a patient's cases fail together or apart, the lower limit misses in at most 4.5 %."""
+    rng = rng_for("tango-coverage", design, str(shared), str(loss))
+    patients = np.repeat(np.arange(len(_DESIGNS[design])), _DESIGNS[design])
+    missed = covered = 0
+    for _ in range(400):
+        together = rng.random(patients.max() + 1)[patients] < loss
+        lost = together if shared else rng.random(patients.size) < loss
+        found = clustered_tango(np.zeros(lost.size, bool), lost, patients)
+        missed += found.low > -loss
+        covered += found.low <= -loss <= found.high
+    assert missed / 400 <= 0.045
+    assert covered / 400 >= 0.90
+
+
+def test_losing_a_case_never_makes_the_lower_limit_more_hopeful_than_none_lost() -> None:
+    """From no lost case to one, wherever it falls, the lower limit goes down."""
+    patients = np.repeat(np.arange(132), [22] + [1] * 100 + [2] * 31)[:184]
+    none = np.zeros(patients.size, bool)
+    start = clustered_tango(none, none, patients).low
+    for case in (0, 30, 150):
+        lost = none.copy()
+        lost[case] = True
+        assert clustered_tango(none, lost, patients).low < start

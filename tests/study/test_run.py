@@ -20,6 +20,7 @@ from bitdose.study.plan import make_plan
 from bitdose.study.run import Outcome, run_study
 from bitdose.study.spec import StudySpec
 from bitdose.study.store import read_run
+from bitdose.study.tally import Tally
 
 POINTS = ("jpeg:q90,jpeg:q50,jpeg:q5,jpeg2000:4x,jpeg2000:20x,jpeg:q90@32",)
 TIMES = ["encode_ms", "decode_ms"]
@@ -132,6 +133,105 @@ def test_a_folder_with_other_files_is_refused(spec: StudySpec, tmp_path: Path) -
     with pytest.raises(UsageError, match="holds other files"):
         run_study(make_plan(spec), tmp_path, workers=1)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_that_changed_after_it_was_studied_is_not_resumed_past(
+    texture_set: Path, texture_model: Path, tmp_path: Path
+) -> None:
+    """Another image of the same size under a finished case's name: the folder is refused."""
+    import shutil
+
+    import cv2
+
+    data = tmp_path / "data"
+    shutil.copytree(texture_set, data)
+    for path in data.rglob("*.png"):  # BMP files are all of one size, whatever they hold
+        cv2.imwrite(str(path.with_suffix(".bmp")), cv2.imread(str(path), 0))
+        path.unlink()
+    spec = StudySpec(data=str(data), model=str(texture_model), points=("jpeg:q90",))
+    run_study(make_plan(spec), tmp_path / "run", workers=1)
+    time.sleep(0.01)
+    shutil.copyfile(data / "rough" / "0.bmp", data / "smooth" / "0.bmp")
+    with pytest.raises(UsageError, match="files of 1 finished cases have changed"):
+        run_study(make_plan(spec), tmp_path / "run", workers=1, resume=True)
+
+
+def test_the_share_of_failures_is_of_the_whole_study(
+    texture_set: Path, texture_model: Path, tmp_path: Path
+) -> None:
+    """Two bad cases of ten are the same share before and after an interruption."""
+    data = tmp_path / "data"
+    for label in ("rough", "smooth"):
+        (data / label).mkdir(parents=True)
+        for index in range(4):
+            (data / label / f"{index}.png").write_bytes((texture_set / label / f"{index}.png").read_bytes())
+        (data / label / "bad.png").write_bytes(b"broken")
+    spec = StudySpec(data=str(data), model=str(texture_model), points=("jpeg:q90",), max_failures=0.2)
+    plan = make_plan(spec)
+
+    def stop_after_eight(tally: Tally) -> None:
+        if tally.cases == 8:
+            raise KeyboardInterrupt
+
+    first = run_study(plan, tmp_path / "run", workers=1, watch=stop_after_eight)
+    assert first.interrupted
+    assert run_study(plan, tmp_path / "run", workers=1, resume=True).failed == 2
+
+
+def test_failed_cases_can_be_tried_again(texture_set: Path, texture_model: Path, tmp_path: Path) -> None:
+    """What failed for a passing reason runs again on request, in place of the failed rows."""
+    data = tmp_path / "data"
+    (data / "rough").mkdir(parents=True)
+    (data / "smooth").mkdir()
+    good = (texture_set / "rough" / "0.png").read_bytes()
+    (data / "smooth" / "0.png").write_bytes((texture_set / "smooth" / "0.png").read_bytes())
+    file = data / "rough" / "0.png"
+    file.write_bytes(b"x" * len(good))
+    spec = StudySpec(data=str(data), model=str(texture_model), points=("jpeg:q90",), max_failures=1.0)
+    assert run_study(make_plan(spec), tmp_path / "run", workers=1).failed == 1
+    file.write_bytes(good)
+    again = run_study(make_plan(spec), tmp_path / "run", workers=1, resume=True, retry_failed=True)
+    assert (again.failed, again.done, again.skipped) == (0, 2, 1)
+    assert set(read_run(tmp_path / "run")["status"]) == {"ok"}
+
+
+def test_memory_holds_one_batch_and_not_every_point(tmp_path: Path) -> None:
+    """A volume's variants are classified as they come: never more than one waits for the classifier."""
+    import nibabel as nib
+    import numpy as np
+
+    (tmp_path / "data" / "a").mkdir(parents=True)
+    (tmp_path / "data" / "b").mkdir()
+    volume = np.random.default_rng(0).integers(0, 255, (180, 180, 70)).astype(np.uint8)
+    nib.save(nib.Nifti1Image(volume, np.eye(4)), tmp_path / "data" / "a" / "v.nii")
+    sizes: list[int] = []
+
+    def look(batch: np.ndarray) -> np.ndarray:
+        sizes.append(len(batch))
+        return np.tile([0.5, 0.5], (len(batch), 1))
+
+    spec = InputSpec(labels=("a", "b"), layout="NDHWC")
+    study = StudySpec(
+        data=str(tmp_path / "data"), model="", points=("jpeg:q90,jpeg:q50,jpeg:q10",), ssim=False
+    )
+    run_study(make_plan(study, CallableClassifier(look, spec)), tmp_path / "run")
+    assert sizes == [1, 1, 1, 1, 1]  # the probe, then each of four points on its own
+
+
+@pytest.mark.parametrize("delay_s", [0.35, 0.45, 0.55, 0.7, 0.9])
+def test_ctrl_c_while_workers_start_prints_no_traceback(
+    spec: StudySpec, tmp_path: Path, delay_s: float
+) -> None:
+    """A terminal sends Ctrl-C to every process of the group, also to workers that are still starting."""
+    process = subprocess.Popen(
+        command(spec, tmp_path / "run"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+    time.sleep(delay_s)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=30)
+    assert "Traceback" not in errors
+    assert len(errors.strip().splitlines()) <= 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -254,3 +354,23 @@ def test_an_unexpected_crash_inside_a_case_is_a_row(texture_set: Path, tmp_path:
     assert run_study(plan, tmp_path / "run").failed == 1
     reasons = set(read_run(tmp_path / "run")["reason"].drop_nulls())
     assert reasons == {"ValueError while the case was worked on"}
+
+
+def test_a_model_that_comes_out_different_each_time_stops_the_study(
+    texture_set: Path, tmp_path: Path
+) -> None:
+    """A factory with random weights would give every worker another classifier: one line says so."""
+    (tmp_path / "moving.py").write_text(
+        "import torch\n"
+        "def net():\n"
+        "    made = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 3))\n"
+        "    labels = ['smooth', 'grainy', 'rough']\n"
+        "    made.bitdose_spec = {'labels': labels, 'input': {'size': [8, 8]}, 'output': 'logits'}\n"
+        "    return made\n"
+    )
+    arguments = [sys.executable, "-m", "bitdose", "study", str(texture_set), "--model", "moving:net"]
+    arguments += ["--points", "jpeg:q50", "--workers", "2", "--out", "run"]
+    done = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert "comes out different each time" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1

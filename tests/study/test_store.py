@@ -48,7 +48,7 @@ def test_a_torn_last_line_is_dropped_and_its_case_runs_again(tmp_path: Path, cut
     journal = tmp_path / "results" / JOURNAL
     journal.write_bytes(journal.read_bytes()[:-cut])
     with Store(tmp_path) as again:
-        assert again.done() == {"a"}
+        assert set(again.done()) == {"a"}
         again.append("b", rows("b"))
     assert read_table(tmp_path)["case_id"].to_list() == ["a", "a", "b", "b"]
 
@@ -72,7 +72,7 @@ def test_leftovers_of_a_kill_during_a_part_are_removed(tmp_path: Path) -> None:
         store.append("a", rows("a"))
     (tmp_path / "results" / "part-00001.tmp").write_bytes(b"half")
     with Store(tmp_path) as store:
-        assert store.done() == {"a"}
+        assert set(store.done()) == {"a"}
     assert not list((tmp_path / "results").glob("*.tmp"))
 
 
@@ -122,3 +122,37 @@ def test_small_files_are_whole_or_not_there(tmp_path: Path) -> None:
     write_text(tmp_path / "a.json", "new")
     assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
     assert (tmp_path / "a.json").read_text() == "new"
+
+
+def test_reading_a_run_changes_nothing_and_needs_no_lock(tmp_path: Path) -> None:
+    """A report can be made while a study writes: it sees every finished case and touches no file."""
+    with Store(tmp_path) as store:
+        store.append("a", rows("a"))
+        store.compact()
+        store.append("b", rows("b"))
+        before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+        assert read_run(tmp_path)["case_id"].unique(maintain_order=True).to_list() == ["a", "b"]
+        assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_a_damaged_part_is_set_aside_and_its_cases_run_again(tmp_path: Path) -> None:
+    """A part that cannot be read is renamed, never deleted, and the rest stays."""
+    with Store(tmp_path) as store:
+        store.append("a", rows("a"))
+        store.compact()
+        store.append("b", rows("b"))
+    (tmp_path / "results" / "part-00000.parquet").write_bytes(b"damaged")
+    with Store(tmp_path) as store:
+        assert store.set_aside == ["part-00000.parquet"]
+        assert set(store.done()) == {"b"}
+        store.append("a", rows("a"))
+    assert read_table(tmp_path)["case_id"].n_unique() == 2
+    assert (tmp_path / "results" / "part-00000.parquet.damaged").read_bytes() == b"damaged"
+
+
+def test_only_a_full_disk_is_told_to_make_room(tmp_path: Path) -> None:
+    """Where a folder cannot be made for another reason, the advice is not to make room."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(BitdoseError, match="Not a directory|File exists") as caught:
+        Store(tmp_path / "file" / "run")
+    assert "make room" not in str(caught.value)

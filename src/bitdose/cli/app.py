@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+import codecs
+import io
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 import typer
 
 from bitdose.cli import demo, lists, report, study
-from bitdose.errors import BitdoseError
+from bitdose.errors import BitdoseError, UsageError
 
 ABOUT = (
     "How few bits can a diagnosis survive on? Measures what image compression does to a "
     "classifier's answers. Research use only, not a medical device."
 )
 _CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+_DEBUG = "BITDOSE_DEBUG"
+_PLAIN = "bitdose.plain"
+_ASCII_SIGNS = {
+    "\u2212": "-",
+    "\u2013": "-",
+    "\u2014": "-",
+    "×": "x",
+    "≤": "<=",
+    "≥": ">=",
+    "±": "+/-",
+    "…": "...",
+}
 
 app = typer.Typer(
     name="bitdose",
@@ -52,12 +69,14 @@ def root(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and leave with exit code 0, 1 (the work failed) or 2 (the call was wrong)."""
+    _let_any_terminal_read()
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code; errors are one line on stderr."""
     try:
+        _check_text(arguments)
         code = app(arguments, prog_name="bitdose", standalone_mode=False)
     except BitdoseError as error:
         return _fail(str(error), error.exit_code)
@@ -67,13 +86,48 @@ def run(arguments: list[str]) -> int:
         sys.stderr.close()  # the reader went away: nothing more to say, nor to flush
         return 1
     except Exception as error:
-        if not isinstance(error, _CLICK_ERROR):
+        if isinstance(error, _CLICK_ERROR):
+            message = error.format_message()  # type: ignore[attr-defined]
+            # The bare command has printed its help and says nothing more.
+            return _fail(f"{message} (see 'bitdose --help')", 2) if message else 2
+        if os.environ.get(_DEBUG) == "1":
             raise
-        message = error.format_message()  # type: ignore[attr-defined]
-        if not message:  # the bare command has printed its help
-            return 2
-        return _fail(f"{message} (see 'bitdose --help')", 2)
+        return _fail(_unexpected(error), 1)
     return code if isinstance(code, int) else 0
+
+
+def _check_text(arguments: list[str]) -> None:
+    """Refuse bytes that are no text: neither Parquet nor a study file could hold such a path."""
+    for argument in arguments:
+        if any("\ud800" <= sign <= "\udfff" for sign in argument):
+            raise UsageError(f"argument {argument!a}: expected UTF-8; rename the file or folder")
+
+
+def _unexpected(error: Exception) -> str:
+    """Describe an error that nobody translated; its own text may hold paths or ids and stays out."""
+    modules = [
+        str(frame.f_globals.get("__name__", "?")) for frame, _ in traceback.walk_tb(error.__traceback__)
+    ]
+    ours = [name for name in modules if name.partition(".")[0] == "bitdose"]
+    where = f"{type(error).__name__} in {(ours or modules)[-1]}"
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror} ({where}; set {_DEBUG}=1 for the traceback)"
+    return f"internal error: {where} (please report it; set {_DEBUG}=1 for the traceback)"
+
+
+def _let_any_terminal_read() -> None:
+    """Make output in an encoding that lacks a sign, as cp1252 lacks the minus, print another for it."""
+    codecs.register_error(_PLAIN, _plain_signs)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_PLAIN)
+
+
+def _plain_signs(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_ASCII_SIGNS.get(sign, "?") for sign in text), error.end
 
 
 def _fail(message: str, code: int) -> int:

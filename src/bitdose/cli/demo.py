@@ -25,12 +25,16 @@ def demo(
     from bitdose.cli.progress import study_progress
     from bitdose.cli.report import make_report
     from bitdose.data.phantoms import write_phantoms
+    from bitdose.errors import UsageError
     from bitdose.study.plan import make_plan
     from bitdose.study.run import run_study
     from bitdose.study.spec import StudySpec
 
     typer.echo(f"BitDose demo on {3 * per_class} drawn phantoms. Research use only, not a medical device.")
-    phantoms = write_phantoms(out / "phantoms", n_per_class=per_class, seed=_SEED)
+    try:
+        phantoms = write_phantoms(out / "phantoms", n_per_class=per_class, seed=_SEED)
+    except OSError as error:
+        raise UsageError(f"--out {out}: expected a folder to write to: {error.strerror}") from error
     plan = make_plan(StudySpec(data=str(phantoms), model="phantom"))
     with study_progress(len(plan.cases.cases)) as watch:
         outcome = run_study(plan, out / "run", workers=workers, resume=True, watch=watch)

@@ -42,7 +42,7 @@ def study_progress(total: int) -> Iterator[Callable[[Tally], None] | None]:
             nonlocal shown
             now = time.monotonic()
             rate = f"{tally.cases / max(now - started, 1e-9):.2f}/s"
-            bar.update(task, completed=tally.cases, rate=rate)
+            bar.update(task, completed=tally.skipped + tally.cases, rate=rate)
             if now - shown > _REFRESH_SECONDS:
                 shown = now
                 live.update(Group(bar, *chain_lines(tally, console.width)))

@@ -57,14 +57,16 @@ def make_report(
     from bitdose.study.store import disk_errors, read_run
 
     table = read_run(run)
-    summary = summarize(table, level=level)
+    manifest = _manifest(run)
+    planned = manifest.get("identity", {}).get("cases", 0)
+    summary = summarize(table, level=level, seed=manifest.get("seed", 0), n_planned=planned)
     target = out or (run if run.is_dir() else run.parent)
     with disk_errors(target):
         paths = write_report(
             target,
             summary,
             table,
-            manifest=_manifest(run),
+            manifest=manifest,
             load_variants=_variants(run) if images else None,
             max_gallery=gallery,
             points=points,

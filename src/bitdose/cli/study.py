@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from bitdose.study.spec import StudySpec
 
 Text = str | None
+
+_SIZE = re.compile(r"[0-9]{1,6}(x[0-9]{1,6})?")
 
 
 def study(
@@ -71,6 +74,9 @@ def study(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on in a run folder that holds results.")
     ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Go on as --resume does, and run failed cases again.")
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print grid, cost and what n can show; run nothing.")
     ] = False,
@@ -87,8 +93,8 @@ def study(
     from bitdose.study.plan import make_plan
 
     inputs = {
-        "labels": _words(labels), "size": _size(size), "slices": slices, "channels": channels, "layout": layout,
-        "range": _numbers("--range", value_range), "mean": _numbers("--mean", mean),
+        "labels": _words(labels), "size": _size(size), "slices": slices, "channels": channels,
+        "layout": layout, "range": _numbers("--range", value_range), "mean": _numbers("--mean", mean),
         "std": _numbers("--std", std), "resize": resize, "output": output, "threshold": threshold,
     }  # fmt: skip
     spec = _spec(
@@ -102,7 +108,7 @@ def study(
         _dry_run(plan, workers, as_json=as_json)
         return
     folder = out or Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
-    outcome = _run(plan, folder, workers=workers, resume=resume)
+    outcome = _run(plan, folder, workers, resume=resume or retry_failed, retry_failed=retry_failed)
     result: dict[str, Any] = {
         "run": str(folder), "cases": outcome.total, "done": outcome.done, "resumed_past": outcome.skipped,
         "failed": outcome.failed, "points": len(plan.job.points),
@@ -143,12 +149,14 @@ def _spec(data: str, **options: Any) -> StudySpec:
     return StudySpec(**fields)
 
 
-def _run(plan: Plan, folder: Path, *, workers: int | None, resume: bool) -> Outcome:
+def _run(plan: Plan, folder: Path, workers: int | None, **how: bool) -> Outcome:
     from bitdose.cli.progress import study_progress
     from bitdose.study.run import run_study
 
     with study_progress(len(plan.cases.cases)) as watch:
-        outcome = run_study(plan, folder, workers=workers, resume=resume, watch=watch)
+        outcome = run_study(plan, folder, workers=workers, watch=watch, **how)
+    for name in outcome.set_aside:
+        typer.echo(f"bitdose: {name} could not be read: it is set aside, its cases ran again", err=True)
     if outcome.interrupted:
         typer.echo(
             f"bitdose: interrupted: {outcome.done} of {outcome.total} cases are done in {folder}; "
@@ -201,7 +209,7 @@ def _size(text: Text) -> list[int] | None:
 
     if text is None:
         return None
-    sides = text.split("x")
-    if not all(side.isdigit() for side in sides) or len(sides) > 2:  # noqa: PLR2004
+    if not _SIZE.fullmatch(text):
         raise UsageError(f"--size {text!r}: expected HEIGHTxWIDTH or one side")
+    sides = text.split("x")
     return [int(sides[0]), int(sides[-1])]

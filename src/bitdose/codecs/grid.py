@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 
@@ -96,8 +97,8 @@ def _expand_word(word: str) -> list[Point]:
 
 
 def _steps(word: str, first: float, last: float, step: float) -> list[float]:
-    if step <= 0 or (last - first) / step > _MAX_POINTS:
-        raise UsageError(f"range {word!r}: expected a step above 0 and at most {_MAX_POINTS} points")
     low, high = sorted((first, last))
+    if not 0 < step < math.inf or not (high - low) / step < _MAX_POINTS:  # an endless end gives NaN
+        raise UsageError(f"range {word!r}: expected a step above 0 and at most {_MAX_POINTS} points")
     count = int((high - low) / step + 1e-9) + 1
     return [round(low + index * step, 6) for index in range(count)]

@@ -17,7 +17,7 @@ A point parses and prints back to itself. Defaults are left out when it prints.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from bitdose.codecs.base import CODECS, Codec, Knob
 from bitdose.errors import UsageError
@@ -143,10 +143,6 @@ class Point:
     def knob_text(self) -> str:
         """Write the knob: ``q30``, ``40x``; empty for pristine."""
         return "" if self.quality is None else self._knob().text(self.quality)
-
-    def with_quality(self, quality: float) -> Point:
-        """Return the point of the same chain at another quality."""
-        return replace(self, quality=quality)
 
     def build_codec(self) -> Codec:
         """Make the codec; raises ``UsageError`` for pristine, which has none."""

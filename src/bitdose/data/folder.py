@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bitdose.data.base import Case
 from bitdose.errors import UsageError
+from bitdose.hashing import bytes_digest
 
 # fmt: off
 SPLIT_NAMES = frozenset(
@@ -34,7 +35,7 @@ _FORM = "expected <class>/<image> or <split>/<class>/<image>, or a cases.csv"
 
 
 def folder_cases(folder: Path) -> list[Case]:
-    """List the cases of a folder of class folders; the top of this file says how.
+    r"""List the cases of a folder of class folders; the top of this file says how.
 
     Parameters
     ----------
@@ -44,7 +45,8 @@ def folder_cases(folder: Path) -> list[Case]:
     Returns
     -------
     list of Case
-        Each with its path relative to ``folder`` as id and as patient.
+        Each with its path relative to ``folder`` as id and as patient. Names that are no UTF-8
+        are written with ``\xNN``, so that any table or JSON can hold them.
 
     Raises
     ------
@@ -65,8 +67,28 @@ def folder_cases(folder: Path) -> list[Case]:
 
 
 def _case(folder: Path, path: Path, label: str, split: str) -> Case:
-    name = path.relative_to(folder).as_posix()
-    return Case(id=name, label=label, path=path, patient=name, split=split)
+    name = unique_text(path.relative_to(folder).as_posix())
+    return Case(id=name, label=plain_text(label), path=path, patient=name, split=plain_text(split))
+
+
+def plain_text(name: str) -> str:
+    r"""Write the bytes of a file name that are no UTF-8 as ``\xNN``; any other name stays as it is.
+
+    Examples
+    --------
+    >>> print(plain_text("caf\udce9"), plain_text("café"))
+    caf\xe9 café
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+def unique_text(name: str) -> str:
+    """Write a file name as plain text; one that had to be rewritten ends in a digest of its bytes.
+
+    So it cannot be mistaken for a file whose name is that very text.
+    """
+    text = plain_text(name)
+    return text if text == name else f"{text}~{bytes_digest(os.fsencode(name))[:8]}"
 
 
 def _folders(folder: Path) -> list[Path]:

@@ -22,7 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bitdose.data.base import Case, CaseSet
-from bitdose.data.folder import folder_cases
+from bitdose.data.folder import folder_cases, plain_text
 from bitdose.data.table import TABLE_NAMES, is_table, table_cases
 from bitdose.errors import UsageError
 from bitdose.hashing import digest
@@ -72,11 +72,10 @@ def load_cases(
     data = Path(data)
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: expected at least 1, or none for all cases")
-    table = _table_of(data)
-    if table is None:
-        found, has_patients = folder_cases(data), False
-    else:
-        found, has_patients = table_cases(table, path_column=path_column, label_column=label_column)
+    try:
+        found, has_patients = _found(data, path_column, label_column)
+    except OSError as error:  # a folder that may not be listed, a path that is too long
+        raise UsageError(f"data {data.name!r}: cannot be read: {error.strerror}") from error
     _check_ids(found)
     if has_patients:
         _check_patients(found)
@@ -84,8 +83,16 @@ def load_cases(
     labels = tuple(sorted({case.label for case in cases}))
     chosen = _split_name(cases, split)
     kept = [case for case in cases if chosen in (ALL_SPLITS, case.split)]
-    name = data.resolve().name if data.is_dir() else data.stem
+    name = plain_text(data.resolve().name if data.is_dir() else data.stem)
     return CaseSet(name, tuple(_limited(kept, limit, seed)), labels, chosen, has_patients)
+
+
+def _found(data: Path, path_column: str, label_column: str) -> tuple[list[Case], bool]:
+    """List the cases and tell whether the data name patients; a folder names none."""
+    table = _table_of(data)
+    if table is None:
+        return folder_cases(data), False
+    return table_cases(table, path_column=path_column, label_column=label_column)
 
 
 def _table_of(data: Path) -> Path | None:
@@ -136,7 +143,8 @@ def _renamed(cases: list[Case], classes: Mapping[str, str]) -> list[Case]:
         if label not in known:
             near = difflib.get_close_matches(label, known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}? " if near else ""
-            raise UsageError(f"classes: the data have no label {label!r}: {hint}labels: {', '.join(known)}")
+            listed = ", ".join(map(repr, known))
+            raise UsageError(f"classes: the data have no label {label!r}: {hint}labels: {listed}")
     renamed = [replace(case, label=classes.get(case.label, case.label)) for case in cases]
     kept = [case for case in renamed if case.label]
     if not kept:

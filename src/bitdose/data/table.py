@@ -15,6 +15,7 @@ number, the first row of data being 1, and repeat no cell.
 
 from __future__ import annotations
 
+import codecs
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 TABLE_NAMES = ("cases.csv", "cases.parquet")
 _TABLE_SUFFIXES = (".csv", ".parquet")
 _OWN = ("id", "patient", "split")
+_HEADER_BYTES = 1 << 16
 
 
 def is_table(path: Path) -> bool:
@@ -58,7 +60,7 @@ def table_cases(
     """
     text_columns = (path_column, label_column, *_OWN)
     frame = _read(path, text_columns)
-    for option, column in (("path_column", path_column), ("label_column", label_column)):
+    for option, column in (("--path-column", path_column), ("--label-column", label_column)):
         if column not in frame.columns:
             raise UsageError(
                 f"{option}: expected a column {column!r} in {path.name}, got {', '.join(frame.columns)}; "
@@ -109,6 +111,7 @@ def _read(path: Path, text_columns: tuple[str, ...]) -> pl.DataFrame:
         if path.suffix.lower() == ".parquet":
             frame = pl.read_parquet(path)
         else:
+            _check_utf8(path)
             # Read as text first: the types of the other columns come from all their rows.
             frame = _typed(pl.read_csv(path, infer_schema=False), text_columns)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -116,8 +119,29 @@ def _read(path: Path, text_columns: tuple[str, ...]) -> pl.DataFrame:
             f"data {path.name!r}: expected a CSV or Parquet table with a header, got a file that "
             f"cannot be read as one ({type(error).__name__}); check its contents"
         ) from None
-    own = [name for name in text_columns if name in frame.columns]
-    return frame.with_columns(pl.col(own).cast(pl.String).str.strip_chars())
+    own = [name for name in dict.fromkeys(text_columns) if name in frame.columns]
+    return frame.with_columns(_as_text(path, frame[name]) for name in own)
+
+
+def _as_text(path: Path, cells: pl.Series) -> pl.Series:
+    """Write a column as text; lists, bytes and the like have no text to compare labels by."""
+    import polars as pl
+
+    kind = cells.dtype
+    try:
+        if not kind.is_nested() and kind not in (pl.Binary, pl.Object):
+            return cells.cast(pl.String).str.strip_chars()
+    except pl.exceptions.PolarsError:
+        pass
+    raise UsageError(f"column {cells.name!r} of {path.name}: expected text or numbers, got {kind}") from None
+
+
+def _check_utf8(path: Path) -> None:
+    """Refuse UTF-16 and binary files by their first line, whose columns would read as gibberish."""
+    with path.open("rb") as file:
+        header = file.readline(_HEADER_BYTES)
+    if header.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in header:
+        raise UsageError(f"data {path.name!r}: the file is not UTF-8; save it as CSV in UTF-8")
 
 
 def _typed(frame: pl.DataFrame, text_columns: tuple[str, ...]) -> pl.DataFrame:

@@ -141,6 +141,11 @@ class Classifier(Protocol):
         """Its name with the start of its digest, for the ``model`` column."""
         ...
 
+    @property
+    def device(self) -> str:
+        """Where it runs: ``cpu`` or ``cuda``; another device can change the last digits."""
+        ...
+
     def predict(self, batch: Batch) -> Probabilities:
         """Return ``(N, K)`` probabilities, NaN in rows where the model gave none."""
         ...
@@ -158,6 +163,8 @@ class CallableClassifier:
         For a plain Python callable usually with ``layout="NHWC"``.
     name : str
         For the results table.
+    device : str
+        Where it runs.
 
     Examples
     --------
@@ -170,6 +177,7 @@ class CallableClassifier:
     function: RawModel
     spec: InputSpec
     name: str = "callable"
+    device: str = "cpu"
 
     def predict(self, batch: Batch) -> Probabilities:
         """Return ``(N, K)`` probabilities; raises ``UsageError`` for outputs of another shape."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from bitdose.models.prepare import prepare
 SHIPPED = {"phantom": "shipped/phantom.onnx"}
 
 _TORCHSCRIPT = (".pt", ".pts", ".ts", ".torchscript")
+_CLASSES_SIGNS = ",="
 _PROBE_SIDE = 64
 _PROBE_SLICES = 8
 
@@ -106,9 +108,22 @@ def check_labels(model_labels: tuple[str, ...], data_labels: tuple[str, ...]) ->
     """
     unknown = [label for label in data_labels if label not in model_labels]
     if unknown:
-        example = f"{unknown[0]}={model_labels[0]}"
         raise UsageError(
-            f"labels do not match: the data has {', '.join(data_labels)}; the model has "
-            f"{', '.join(model_labels)}; map them with --classes {example} "
-            f"(or drop a class: --classes {unknown[0]}=)"
+            f"labels do not match: the data has {_quoted(data_labels)}; the model has "
+            f"{_quoted(model_labels)}; {_way_out(unknown, model_labels)}"
         )
+
+
+def _quoted(labels: Sequence[str]) -> str:
+    return ", ".join(map(repr, labels))
+
+
+def _way_out(unknown: Sequence[str], model_labels: Sequence[str]) -> str:
+    """Say how to map the labels: on the command line, or where its signs stand in them, in a study file."""
+    if any(sign in label for label in (*unknown, *model_labels) for sign in _CLASSES_SIGNS):
+        return "labels with ',' or '=' can be mapped in a study file's [data.classes]"
+    example = shlex.quote(f"{unknown[0]}={model_labels[0]}")
+    return (
+        f"map them with --classes {example} (or drop a class: --classes {shlex.quote(f'{unknown[0]}=')}); "
+        "labels with ',' or '=' need a study file's [data.classes]"
+    )

@@ -59,7 +59,8 @@ def load_onnx(path: Path, *, flags: Fields | None = None, threads: int = 1) -> C
 
     fixed = inputs[0].shape[0]
     function = _in_chunks(run, fixed) if isinstance(fixed, int) else run
-    return CallableClassifier(function, spec, f"{path.stem}@{identity[:12]}")
+    device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
+    return CallableClassifier(function, spec, f"{path.stem}@{identity[:12]}", device)
 
 
 def _in_chunks(run: RawModel, size: int) -> RawModel:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import importlib
+import inspect
 import sys
 import warnings
 from collections.abc import Mapping
@@ -10,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bitdose.errors import MissingBackendError, UsageError
-from bitdose.hashing import digest, file_digest
+from bitdose.hashing import file_digest
 from bitdose.models.base import CallableClassifier
 from bitdose.models.spec import Fields, fields_of, merge_spec, sidecar_fields
 
@@ -57,10 +60,9 @@ def load_factory(
     """
     torch = _torch(threads)
     module = _build(torch, target)
-    identity = digest(target)
     if weights is not None:
         _load_weights(torch, module, weights)
-        identity = file_digest(weights)
+    identity = _identity(module)
     sources = {
         "metadata": fields_of(getattr(module, "bitdose_spec", {}), origin=f"{target}.bitdose_spec"),
         "sidecar": sidecar_fields(weights) if weights else {},
@@ -77,7 +79,18 @@ def _classifier(torch: Any, module: Any, name: str, sources: dict[str, Fields]) 
         with torch.inference_mode():
             return module(torch.from_numpy(batch).to(device)).float().cpu().numpy()
 
-    return CallableClassifier(run, spec, name)
+    return CallableClassifier(run, spec, name, device)
+
+
+def _identity(module: Any) -> str:
+    """Digest of a module's weights as they stand and of the source file that defines it."""
+    state = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        state.update(name.encode())
+        state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    with contextlib.suppress(OSError, TypeError):  # built in a session: there is no file
+        state.update(Path(inspect.getfile(type(module))).read_bytes())
+    return state.hexdigest()
 
 
 def _torch(threads: int) -> Any:
@@ -100,11 +113,17 @@ def _build(torch: Any, target: str) -> Any:
         sys.path.insert(0, "")  # a factory beside the user's data, as `python -m` would find it
     try:
         module = getattr(importlib.import_module(module_name), attribute)()
-    except (ImportError, AttributeError, TypeError, ValueError) as error:
-        raise UsageError(f"model {target!r}: expected module:factory without arguments: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's code: what it raises is not ours to know
+        message = f"model {target!r}: expected module:factory without arguments, got {_said(error)}"
+        raise UsageError(message) from error
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"model {target!r}: expected a torch.nn.Module, got {type(module).__name__}")
     return module
+
+
+def _said(error: BaseException) -> str:
+    first_line = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
 
 
 def _load_weights(torch: Any, module: Any, weights: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from bitdose.report.html import Page, Picture, render
 from bitdose.report.plate import gallery_png
 from bitdose.report.series import BASES, Basis, all_figures
 from bitdose.report.sources import failures, subgroups
-from bitdose.report.tables import summary_rows, write_csv, write_json
+from bitdose.report.tables import subgroup_rows, summary_rows, write_csv, write_json
 from bitdose.results.schema import OK
 from bitdose.results.summary import Summary
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from polars import DataFrame
 
 FIGURES = "figures"
+# The names of all files that a report ever puts there.
+_OURS = re.compile(
+    r"(?:(?:accuracy|macro_f1)_(?:file|pixels)|confusion|flips|ratio_knob_[\w.-]+)\.(?:svg|png)|case_\d{2,}\.png"
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +40,7 @@ class ReportPaths:
     html: Path
     csv: Path
     json: Path
+    subgroups: Path
     figures: tuple[Path, ...]
 
 
@@ -49,14 +55,14 @@ def write_report(
     max_gallery: int = 6,
     bases: Sequence[Basis] = BASES,
     points: Sequence[str] | None = None,
-    progress: Callable[[str], None] | None = None,
 ) -> ReportPaths:
-    """Write ``figures/``, ``report.html``, ``summary.csv`` and ``summary.json`` into a run folder.
+    """Write a run folder's ``figures/``, ``report.html``, ``summary.{csv,json}`` and ``subgroups.csv``.
 
     Parameters
     ----------
     out : Path
-        The run folder; made if it is not there. Files of an earlier report are replaced one by one.
+        The run folder; made if it is not there. Files of an earlier report are replaced one by
+        one, and those of its figures that this one does not make are removed.
     summary : Summary
         Of ``table``.
     table : polars.DataFrame
@@ -74,8 +80,6 @@ def write_report(
         Which ratios to draw against; the first gives the headline figure.
     points : sequence of str, optional
         Points whose confusion matrices are shown; chosen by ``default_points`` if not given.
-    progress : callable, optional
-        Called with one word or name per file before it is made.
 
     Returns
     -------
@@ -88,20 +92,17 @@ def write_report(
     OSError
         If the folder cannot be written; each file is whole, old or new.
     """
-    tell = progress or (lambda _: None)
     figures = all_figures(summary, bases=bases, points=points)
     paths, pictures = [], []
     for figure in figures:
-        tell(figure.name)
         drawing = draw(figure)
         paths += _write_figure(out / FIGURES, figure.name, drawing)
         pictures.append(Picture(figure.title, figure.alt, drawing.svg, "svg+xml"))
     flipped = flipped_cases(table, summary)
-    tell("gallery")
     plates, note = _plates(flipped, table, summary, load_variants, max_gallery)
     for number, plate in enumerate(plates, 1):
         paths.append(write_atomic(out / FIGURES / f"case_{number:02d}.png", plate.data))
-    tell("report.html")
+    groups = subgroups(table, summary)
     drawn = list(zip(figures, pictures, strict=True))
     page = Page(
         title=title,
@@ -115,16 +116,26 @@ def write_report(
         plate_note=note,
         flipped=flipped,
         failures=failures(table, summary),
-        subgroups=subgroups(table, summary),
+        subgroups=groups,
         manifest=manifest,
     )
-    html = render(page)
-    return ReportPaths(
-        html=write_atomic(out / "report.html", html.encode()),
+    written = ReportPaths(
+        html=write_atomic(out / "report.html", render(page).encode()),
         csv=write_csv(out / "summary.csv", summary_rows(summary)),
         json=write_json(out / "summary.json", summary),
+        subgroups=write_csv(out / "subgroups.csv", subgroup_rows(groups)),
         figures=tuple(paths),
     )
+    _remove_stale(out / FIGURES, written.figures)
+    return written
+
+
+def _remove_stale(folder: Path, current: Iterable[Path]) -> None:
+    """Remove the figures of an earlier report that this one did not make; leave other files alone."""
+    keep = {path.name for path in current}
+    for path in sorted(folder.glob("*")):
+        if path.name not in keep and _OURS.fullmatch(path.name) and path.is_file():
+            path.unlink()
 
 
 def _write_figure(folder: Path, name: str, drawing: Drawing) -> list[Path]:

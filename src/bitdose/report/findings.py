@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from bitdose.results.summary import PointSummary, Summary
 from bitdose.stats.estimate import Estimate
 from bitdose.stats.proportions import smallest_provable_loss
 
 MARGIN = 0.02
-_LIKE_RATIO = math.log(1.15)
 # Default Huffman tables spend at least 4 + 2 bits on an 8x8 block of a grey image.
 _JPEG_FLOOR_BPP = 6 / 64
 _NEAR_FLOOR = 1.35
+_OWN_TABLES = ("optimize", "progressive")
 _MAX_REASONS = 3
 
 
@@ -31,15 +31,16 @@ def findings(summary: Summary, *, margin: float = MARGIN) -> list[str]:
     Returns
     -------
     list of str
-        Sentences, the pristine result first. A chain is walked from its mildest point and
-        stops at the first that can lose more than the margin, so that a lucky point further
-        on does not count.
+        Sentences: that the study is unfinished, if it is, then the pristine result, then the rest.
+        A chain is walked from its mildest point and stops at the first that can lose more than the
+        margin, so that a lucky point further on does not count.
     """
     chains = summary.chains()
     too_few = _power(summary, margin)
-    sentences = [_pristine(summary), *too_few]
+    sentences = [*_unfinished(summary), _pristine(summary), *too_few]
     for name, points in chains.items():
         sentences.append(_first_loss(name, points) if too_few else _chain(name, points, margin))
+    sentences += _looked_at(chains)
     sentences += [text for points in chains.values() for text in _jpeg_end(points)]
     sentences += _downsizing(summary)
     sentences.append(_failures(summary))
@@ -58,25 +59,30 @@ def strongest_within(points: Sequence[PointSummary], margin: float) -> PointSumm
 
 
 def first_loss(points: Sequence[PointSummary]) -> PointSummary | None:
-    """Return the mildest point whose whole interval of the difference lies below zero."""
-    return next((p for p in points if p.accuracy_difference.high < 0), None)
+    """Return the mildest point from which on every interval of the difference lies below zero.
+
+    A single interval below zero among many milder and stronger ones can be chance; points without
+    a difference say nothing and are passed over.
+    """
+    lost = None
+    for point in reversed(points):
+        if point.accuracy_difference.high < 0:
+            lost = point
+        elif not math.isnan(point.accuracy_difference.value):
+            break
+    return lost
 
 
-def like_ratio_pair(
-    full: Sequence[PointSummary], small: Sequence[PointSummary]
-) -> tuple[PointSummary, PointSummary] | None:
-    """Return the strongest pair of points of two chains whose file ratios differ by less than 15 %."""
-    pairs = [
-        (a, b)
-        for a in full
-        for b in small
-        if _known(a.ratio_file, b.ratio_file, a.accuracy.value, b.accuracy.value)
-        and abs(math.log(a.ratio_file / b.ratio_file)) < _LIKE_RATIO
-    ]
-    if not pairs:
-        return None
-    # The strongest of the first chain decides; among its partners, the one nearest in ratio.
-    return max(pairs, key=lambda p: (p[0].ratio_file, -abs(math.log(p[0].ratio_file / p[1].ratio_file))))
+def counted(n: int, noun: str) -> str:
+    """Write a number and its noun.
+
+    Examples
+    --------
+    >>> counted(1, "case"), counted(1200, "case"), counted(2, "class")
+    ('1 case', '1,200 cases', '2 classes')
+    """
+    plural = noun if n == 1 else f"{noun}es" if noun.endswith("s") else f"{noun}s"
+    return f"{n:,} {plural}"
 
 
 def percent(estimate: Estimate) -> str:
@@ -115,9 +121,9 @@ def _pristine(summary: Summary) -> str:
     point = summary.pristine()
     if math.isnan(point.accuracy.value):
         return f"No accuracy is defined at pristine: {point.accuracy.reason or 'no case was classified'}."
-    who = f"{point.n_ok:,} cases"
+    who = counted(point.n_ok, "case")
     if summary.n_patients and summary.n_patients != summary.n_cases:
-        who += f" of {summary.n_patients:,} patients"
+        who += f" of {counted(summary.n_patients, 'patient')}"
     score = point.macro_f1
     if math.isnan(score.value):
         second = f"macro F1 is undefined ({score.reason})"
@@ -128,7 +134,7 @@ def _pristine(summary: Summary) -> str:
 
 
 def _chain(name: str, points: Sequence[PointSummary], margin: float) -> str:
-    held, lost = strongest_within(points, margin), first_loss(points)
+    held = strongest_within(points, margin)
     room = f"{100 * margin:g} points"
     if held is None:
         start = f"already at its mildest point, {_at(points[0])}, a loss of {room} cannot be ruled out"
@@ -136,15 +142,28 @@ def _chain(name: str, points: Sequence[PointSummary], margin: float) -> str:
     else:
         start = f"within {room} of pristine up to {_at(held)}"
         start += f" ({points_of(held.accuracy_difference)}; observed, not certified)"
-    end = "no point shows a clear loss" if lost is None else f"the first clear loss is at {_lost(lost)}"
-    return f"{name}: {start}; {end}."
+    return f"{name}: {start}; {_loss(points)}."
 
 
 def _first_loss(name: str, points: Sequence[PointSummary]) -> str:
+    if any(p.accuracy_difference.high < 0 for p in points):
+        return f"{name}: {_loss(points)}."
+    return f"{name}: no point up to {_at(points[-1])} shows a clear loss, which is no proof of none."
+
+
+def _loss(points: Sequence[PointSummary]) -> str:
     lost = first_loss(points)
-    if lost is None:
-        return f"{name}: no point up to {_at(points[-1])} shows a clear loss, which is no proof of none."
-    return f"{name}: the first clear loss is at {_lost(lost)}."
+    if lost is not None:
+        return f"the first clear loss is at {_lost(lost)}"
+    if any(p.accuracy_difference.high < 0 for p in points):
+        return "some points show a loss, but not every stronger one does, so none counts as clear"
+    return "no point shows a clear loss"
+
+
+def _looked_at(chains: Mapping[str, Sequence[PointSummary]]) -> list[str]:
+    """Say that intervals hold point by point, and how many points there were to choose from."""
+    n = sum(map(len, chains.values()))
+    return [f"Each interval is of one point; {counted(n, 'point')} {_were(n)} looked at."] if n else []
 
 
 def _lost(point: PointSummary) -> str:
@@ -160,21 +179,23 @@ def _power(summary: Summary, margin: float) -> list[str]:
         return []
     return [
         (
-            f"With {n:,} {unit}s a loss below {100 * least:.1f} points cannot be ruled out even if no answer "
-            f"changes, so a margin of {100 * margin:g} points is out of reach here: more {unit}s are needed."
+            f"With {counted(n, unit)} a loss below {100 * least:.1f} points cannot be ruled out even if no "
+            f"answer changes, so a margin of {100 * margin:g} points is out of reach here: more {unit}s are "
+            "needed."
         )
     ]
 
 
 def _jpeg_end(points: Sequence[PointSummary]) -> list[str]:
-    """Say where full-size JPEG ends, and whether default Huffman tables are what stops it."""
+    """Say where full-size JPEG with default Huffman tables ends, and whether these are what stops it."""
     coded = [p for p in points if _known(p.ratio_file, p.ratio_pixels)]
     if not coded or coded[0].codec != "jpeg" or coded[0].size:
         return []
-    last = max(coded, key=lambda p: p.ratio_file)
-    text = (
-        f"{last.chain} goes no further than {_at(last)}, which is {last.ratio_pixels:.1f}:1 of the raw pixels"
-    )
+    last = coded[-1]
+    if any(option in last.chain for option in _OWN_TABLES):
+        return []
+    start = " goes no further than" if last.quality == 1 else ": the strongest point studied is"
+    text = f"{last.chain}{start} {_at(last)}, which is {last.ratio_pixels:.1f}:1 of the raw pixels"
     if _JPEG_FLOOR_BPP <= last.rate_bpp <= _JPEG_FLOOR_BPP * _NEAR_FLOOR:
         text += (
             f", {last.rate_bpp:.3f} bits per pixel: close to the floor of {_JPEG_FLOOR_BPP:.3f} that default"
@@ -184,52 +205,75 @@ def _jpeg_end(points: Sequence[PointSummary]) -> list[str]:
 
 
 def _downsizing(summary: Summary) -> list[str]:
-    """Compare each chain with the downsized chains of the same codec at a like ratio."""
-    chains = [points for points in summary.chains().values() if points]
-    full = [points for points in chains if not points[0].size]
-    small = [points for points in chains if points[0].size]
-    pairs = [(a, b) for a in full for b in small if a[0].codec == b[0].codec]
-    return [_compare(a, b) for a, b in pairs]
+    """Compare each chain with the downsized chains of the same codec at like ratios."""
+    named = {point.point: point for point in summary.points}
+    sentences = []
+    for full, small in summary.downsizings():
+        here = {p.point for p in (*full, *small)}
+        verdicts = [
+            _verdict(named[c.full], named[c.small], c.difference)
+            for c in summary.comparisons
+            if {c.full, c.small} <= here and _known(named[c.full].ratio_file, named[c.small].ratio_file)
+        ]
+        text = "; ".join(verdicts) or "the two reach no like ratio, so they cannot be compared"
+        sentences.append(f"Downsizing first, {small[0].chain} against {full[0].chain}: {text}.")
+    return sentences
 
 
-def _compare(full: Sequence[PointSummary], small: Sequence[PointSummary]) -> str:
-    names = f"{small[0].chain} against {full[0].chain}"
-    pair = like_ratio_pair(full, small)
-    if pair is None:
-        return f"Downsizing first, {names}: the two reach no like ratio, so they cannot be compared."
-    a, b = pair
-    verdict = "the intervals overlap, so neither is shown to be better"
-    if b.accuracy.low > a.accuracy.high:
-        verdict = "downsizing first helps there"
-    elif b.accuracy.high < a.accuracy.low:
-        verdict = "downsizing first harms there"
-    return (
-        f"Downsizing first, {names} at a like ratio ({b.ratio_file:.1f}:1 and {a.ratio_file:.1f}:1 "
-        f"of the source files): {percent(b.accuracy)} against {percent(a.accuracy)}; {verdict}."
-    )
+def _verdict(full: PointSummary, small: PointSummary, gain: Estimate) -> str:
+    where = f"at {full.ratio_file:.1f}:1 and {small.ratio_file:.1f}:1 of the source files"
+    where += f" ({full.point}, {small.point})"
+    if math.isnan(gain.value):
+        return f"{where} they cannot be compared ({gain.reason})"
+    if math.isnan(gain.low) or gain.low <= 0 <= gain.high:
+        return f"{where} no difference is shown ({points_of(gain)}, paired on the same cases)"
+    word = "better" if gain.value > 0 else "worse"
+    low, high = sorted((100 * abs(gain.low), 100 * abs(gain.high)))
+    by = f"{100 * abs(gain.value):.1f} points {word} ({low:.1f} to {high:.1f}, paired on the same cases)"
+    return f"{where} downsizing first is {by}"
 
 
 def _failures(summary: Summary) -> str:
-    if not summary.n_failed_cases:
-        return f"None of the {summary.n_cases:,} cases failed."
+    n, total = summary.n_failed_cases, summary.n_cases
+    if not n:
+        return "The one case did not fail." if total == 1 else f"None of the {total:,} cases failed."
     listed = [f"{count:,} {reason}" for reason, count in summary.failures.items()]
     if len(listed) > _MAX_REASONS:
-        listed[_MAX_REASONS:] = [f"{len(listed) - _MAX_REASONS:,} more reasons"]
-    share = f"{summary.n_failed_cases:,} of {summary.n_cases:,} cases failed and are left out where they did"
+        listed[_MAX_REASONS:] = [f"{counted(len(listed) - _MAX_REASONS, 'further reason')}"]
+    left_out = "is left out where it did" if n == 1 else "are left out where they did"
+    share = f"{n:,} of {counted(total, 'case')} failed and {left_out}"
     return f"{share} ({'; '.join(listed)})." if listed else f"{share}."
 
 
 def _lossy(summary: Summary) -> list[str]:
-    if not summary.n_lossy_sources:
+    n = summary.n_lossy_sources
+    if not n:
         return []
-    share = 100 * summary.n_lossy_sources / max(1, summary.n_cases)
+    share = 100 * n / max(1, summary.n_cases)
     return [
         (
-            f"Caution: {summary.n_lossy_sources:,} of {summary.n_cases:,} source files ({share:.0f} %) were "
-            "already lossily coded, so pristine is not free of compression, and its traces may hint at "
-            "the class."
+            f"Caution: {n:,} of {counted(summary.n_cases, 'source file')} ({share:.0f} %) {_were(n)} "
+            "already lossily coded, so pristine is not free of compression, and the traces of it may "
+            "hint at the class."
         )
     ]
+
+
+def _unfinished(summary: Summary) -> list[str]:
+    if not summary.unfinished:
+        return []
+    n, planned = summary.n_cases, counted(summary.n_planned, "case")
+    has, these, they = ("has", "this one", "it") if n == 1 else ("have", "these", "they")
+    return [
+        (
+            f"UNFINISHED: {n:,} of {planned} {has} run; what follows is of {these} alone, "
+            f"and {they} need not be typical of the rest."
+        )
+    ]
+
+
+def _were(n: int) -> str:
+    return "was" if n == 1 else "were"
 
 
 def _at(point: PointSummary) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from bitdose.report.findings import signed
+from bitdose.report.findings import counted, signed
 from bitdose.report.flips import FlippedCase
 from bitdose.report.plate import bytes_text
 from bitdose.report.sources import Failure, Subgroup
@@ -72,7 +72,7 @@ def render(page: Page) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"num": num, "est": est, "pct": pct, "pts": pts, "size": size}
+    environment.filters |= {"num": num, "est": est, "pct": pct, "pts": pts, "size": size, "counted": counted}
     rows = flat_manifest(page.manifest)
     return environment.get_template("report.html.j2").render(
         page=page,

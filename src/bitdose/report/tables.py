@@ -6,11 +6,13 @@ import csv
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from bitdose.report.files import write_atomic
+from bitdose.report.sources import Subgroup
 from bitdose.results.summary import ClassSummary, PointSummary, Summary
 from bitdose.stats.estimate import Estimate
 
@@ -39,11 +41,20 @@ def summary_rows(summary: Summary) -> list[Row]:
 
     An estimate ``e`` becomes ``e``, ``e_low``, ``e_high``, ``e_n``, ``e_unit`` and ``e_method``,
     and ``e_reason`` where it is undefined; a class's are ``sensitivity[covid-19]``; a cell of
-    the confusion matrix is ``confusion[true→predicted]``. Columns of the study as a whole are
-    repeated in each row. NaN stays NaN.
+    the confusion matrix is ``confusion[true→predicted]``. A comparison of downsizing first with
+    not is ``accuracy_minus[full]`` in the row of the downsized point. Columns of the study as a
+    whole are repeated in each row. NaN stays NaN.
     """
     study = _study(summary)
-    return [study | _point(point, summary.labels) for point in summary.points]
+    rows = {point.point: study | _point(point, summary.labels) for point in summary.points}
+    for one in (c for c in summary.comparisons if c.small in rows):
+        rows[one.small] |= _estimate("accuracy_minus", one.difference, f"[{one.full}]")
+    return list(rows.values())
+
+
+def subgroup_rows(groups: Sequence[Subgroup]) -> list[Row]:
+    """Flatten the subgroups of the sources, with the accuracy at pristine of each; NaN if none."""
+    return [asdict(one) | {"accuracy": one.n_right / one.n_ok if one.n_ok else math.nan} for one in groups]
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> Path:
@@ -71,6 +82,7 @@ def _study(summary: Summary) -> Row:
         "level": summary.level,
         "resampling_unit": summary.resampling_unit,
         "n_cases": summary.n_cases,
+        "n_planned": summary.n_planned,
         "n_patients": summary.n_patients,
         "n_failed_cases": summary.n_failed_cases,
         "n_lossy_sources": summary.n_lossy_sources,

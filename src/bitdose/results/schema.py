@@ -7,7 +7,7 @@ columns marked required must be there.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 SCHEMA_VERSION = 1
 OK = "ok"
@@ -70,8 +70,3 @@ def probability_columns(labels: tuple[str, ...]) -> list[str]:
     ['p_normal', 'p_covid-19']
     """
     return [PROBABILITY_PREFIX + label for label in labels]
-
-
-def blank_row() -> dict[str, Any]:
-    """Return a row with every column of the schema present and null."""
-    return dict.fromkeys(COLUMNS)

@@ -8,7 +8,7 @@ patients, the same draw for all points; AUROC takes DeLong's interval over cases
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +19,14 @@ from bitdose.hashing import rng_for
 from bitdose.metrics import classification as metric
 from bitdose.metrics.rate import mean_ratio, rate_bpp, total_ratio
 from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
-from bitdose.results.summary import ClassSummary, Flips, PointSummary, Summary
+from bitdose.results.summary import (
+    ClassSummary,
+    Comparison,
+    Flips,
+    PointSummary,
+    Summary,
+    like_ratio_pairs,
+)
 from bitdose.results.table import labels_of
 from bitdose.stats.bootstrap import patient_draws, percentile_interval, resampled_counts
 from bitdose.stats.clusters import clustered_tango, clustered_wilson
@@ -36,12 +43,12 @@ Bools = NDArray[np.bool_]
 
 @dataclass(frozen=True)
 class _Paired:
-    """One point's ok cases as arrays, with the answers the same cases got pristine."""
+    """One point's ok cases as arrays, with the answers the same cases got at another point, -1 if none."""
 
     cases: Ints
     true: Ints
     predicted: Ints
-    pristine: Ints
+    before: Ints
 
 
 @dataclass(frozen=True)
@@ -103,10 +110,10 @@ def summarize(
     ids = {case: index for index, case in enumerate(cases["case_id"].to_list())}
     design = _design(cases, labels, level, draws, seed)
     by_point = {str(key[0]): rows for key, rows in table.partition_by("point", as_dict=True).items()}
-    reference = _pristine_answers(by_point.get(PRISTINE), ids, labels)
+    reference = _answers_at(by_point.get(PRISTINE), ids, labels)
     points = [_point(rows, ids, reference, design) for rows in by_point.values()]
     points.sort(key=lambda p: (p.chain != PRISTINE, ranked[p.chain], p.strength))
-    return Summary(
+    summary = Summary(
         model=str(models[0] or "") if models else "",
         labels=labels,
         n_cases=len(ids),
@@ -120,6 +127,7 @@ def summarize(
         n_planned=n_planned,
         n_lossy_sources=int(cases["case_lossy"].fill_null(value=False).sum()),
     )
+    return replace(summary, comparisons=_comparisons(summary, by_point, ids, design))
 
 
 def _design(cases: pl.DataFrame, labels: tuple[str, ...], level: float, draws: int, seed: int) -> _Design:
@@ -131,7 +139,7 @@ def _design(cases: pl.DataFrame, labels: tuple[str, ...], level: float, draws: i
     return _Design(labels, level, weights, patient_of_case, clustered, len(cases))
 
 
-def _pristine_answers(rows: pl.DataFrame | None, ids: dict[str, int], labels: tuple[str, ...]) -> Ints:
+def _answers_at(rows: pl.DataFrame | None, ids: dict[str, int], labels: tuple[str, ...]) -> Ints:
     answers = np.full(len(ids), -1, np.int64)
     if rows is not None:
         ok = rows.filter(rows["status"] == OK)
@@ -139,11 +147,29 @@ def _pristine_answers(rows: pl.DataFrame | None, ids: dict[str, int], labels: tu
     return answers
 
 
-def _point(rows: pl.DataFrame, ids: dict[str, int], reference: Ints, design: _Design) -> PointSummary:
-    ok = rows.filter(rows["status"] == OK)
+def _comparisons(
+    summary: Summary, by_point: dict[str, pl.DataFrame], ids: dict[str, int], design: _Design
+) -> tuple[Comparison, ...]:
+    """Compare downsizing first with not, on the cases classified at both points."""
+    found = []
+    for full, small in (pair for chains in summary.downsizings() for pair in like_ratio_pairs(*chains)):
+        before = _answers_at(by_point[full.point], ids, design.labels)
+        rows = by_point[small.point].filter(by_point[small.point]["status"] == OK)
+        difference = _accuracy_difference(_seen_before(_paired(rows, ids, before, design)), design)
+        found.append(Comparison(full.point, small.point, difference))
+    return tuple(found)
+
+
+def _paired(ok: pl.DataFrame, ids: dict[str, int], reference: Ints, design: _Design) -> _Paired:
     cases = np.array([ids[case] for case in ok["case_id"]], np.int64)
     true, predicted = _indices(ok["case_label"], design.labels), _indices(ok["predicted"], design.labels)
-    paired = _Paired(cases, true, predicted, reference[cases])
+    return _Paired(cases, true, predicted, reference[cases])
+
+
+def _point(rows: pl.DataFrame, ids: dict[str, int], reference: Ints, design: _Design) -> PointSummary:
+    ok = rows.filter(rows["status"] == OK)
+    paired = _paired(ok, ids, reference, design)
+    true, predicted = paired.true, paired.predicted
     confusion = metric.confusion_matrix(true, predicted, len(design.labels))
     samples = _bootstrap_confusions(paired, predicted, design)
     first = rows.row(0, named=True)
@@ -158,8 +184,8 @@ def _point(rows: pl.DataFrame, ids: dict[str, int], reference: Ints, design: _De
         n_failed=len(rows) - len(ok),
         accuracy=_share(predicted == true, true >= 0, paired, "classified case", design),
         macro_f1=_macro_f1(confusion, samples, design),
-        accuracy_difference=_accuracy_difference(_seen_pristine(paired), design),
-        macro_f1_difference=_macro_f1_difference(_seen_pristine(paired), design),
+        accuracy_difference=_accuracy_difference(_seen_before(paired), design),
+        macro_f1_difference=_macro_f1_difference(_seen_before(paired), design),
         classes=_classes(ok, paired, samples, design),
         confusion=tuple(tuple(map(int, row)) for row in confusion),
         flips=_flips(paired, design),
@@ -204,10 +230,10 @@ def _absent(confusion: Ints, labels: tuple[str, ...]) -> str:
     return f"no case of class {', '.join(map(repr, missing))}" if missing else ""
 
 
-def _seen_pristine(paired: _Paired) -> _Paired:
-    """Keep the cases that were classified pristine too."""
-    both = paired.pristine >= 0
-    return _Paired(paired.cases[both], paired.true[both], paired.predicted[both], paired.pristine[both])
+def _seen_before(paired: _Paired) -> _Paired:
+    """Keep the cases that were classified at the other point too."""
+    both = paired.before >= 0
+    return _Paired(paired.cases[both], paired.true[both], paired.predicted[both], paired.before[both])
 
 
 def _macro_f1_difference(pairs: _Paired, design: _Design) -> Estimate:
@@ -215,16 +241,16 @@ def _macro_f1_difference(pairs: _Paired, design: _Design) -> Estimate:
     k = len(design.labels)
     if not pairs.true.size:
         return undefined("no case classified here and pristine", level=design.level, unit=design.unit)
-    now, then = (metric.confusion_matrix(pairs.true, p, k) for p in (pairs.predicted, pairs.pristine))
+    now, then = (metric.confusion_matrix(pairs.true, p, k) for p in (pairs.predicted, pairs.before))
     spread = [
-        metric.macro_f1(_bootstrap_confusions(pairs, p, design)) for p in (pairs.predicted, pairs.pristine)
+        metric.macro_f1(_bootstrap_confusions(pairs, p, design)) for p in (pairs.predicted, pairs.before)
     ]
     value = float(metric.macro_f1(now) - metric.macro_f1(then))
     return _boot(value, spread[0] - spread[1], _absent(now, design.labels), design)
 
 
 def _accuracy_difference(pairs: _Paired, design: _Design) -> Estimate:
-    right_now, right_then = pairs.predicted == pairs.true, pairs.pristine == pairs.true
+    right_now, right_then = pairs.predicted == pairs.true, pairs.before == pairs.true
     gained, lost = right_now & ~right_then, ~right_now & right_then
     if design.clustered:
         patients = design.patient_of_case[pairs.cases]
@@ -259,8 +285,8 @@ def _auroc(ok: pl.DataFrame, positive: NDArray[np.bool_], label: str, design: _D
 
 
 def _flips(paired: _Paired, design: _Design) -> Flips:
-    seen = _seen_pristine(paired)
-    now, then, true = seen.predicted, seen.pristine, seen.true
+    seen = _seen_before(paired)
+    now, then, true = seen.predicted, seen.before, seen.true
     changed, harmful = int((now != then).sum()), int(((then == true) & (now != true)).sum())
     healed, n = int(((then != true) & (now == true)).sum()), now.size
     return Flips(
@@ -271,7 +297,7 @@ def _flips(paired: _Paired, design: _Design) -> Flips:
         wrong_to_wrong=changed - harmful - healed,
         share=_share(now != then, true >= 0, seen, "paired case", design),
         harmful_share=_share((then == true) & (now != true), true >= 0, seen, "paired case", design),
-        mcnemar_midp=mcnemar_midp(healed, harmful) if n else float("nan"),
+        mcnemar_midp=mcnemar_midp(healed, harmful) if n and not design.clustered else float("nan"),
     )
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any
 
 from bitdose.errors import BitdoseError
 from bitdose.results.schema import PRISTINE
 from bitdose.stats.estimate import Estimate
+
+LIKE_RATIO = 1.15
+USEFUL_LOSS = 0.05
 
 
 @dataclass(frozen=True)
@@ -29,8 +33,9 @@ class Flips:
     """Answers that differ from the pristine answer on the same cases.
 
     ``n`` counts the cases classified at both points; ``share`` is ``changed / n``. The three
-    kinds add up to ``changed``: a wrong answer can turn into another wrong one. Without such a
-    case ``mcnemar_midp`` is NaN, for the reason that ``share`` gives.
+    kinds add up to ``changed``: a wrong answer can turn into another wrong one. ``mcnemar_midp``
+    is NaN without such a case, for the reason that ``share`` gives, and where a patient has
+    several cases: the test takes cases as independent.
     """
 
     n: int
@@ -80,6 +85,19 @@ class PointSummary:
 
 
 @dataclass(frozen=True)
+class Comparison:
+    """Downsizing first against not, at a like ratio of the source files.
+
+    ``full`` and ``small`` name the points; ``difference`` is the accuracy of ``small`` minus that
+    of ``full`` on the cases classified at both.
+    """
+
+    full: str
+    small: str
+    difference: Estimate
+
+
+@dataclass(frozen=True)
 class Summary:
     """All points of a study; ``points[0]`` is pristine, the rest by chain, mildest first.
 
@@ -99,6 +117,12 @@ class Summary:
     case_formats: dict[str, int] = field(default_factory=dict)
     n_lossy_sources: int = 0
     n_planned: int = 0
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether fewer cases are here than the study set out to run."""
+        return self.n_cases < self.n_planned
 
     def chains(self) -> dict[str, tuple[PointSummary, ...]]:
         """Return the points of each chain, mildest first, pristine left out."""
@@ -107,6 +131,12 @@ class Summary:
             if point.chain != PRISTINE:
                 grouped.setdefault(point.chain, []).append(point)
         return {chain: tuple(sorted(points, key=lambda p: p.strength)) for chain, points in grouped.items()}
+
+    def downsizings(self) -> list[tuple[tuple[PointSummary, ...], tuple[PointSummary, ...]]]:
+        """Return each pair of a full-size and a downsized chain of the same codec."""
+        chains = list(self.chains().values())
+        full, small = ([c for c in chains if bool(c[0].size) == sized] for sized in (False, True))
+        return [(a, b) for a in full for b in small if a[0].codec == b[0].codec]
 
     def pristine(self) -> PointSummary:
         """Return the reference point; raises ``BitdoseError`` where the table has none."""
@@ -119,6 +149,35 @@ class Summary:
         """Return the whole as JSON values: NaN as None, infinity as ``"inf"``."""
         plain: dict[str, Any] = _plain(self)
         return plain
+
+
+def like_ratio_pairs(
+    full: Sequence[PointSummary], small: Sequence[PointSummary]
+) -> list[tuple[PointSummary, PointSummary]]:
+    """Choose the points at which to compare two chains: file ratios less than 15 % apart.
+
+    Returns
+    -------
+    list of tuple
+        At most two pairs. First the strongest at which at least one of the two is, as observed,
+        within 5 points of pristine: where both have collapsed, the better one is of no use. Then
+        the strongest of all, if it is another.
+    """
+    pairs = [(a, b) for a in full for b in small if _ratios_apart(a, b) < math.log(LIKE_RATIO)]
+    useful = [pair for pair in pairs if any(p.accuracy_difference.value >= -USEFUL_LOSS for p in pair)]
+    # The strongest of the first chain decides; among its partners, the one nearest in ratio.
+    chosen = [
+        max(some, key=lambda pair: (pair[0].ratio_file, -_ratios_apart(*pair)))
+        for some in (useful, pairs)
+        if some
+    ]
+    return chosen[:1] if chosen[:1] == chosen[1:] else chosen
+
+
+def _ratios_apart(a: PointSummary, b: PointSummary) -> float:
+    """Return the absolute logarithm of one file ratio over the other; infinity if one is unknown."""
+    known = a.ratio_file > 0 and b.ratio_file > 0 and a.n_ok and b.n_ok
+    return abs(math.log(a.ratio_file / b.ratio_file)) if known else math.inf
 
 
 def _plain(value: Any) -> Any:

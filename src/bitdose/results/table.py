@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitdose.errors import UsageError
-from bitdose.results.schema import COLUMNS, OK, PROBABILITY_PREFIX, SCHEMA_VERSION
+from bitdose.results.schema import COLUMNS, PROBABILITY_PREFIX, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import polars as pl
@@ -105,13 +105,6 @@ def labels_of(table: pl.DataFrame) -> tuple[str, ...]:
     return tuple(sorted(seen))
 
 
-def ok_rows(table: pl.DataFrame) -> pl.DataFrame:
-    """Return the rows that hold an answer."""
-    import polars as pl
-
-    return table.filter(pl.col("status") == OK)
-
-
 def _read_part(path: Path) -> pl.DataFrame:
     import polars as pl
 
@@ -138,6 +131,10 @@ def _read_part(path: Path) -> pl.DataFrame:
     missing = [name for name, column in COLUMNS.items() if column.required and name not in table.columns]
     if missing:
         raise UsageError(f"results {path.name}: required columns are missing: {', '.join(missing)}")
+    keys = [name for name in ("model", "case_id", "point") if name in table.columns]
+    twice = table.select(keys).is_duplicated().sum()
+    if twice:
+        raise UsageError(f"results {path.name}: {twice} rows share case, point and model with another row")
     absent = [pl.lit(None, dtype=v).alias(k) for k, v in _polars_types().items() if k not in table.columns]
     return table.with_columns(absent)
 
@@ -163,6 +160,8 @@ def _extra_type(name: str, values: list[Any]) -> Any:
     import polars as pl
 
     kinds = {type(value) for value in values if value is not None}
+    if not kinds:
+        return pl.Float64 if name.startswith(PROBABILITY_PREFIX) else pl.Null  # other parts say what it is
     if name.startswith(PROBABILITY_PREFIX) or kinds in ({float}, {int, float}):
         return pl.Float64
     return {frozenset({int}): pl.Int64, frozenset({bool}): pl.Boolean}.get(frozenset(kinds), pl.String)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -145,12 +146,16 @@ def _identity(spec: StudySpec, cases: CaseSet, job: Job, classifier: Classifier)
         "exact": spec.exact,
         "ssim": spec.ssim,
         "codecs": codec_libraries(job.points),
-        "libraries": {name: _version(name) for name in _LIBRARIES},
+        "device": classifier.device,
+        "libraries": {name: _version(name) for name in _libraries()},
     }
 
 
 def _case_identity(case: Case) -> list[Any]:
-    size = case.path.stat().st_size if case.path.exists() else -1
+    try:
+        size = case.path.stat().st_size
+    except (OSError, ValueError):  # missing, or no path at all: reading it will say so
+        size = -1
     return [case.id, case.label, case.patient, case.split, size, dict(case.columns)]
 
 
@@ -174,6 +179,11 @@ def _processor() -> str:
     lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
+
+
+def _libraries() -> tuple[str, ...]:
+    """Name what can change a number; torch only where it is in use."""
+    return ("bitdose", *_LIBRARIES, *(["torch"] if "torch" in sys.modules else []))
 
 
 def _version(name: str) -> str:

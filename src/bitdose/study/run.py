@@ -5,16 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.hashing import file_digest
 from bitdose.study.engines.local import Finished, run_in_process, run_in_workers
 from bitdose.study.plan import Plan, difference
-from bitdose.study.store import MANIFEST, Store, read_manifest, write_manifest
+from bitdose.study.store import MANIFEST, DoneCase, Store, read_manifest, write_manifest
 from bitdose.study.tally import Tally
 
 Watcher = Callable[[Tally], None]
@@ -25,8 +26,9 @@ class Outcome:
     """How a run ended.
 
     ``done`` counts the finished cases of the folder, ``skipped`` those that an earlier run had
-    finished, ``failed`` the cases of this run with a failed row. ``interrupted`` says that
-    Ctrl-C or a termination signal ended it; it can be resumed.
+    finished, ``failed`` all cases of the folder with a failed row. ``interrupted`` says that
+    Ctrl-C or a termination signal ended it; it can be resumed. ``set_aside`` names parts that could
+    not be read: they were renamed and their cases ran again.
     """
 
     folder: Path
@@ -35,6 +37,7 @@ class Outcome:
     skipped: int
     failed: int
     interrupted: bool = False
+    set_aside: tuple[str, ...] = ()
 
 
 def run_study(
@@ -43,6 +46,7 @@ def run_study(
     *,
     workers: int | None = None,
     resume: bool = False,
+    retry_failed: bool = False,
     watch: Watcher | None = None,
 ) -> Outcome:
     """Run every case that is not done yet and append its rows to the run folder.
@@ -58,6 +62,8 @@ def run_study(
         this process.
     resume : bool
         Whether to go on in a folder that holds results.
+    retry_failed : bool
+        With ``resume``: run the cases with a failed row again, in place of what they gave.
     watch : callable, optional
         Called with the tally after every case.
 
@@ -72,8 +78,12 @@ def run_study(
     _check_out(out)
     with Store(out) as store:
         done = _claim(store, plan, resume=resume)
+        if retry_failed:
+            store.forget({case_id for case_id, was in done.items() if was.failed})
+            done = store.done()
+        before = sum(was.failed for was in done.values())
         todo = [case for case in plan.cases.cases if case.id not in done]
-        tally, interrupted = Tally(), False
+        tally, interrupted = Tally(skipped=len(done)), False
         try:
             with _terminable():
                 for case, rows in _engine(plan, todo, workers):
@@ -81,11 +91,18 @@ def run_study(
                     tally.add(rows)
                     if watch:
                         watch(tally)
-                    _check_failures(tally, plan, len(todo))
+                    _check_failures(before + tally.failed_cases, plan)
         except KeyboardInterrupt:
             interrupted = True
-        total = len(plan.cases.cases)
-        return Outcome(out, total, len(done) + tally.cases, len(done), tally.failed_cases, interrupted)
+        return Outcome(
+            folder=out,
+            total=len(plan.cases.cases),
+            done=len(done) + tally.cases,
+            skipped=len(done),
+            failed=before + tally.failed_cases,
+            interrupted=interrupted,
+            set_aside=tuple(store.set_aside),
+        )
 
 
 def _engine(plan: Plan, todo: Sequence[Case], workers: int | None) -> Iterator[Finished]:
@@ -103,11 +120,11 @@ def _check_out(out: Path) -> None:
         raise UsageError(f"--out {out}: the folder holds other files; choose a new or empty folder")
 
 
-def _claim(store: Store, plan: Plan, *, resume: bool) -> set[str]:
+def _claim(store: Store, plan: Plan, *, resume: bool) -> dict[str, DoneCase]:
     """Check that the folder is this study's and return the cases done; write the manifest of a new run."""
     if not (store.folder / MANIFEST).exists():
         write_manifest(store.folder, plan.manifest, plan.spec.resolved().to_toml())
-        return set()
+        return {}
     differs = difference(plan.identity, read_manifest(store.folder).get("identity", {}))
     if differs:
         raise UsageError(f"--out {store.folder}: it holds another study ({differs}); choose another folder")
@@ -117,15 +134,36 @@ def _claim(store: Store, plan: Plan, *, resume: bool) -> set[str]:
             f"--out {store.folder}: {len(done)} of {len(plan.cases.cases)} cases are already there; "
             "add --resume to go on, or choose another folder"
         )
+    _check_unchanged(store.folder, plan, done)
     return done
 
 
-def _check_failures(tally: Tally, plan: Plan, todo: int) -> None:
-    allowed = plan.spec.max_failures * todo
-    if tally.failed_cases > allowed:
+def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> None:
+    """Refuse to go on if a finished case's file was written since, and holds something else.
+
+    Only files touched after the run began are read again, so that resuming stays quick.
+    """
+    began = (folder / MANIFEST).stat().st_mtime
+    changed = 0
+    for case in plan.cases.cases:
+        digest = done[case.id].digest if case.id in done else None
+        try:
+            changed += bool(digest and case.path.stat().st_mtime > began and file_digest(case.path) != digest)
+        except OSError:
+            changed += 1
+    if changed:
+        raise UsageError(
+            f"--out {folder}: the files of {changed} finished cases have changed or gone since; "
+            "choose another folder"
+        )
+
+
+def _check_failures(failed: int, plan: Plan) -> None:
+    total = len(plan.cases.cases)
+    if failed > plan.spec.max_failures * total:
         raise BitdoseError(
-            f"{tally.failed_cases} cases failed, more than --max-failures "
-            f"{plan.spec.max_failures:g} of {todo} allows; 'bitdose report' lists the reasons"
+            f"{failed} cases failed, more than --max-failures {plan.spec.max_failures:g} of {total}; "
+            "'bitdose report' lists the reasons"
         )
 
 

@@ -102,6 +102,15 @@ class StudySpec:
         return tomli_w.dumps(document)
 
 
+def load_spec(path: Path) -> StudySpec:
+    """Read a study file that must be complete; raises ``UsageError`` if data or model is missing."""
+    found = read_spec(path)
+    for key in ("data", "model"):
+        if key not in found:
+            raise UsageError(f"study file {path}: [{key}] path is missing")
+    return StudySpec(**found)
+
+
 def read_spec(path: Path) -> dict[str, Any]:
     """Read a study file into fields of :class:`StudySpec`; paths in it are relative to the file.
 

@@ -12,14 +12,16 @@ import contextlib
 import errno
 import json
 import os
+import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any, Self
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from bitdose.errors import BitdoseError, UsageError
-from bitdose.results.table import PARTS, read_table, rows_to_table, write_part
+from bitdose.results.schema import OK
+from bitdose.results.table import PARTS, merge_tables, read_table, rows_to_table, write_part
 
 if TYPE_CHECKING:
     import polars as pl
@@ -32,6 +34,13 @@ STUDY_FILE = "study.toml"
 
 _COMPACT_CASES = 200
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class DoneCase(NamedTuple):
+    """What is known of a finished case: whether a row failed, and the digest of its file."""
+
+    failed: bool
+    digest: str | None
 
 
 class Store:
@@ -55,7 +64,8 @@ class Store:
             self.results.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(folder)
             self._drop_leftovers()
-            self._waiting = _read_journal(self.results / JOURNAL)
+            self.set_aside = self._set_damaged_aside()
+            self._waiting = _mended_journal(self.results / JOURNAL)
             self._journal: IO[str] = (self.results / JOURNAL).open("a", encoding="utf-8")
 
     def __enter__(self) -> Self:
@@ -76,12 +86,25 @@ class Store:
                 self._journal.close()
             self._lock.close()
 
-    def done(self) -> set[str]:
-        """Return the ids of the cases that are finished."""
-        ids = {case_id for case_id, _ in self._waiting}
-        for part in self.results.glob("*.parquet"):
-            ids |= _ids_of(part)
-        return ids
+    def done(self) -> dict[str, DoneCase]:
+        """Return the cases that are finished, by id."""
+        found = {case_id: _finished(rows) for case_id, rows in self._waiting}
+        for part in self._parts():
+            found |= _finished_in(part)
+        return found
+
+    def forget(self, case_ids: set[str]) -> None:
+        """Take cases out, to be run again; each part is replaced whole or left as it is."""
+        import polars as pl
+
+        self.compact()
+        for part in self._parts():
+            table = pl.read_parquet(part)
+            kept = table.filter(~pl.col("case_id").is_in(list(case_ids)))
+            if len(kept) == len(table):
+                continue
+            with disk_errors(self.folder):
+                write_part(kept, part) if len(kept) else part.unlink()
 
     def append(self, case_id: str, rows: list[Row]) -> None:
         """Write one case's rows; they are on the disk when this returns.
@@ -105,15 +128,33 @@ class Store:
         if not self._waiting:
             return
         with disk_errors(self.folder):
-            numbers = [int(part.stem.removeprefix("part-")) for part in self.results.glob("part-*.parquet")]
-            name = f"part-{max(numbers, default=-1) + 1:05d}.parquet"
-            known = {i for part in self.results.glob("*.parquet") for i in _ids_of(part)}
+            known = {case_id for part in self._parts() for case_id in _finished_in(part)}
             rows = [row for case_id, rows in self._waiting if case_id not in known for row in rows]
             if rows:
-                write_part(rows_to_table(rows), self.results / name)
+                write_part(rows_to_table(rows), self._next_part())
             self._journal.truncate(0)
             os.fsync(self._journal.fileno())
         self._waiting = []
+
+    def _parts(self) -> list[Path]:
+        return sorted(self.results.glob("*.parquet"))
+
+    def _next_part(self) -> Path:
+        numbers = [int(part.stem[5:]) for part in self._parts() if re.fullmatch(r"part-\d+", part.stem)]
+        return self.results / f"part-{max(numbers, default=-1) + 1:05d}.parquet"
+
+    def _set_damaged_aside(self) -> list[str]:
+        """Rename parts that cannot be read; their cases run again, and nothing is deleted."""
+        import polars as pl
+
+        names = []
+        for part in self._parts():
+            try:
+                pl.read_parquet(part, columns=["case_id", "status"])
+            except (OSError, pl.exceptions.PolarsError):
+                part.rename(part.with_name(part.name + ".damaged"))
+                names.append(part.name)
+        return names
 
     def _drop_leftovers(self) -> None:
         for leftover in self.results.glob("*.tmp"):
@@ -121,31 +162,34 @@ class Store:
 
 
 def read_run(folder: Path) -> pl.DataFrame:
-    """Read a run folder's rows, those of its journal too unless a study is writing there now.
+    """Read a run folder's rows, those still in its journal too; changes nothing there.
 
     Raises
     ------
     UsageError
         If there are no results.
     """
-    journal = folder / PARTS / JOURNAL
-    if journal.exists() and journal.stat().st_size:
-        with contextlib.suppress(UsageError), Store(folder):
-            pass
-    return read_table(folder)
+    waiting, _ = _read_journal(folder / PARTS / JOURNAL)
+    if not waiting:
+        return read_table(folder)
+    fresh = rows_to_table([row for _, rows in waiting for row in rows])
+    if not list((folder / PARTS).glob("*.parquet")):
+        return merge_tables([fresh])
+    return merge_tables([read_table(folder), fresh])
 
 
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn a full or read-only disk into one line that says what to do."""
+    """Turn what a disk refuses into one line that says what to do."""
     try:
         yield
     except OSError as error:
-        reason = "the disk is full" if error.errno in _FULL else (error.strerror or str(error))
-        raise BitdoseError(
-            f"cannot write to {folder}: {reason}; finished cases are safe: "
-            "make room, then run again with --resume"
-        ) from error
+        reason = error.strerror or type(error).__name__
+        if error.errno in _FULL:
+            reason = (
+                "the disk is full; finished cases are safe: make room, then run again (a study with --resume)"
+            )
+        raise BitdoseError(f"cannot write to {folder}: {reason}") from error
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -207,19 +251,24 @@ def _journal_line(case_id: str, rows: list[Row]) -> str:
     return f"{zlib.crc32(body.encode()):08x} {body}\n"
 
 
-def _read_journal(path: Path) -> list[tuple[str, list[Row]]]:
-    """Read the whole lines of a journal and cut off whatever a kill left torn."""
+def _read_journal(path: Path) -> tuple[list[tuple[str, list[Row]]], int]:
+    """Read the whole lines of a journal; also return where they end."""
     if not path.exists():
-        return []
+        return [], 0
     cases, end = [], 0
-    data = path.read_bytes()
-    for line in data.splitlines(keepends=True):
+    for line in path.read_bytes().splitlines(keepends=True):
         parsed = _parse_line(line)
         if parsed is None:
             break
         cases.append(parsed)
         end += len(line)
-    if end < len(data):
+    return cases, end
+
+
+def _mended_journal(path: Path) -> list[tuple[str, list[Row]]]:
+    """Read a journal and cut off whatever a kill left torn."""
+    cases, end = _read_journal(path)
+    if path.exists() and end < path.stat().st_size:
         with path.open("r+b") as file:
             file.truncate(end)
     return cases
@@ -234,7 +283,16 @@ def _parse_line(line: bytes) -> tuple[str, list[Row]] | None:
     return case_id, rows
 
 
-def _ids_of(part: Path) -> set[str]:
+def _finished(rows: list[Row]) -> DoneCase:
+    digests = [row.get("case_digest") for row in rows]
+    return DoneCase(any(row["status"] != OK for row in rows), digests[0] if digests else None)
+
+
+def _finished_in(part: Path) -> dict[str, DoneCase]:
     import polars as pl
 
-    return set(pl.read_parquet(part, columns=["case_id"])["case_id"].unique().to_list())
+    failed = (pl.col("status") != OK).any().alias("failed")
+    columns = ["case_id", "status", "case_digest"]
+    table = pl.read_parquet(part, columns=columns)
+    grouped = table.group_by("case_id").agg(failed, pl.col("case_digest").first())
+    return {case_id: DoneCase(bad, digest) for case_id, bad, digest in grouped.iter_rows()}

@@ -12,6 +12,8 @@ from bitdose.results.schema import OK
 class Tally:
     """Counts kept while rows come in; never a result, only what a person watches.
 
+    ``skipped`` counts the cases that an earlier run had finished, ``cases`` those of this run.
+
     Examples
     --------
     >>> tally = Tally()
@@ -21,7 +23,8 @@ class Tally:
     {'pristine': [('pristine', 1.0)]}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, skipped: int = 0) -> None:
+        self.skipped = skipped
         self.cases = 0
         self.failed_cases = 0
         self._points: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])

@@ -12,8 +12,8 @@ from bitdose.data.read import read_source
 from bitdose.errors import CaseError
 from bitdose.image import Image
 from bitdose.study.plan import find_cases
-from bitdose.study.spec import StudySpec, read_spec
-from bitdose.study.store import STUDY_FILE
+from bitdose.study.spec import load_spec
+from bitdose.study.store import STUDY_FILE, read_run
 
 Variants = Callable[[str, Sequence[str]], list[Image]]
 
@@ -31,9 +31,12 @@ def variants_of(folder: Path) -> Variants:
     Raises
     ------
     UsageError
-        If the study file or the data is not there any more.
+        If the study file or the data is not there any more. The function itself raises
+        ``CaseError`` for a case that is gone, or whose file is no longer the one studied.
     """
-    spec = StudySpec(**read_spec(folder / STUDY_FILE))
+    spec = load_spec(folder / STUDY_FILE)
+    studied = read_run(folder).select("case_id", "case_digest").unique()
+    digests = dict(studied.drop_nulls().iter_rows())
     cases = find_cases(spec)
     paths = {case.id: case.path for case in cases.cases}
     grid = expand_points(spec.points)
@@ -41,8 +44,13 @@ def variants_of(folder: Path) -> Variants:
     def load(case_id: str, points: Sequence[str]) -> list[Image]:
         if case_id not in paths:
             raise CaseError("missing-file", "the case is no longer in the data")
-        original = read_source(paths[case_id], color=spec.color).image
+        source = read_source(paths[case_id], color=spec.color)
+        if source.digest != digests.get(case_id, source.digest):
+            raise CaseError("changed-file", "the file has changed since it was studied")
         asked = [Point.parse(text) for text in points]
+        if not {point for point in asked if not point.is_pristine} <= set(grid):
+            raise CaseError("changed-study", "the study file no longer holds this point")
+        original = source.image
         chains = {point.chain for point in asked}
         images: dict[Point, Image] = {Point(): original}
         for point, coded in code_points(original, [p for p in grid if p.chain in chains], exact=spec.exact):

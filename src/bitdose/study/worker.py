@@ -22,7 +22,7 @@ from bitdose.study.plan import Job
 
 Row = dict[str, Any]
 
-_BATCH_SAMPLES = 2**21  # what a batch holds at most: 32 images of 256x256, one volume
+_BATCH_SAMPLES = 2**21  # a batch is full from here on: 32 images of 256x256, or one volume
 
 
 def run_case(case: Case, job: Job, classifier: Classifier) -> list[Row]:
@@ -47,17 +47,20 @@ def run_case(case: Case, job: Job, classifier: Classifier) -> list[Row]:
     except CaseError as error:
         return failed_rows(case, job, classifier.name, error)
     rows: dict[Point, Row] = {}
-    inputs: list[tuple[Row, Batch]] = []
+    waiting: list[tuple[Row, Batch]] = []
     for point, coded in _variants(source, job):
         row = rows[point] = _identity_columns(case, point, classifier.name) | _source_columns(source)
         try:
             if isinstance(coded, CaseError):
                 raise coded
             row |= _measures(source.image, coded, with_ssim=job.ssim)
-            inputs.append((row, prepare(coded.image, classifier.spec)))
+            waiting.append((row, prepare(coded.image, classifier.spec)))
         except CaseError as error:
             row |= {"status": error.status, "reason": error.reason}
-    _classify(inputs, classifier)
+        if sum(batch.size for _, batch in waiting) >= _BATCH_SAMPLES:
+            _classify(waiting, classifier)
+            waiting = []
+    _classify(waiting, classifier)
     return [rows[point] for point in job.points]
 
 
@@ -133,18 +136,16 @@ def _measures(original: Image, coded: Coded, *, with_ssim: bool) -> Row:
     return row
 
 
-def _classify(inputs: list[tuple[Row, Batch]], classifier: Classifier) -> None:
-    """Fill the rows with the classifier's answers, a bounded batch at a time."""
+def _classify(waiting: list[tuple[Row, Batch]], classifier: Classifier) -> None:
+    """Classify one batch and fill its rows with the answers."""
+    if not waiting:
+        return
     columns = probability_columns(classifier.spec.labels)
-    step = max(1, _BATCH_SAMPLES // inputs[0][1].size) if inputs else 1
-    for start in range(0, len(inputs), step):
-        some = inputs[start : start + step]
-        probabilities = classifier.predict(np.stack([array for _, array in some]))
-        for (row, _), values, label in zip(
-            some, probabilities.tolist(), answer(probabilities, classifier.spec), strict=True
-        ):
-            if label is None:
-                reason = "the model returned NaN or values outside [0, 1]"
-                row.update(status="model-output", reason=reason)
-            else:
-                row.update(zip(columns, values, strict=True), predicted=label, status=OK)
+    probabilities = classifier.predict(np.stack([array for _, array in waiting]))
+    answers = answer(probabilities, classifier.spec)
+    for (row, _), values, label in zip(waiting, probabilities.tolist(), answers, strict=True):
+        if label is None:
+            reason = "the model returned NaN or values outside [0, 1]"
+            row.update(status="model-output", reason=reason)
+        else:
+            row.update(zip(columns, values, strict=True), predicted=label, status=OK)

@@ -12,6 +12,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from multiprocessing.connection import Connection, wait
@@ -53,7 +54,7 @@ def run_in_workers(
     job : Job
         With ``model`` set.
     classifier_name : str
-        For the rows of a case whose worker died.
+        The planned classifier's name; a worker that loads another one stops the study.
     workers : int
         Number of processes.
 
@@ -68,12 +69,12 @@ def run_in_workers(
         If a worker cannot start.
     """
     waiting = deque(cases)
-    team = [_Worker(job) for _ in range(min(workers, max(1, len(waiting))))]
+    team = [_Worker(job, classifier_name) for _ in range(min(workers, max(1, len(waiting))))]
     try:
         while waiting or any(worker.case for worker in team):
             for index, worker in enumerate(team):
                 if worker.case is None and waiting:
-                    team[index] = worker if worker.alive else _replaced(worker, job)
+                    team[index] = worker if worker.alive else _replaced(worker, job, classifier_name)
                     team[index].give(waiting.popleft())
             yield from _collect(team, job, classifier_name)
     finally:
@@ -84,11 +85,11 @@ def run_in_workers(
 class _Worker:
     """One process, the pipe to it, and the case it has."""
 
-    def __init__(self, job: Job) -> None:
+    def __init__(self, job: Job, name: str) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, job), daemon=True)
-        with _single_threaded():
+        self.process = context.Process(target=_serve, args=(theirs, job, name), daemon=True)
+        with _quiet_start():
             self.process.start()
         theirs.close()
         self.case: Case | None = None
@@ -136,14 +137,13 @@ def _collect(team: list[_Worker], job: Job, classifier_name: str) -> Iterator[Fi
         yield case, answer
 
 
-def _replaced(worker: _Worker, job: Job) -> _Worker:
+def _replaced(worker: _Worker, job: Job, name: str) -> _Worker:
     worker.stop()
-    return _Worker(job)
+    return _Worker(job, name)
 
 
-def _serve(pipe: Connection, job: Job) -> None:
+def _serve(pipe: Connection, job: Job, name: str) -> None:
     """Be a worker process: load the classifier once, then answer case by case until told to stop."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _one_thread_each()
     classifier: Classifier | None = None
     while True:
@@ -152,7 +152,7 @@ def _serve(pipe: Connection, job: Job) -> None:
         except (EOFError, OSError):
             return
         try:
-            classifier = classifier or _loaded(job)
+            classifier = classifier or _loaded(job, name)
             answer: list[Row] | BitdoseError = _run_safely(case, job, classifier)
         except BitdoseError as error:
             answer = error
@@ -160,10 +160,17 @@ def _serve(pipe: Connection, job: Job) -> None:
             pipe.send(answer)
 
 
-def _loaded(job: Job) -> Classifier:
+def _loaded(job: Job, name: str) -> Classifier:
+    """Load the classifier and make sure that it is the one the study was planned with."""
     if job.model is None:
         raise BitdoseError("a worker process needs a classifier by reference")
-    return job.model.load()
+    classifier = job.model.load()
+    if classifier.name != name:
+        raise BitdoseError(
+            f"model: it comes out different each time it is loaded ({name}, then {classifier.name}): "
+            "save its weights and give them with --weights"
+        )
+    return classifier
 
 
 def _run_safely(case: Case, job: Job, classifier: Classifier) -> list[Row]:
@@ -187,13 +194,18 @@ def _one_thread_each() -> None:
 
 
 @contextlib.contextmanager
-def _single_threaded() -> Iterator[None]:
-    """Start a process whose numeric libraries use one thread: the processes share the cores."""
+def _quiet_start() -> Iterator[None]:
+    """Start a process with one thread per numeric library (the processes share the cores) and no Ctrl-C."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    main = threading.current_thread() is threading.main_thread()
+    # A child inherits this, so that Ctrl-C is the parent's to handle from the child's first moment.
+    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
     try:
         yield
     finally:
+        if main:
+            signal.signal(signal.SIGINT, interrupt)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]
