@@ -46,7 +46,9 @@ def results(folder: Path) -> pl.DataFrame:
 def processes_gone(group: int) -> bool:
     """Wait a little for a process group to be empty (Python's resource tracker takes a moment)."""
     for _ in range(100):
-        if subprocess.run(["pgrep", "-g", str(group)], capture_output=True).returncode == 1:
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
             return True
         time.sleep(0.05)
     return False
