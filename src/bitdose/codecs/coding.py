@@ -23,7 +23,7 @@ from bitdose.image import Image, rescale_bits, stack
 from bitdose.resample import KERNELS, resample
 
 # Below this a layered encode costs up to 0.5 dB (packet headers weigh more on small images)
-# and saves little: 12 encodes of 256x256 take 50 ms.
+# and saves little: see benchmarks/layered.py.
 _WORTH_SHARING_SAMPLES = 2**18
 
 
