@@ -32,7 +32,7 @@ def demo(
 
     typer.echo(f"BitDose demo on {3 * per_class} drawn phantoms. Research use only, not a medical device.")
     try:
-        phantoms = write_phantoms(out / "phantoms", n_per_class=per_class, seed=_SEED)
+        phantoms = write_phantoms(out / f"phantoms-{per_class}", n_per_class=per_class, seed=_SEED)
     except OSError as error:
         raise UsageError(f"--out {out}: expected a folder to write to: {error.strerror}") from error
     plan = make_plan(StudySpec(data=str(phantoms), model="phantom"))
