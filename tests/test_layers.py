@@ -20,7 +20,7 @@ errors
 image hashing registry resample
 data codecs metrics stats models
 results saliency dct testing
-study decision transmission
+study decision transmission training
 report wire
 service client
 cli

@@ -99,7 +99,7 @@ def study(
     }  # fmt: skip
     spec = _spec(
         data, points=tuple(points) if points else None, model=model, split=split, limit=limit,
-        classes=_mapping(classes), color=color, path_column=path_column, label_column=label_column,
+        classes=class_mapping(classes), color=color, path_column=path_column, label_column=label_column,
         weights=weights, exact=exact, ssim=ssim, seed=seed, max_failures=max_failures,
         input={key: value for key, value in inputs.items() if value is not None} or None,
     )  # fmt: skip
@@ -180,7 +180,7 @@ def _next(result: dict[str, Any]) -> list[str]:
     return [f"next: bitdose report {result['run']}"]
 
 
-def _mapping(text: Text) -> dict[str, str] | None:
+def class_mapping(text: Text) -> dict[str, str] | None:
     from bitdose.errors import UsageError
 
     if text is None:

@@ -16,6 +16,7 @@ from bitdose.models.base import CallableClassifier, Classifier
 from bitdose.models.prepare import prepare
 
 SHIPPED = {"phantom": "shipped/phantom.onnx"}
+REFERENCE = ("covid-next", "brain-tumor")
 
 _TORCHSCRIPT = (".pt", ".pts", ".ts", ".torchscript")
 _CLASSES_SIGNS = ",="
@@ -30,10 +31,10 @@ class ModelRef:
     Parameters
     ----------
     model : str
-        An ``.onnx`` file, a TorchScript file, ``module:factory``, or a shipped name
-        (``phantom``).
+        An ``.onnx`` file, a TorchScript file, ``module:factory``, a shipped classifier
+        (``phantom``), or one of the paper's networks (``covid-next``, ``brain-tumor``).
     weights : str
-        A ``state_dict`` file for ``module:factory``; empty for none.
+        A ``state_dict`` file for ``module:factory`` or a network's name; empty for none.
     flags : mapping
         Spec fields given by the user.
     """
@@ -64,6 +65,13 @@ class ModelRef:
             from bitdose.models.torch import load_torchscript
 
             return load_torchscript(path, flags=flags, threads=threads)
+        if self.model in REFERENCE:
+            from bitdose.models.torch import load_reference
+
+            if not self.weights:
+                hint = f"'bitdose train {self.model} DATA' makes them"
+                raise UsageError(f"--model {self.model}: give its weights with --weights FILE ({hint})")
+            return load_reference(self.model, weights=Path(self.weights), flags=flags, threads=threads)
         if ":" in self.model:
             from bitdose.models.torch import load_factory
 
@@ -71,7 +79,7 @@ class ModelRef:
             return load_factory(self.model, weights=weights, flags=flags, threads=threads)
         raise UsageError(
             f"--model {self.model!r}: expected an .onnx file, a TorchScript file "
-            f"({', '.join(_TORCHSCRIPT)}), module:factory, or one of: {', '.join(SHIPPED)}"
+            f"({', '.join(_TORCHSCRIPT)}), module:factory, or one of: {', '.join((*SHIPPED, *REFERENCE))}"
         )
 
 

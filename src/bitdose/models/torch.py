@@ -16,6 +16,7 @@ from bitdose.errors import MissingBackendError, UsageError
 from bitdose.hashing import file_digest
 from bitdose.models.base import CallableClassifier
 from bitdose.models.spec import Fields, fields_of, merge_spec, sidecar_fields
+from bitdose.models.weights import load_weights
 
 
 def load_torchscript(path: Path, *, flags: Fields | None = None, threads: int = 1) -> CallableClassifier:
@@ -28,7 +29,7 @@ def load_torchscript(path: Path, *, flags: Fields | None = None, threads: int = 
     UsageError
         If the file is no TorchScript module or its spec is incomplete.
     """
-    torch = _torch(threads)
+    torch = import_torch(threads)
     try:
         with warnings.catch_warnings():
             # Recent torch advises against making TorchScript; reading what exists is the user's choice.
@@ -58,17 +59,58 @@ def load_factory(
     UsageError
         If the factory or the weights do not load, or the spec is incomplete.
     """
-    torch = _torch(threads)
-    module = _build(torch, target)
+    torch = import_torch(threads)
+    module = build_module(target)
     if weights is not None:
-        _load_weights(torch, module, weights)
+        load_weights(module, weights)
     identity = _identity(module)
     sources = {
         "metadata": fields_of(getattr(module, "bitdose_spec", {}), origin=f"{target}.bitdose_spec"),
-        "sidecar": sidecar_fields(weights) if weights else {},
+        "sidecar": _weights_sidecar(weights) if weights else {},
         "flags": flags or {},
     }
     return _classifier(torch, module, f"{target}@{identity[:12]}", sources)
+
+
+def load_reference(
+    name: str, *, weights: Path, flags: Fields | None = None, threads: int = 1
+) -> CallableClassifier:
+    """Build one of the paper's networks by name and load its weights.
+
+    Labels and size come from the sidecar beside the weights or from flags, else they are the
+    paper's. A torchvision file of the trunk alone is refused: it has no last layer for these
+    classes.
+
+    Raises
+    ------
+    MissingBackendError
+        If torch is not installed.
+    UsageError
+        If the weights do not fit, or sidecar or flags contradict the network.
+    """
+    torch = import_torch(threads)
+    source = importlib.import_module(f"bitdose.models.{name.replace('-', '_')}")
+    sidecar, given = _weights_sidecar(weights), flags or {}
+    labels = tuple(sidecar.get("labels") or given.get("labels") or source.LABELS)
+    module = source.network(len(labels))
+    load_weights(module, weights)
+    own = fields_of(source.spec_of(labels), origin=name)
+    if "size" in {**sidecar, **given}:
+        del own["size"]
+    sources = {"network": own, "sidecar": sidecar, "flags": given}
+    return _classifier(torch, module, f"{name}@{_identity(module)[:12]}", sources)
+
+
+def _weights_sidecar(weights: Path) -> Fields:
+    """Read ``model.pt.json``, or ``model.json``.
+
+    The second may belong to the ONNX file made of the same weights: what that file puts out is
+    not what the network does.
+    """
+    own = sidecar_fields(weights.with_name(f"{weights.name}.json"))
+    if own or not weights.with_suffix(".onnx").is_file():
+        return own or sidecar_fields(weights)
+    return {key: value for key, value in sidecar_fields(weights).items() if key != "output"}
 
 
 def _classifier(torch: Any, module: Any, name: str, sources: dict[str, Fields]) -> CallableClassifier:
@@ -93,13 +135,15 @@ def _identity(module: Any) -> str:
     return state.hexdigest()
 
 
-def _torch(threads: int) -> Any:
+def import_torch(threads: int | None = None) -> Any:
+    """Return torch; raises MissingBackendError with the install command where it is absent."""
     try:
         import torch
     except ImportError as error:
         message = f"PyTorch classifiers need torch: pip install 'bitdose[torch]' ({error})"
         raise MissingBackendError(message) from error
-    torch.set_num_threads(threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     return torch
 
 
@@ -107,53 +151,32 @@ def _device(torch: Any) -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def _build(torch: Any, target: str) -> Any:
+def build_module(target: str, **arguments: Any) -> Any:
+    """Call ``module:factory`` and return its ``torch.nn.Module``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such factory, it fails, or returns something else.
+    """
+    torch = import_torch()
     module_name, _, attribute = target.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")  # a factory beside the user's data, as `python -m` would find it
     try:
-        module = getattr(importlib.import_module(module_name), attribute)()
+        module = getattr(importlib.import_module(module_name), attribute)(**arguments)
     except (Exception, SystemExit) as error:  # the user's code: what it raises is not ours to know
-        message = f"model {target!r}: expected module:factory without arguments, got {_said(error)}"
+        message = f"model {target!r}: expected module:factory {_called(arguments)}, got {_said(error)}"
         raise UsageError(message) from error
     if not isinstance(module, torch.nn.Module):
         raise UsageError(f"model {target!r}: expected a torch.nn.Module, got {type(module).__name__}")
     return module
 
 
+def _called(arguments: Mapping[str, Any]) -> str:
+    return f"taking {', '.join(arguments)}" if arguments else "without arguments"
+
+
 def _said(error: BaseException) -> str:
     first_line = next(iter(str(error).splitlines()), "")
     return f"{type(error).__name__}: {first_line}" if first_line else type(error).__name__
-
-
-def _load_weights(torch: Any, module: Any, weights: Path) -> None:
-    try:
-        state = torch.load(weights, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise UsageError(f"weights {weights}: {error.strerror}") from error
-    except Exception as error:  # torch raises pickle, zip and runtime errors alike
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"weights {weights.name}: not a state_dict saved by torch: {first_line}") from error
-    if not isinstance(state, Mapping):
-        raise UsageError(f"weights {weights.name}: expected a state_dict, got {type(state).__name__}")
-    try:
-        module.load_state_dict(state)
-    except (RuntimeError, TypeError, AttributeError) as error:
-        mismatch = _mismatch(state, module.state_dict()) or str(error).splitlines()[0]
-        raise UsageError(f"weights {weights.name}: do not fit the model: {mismatch}") from error
-
-
-def _mismatch(state: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
-    """Name the first key in which weights and model differ; empty where they do not."""
-    for key, tensor in wanted.items():
-        if key not in state:
-            return f"{key!r} is missing; the file begins with {next(iter(state), None)!r}"
-        came, expected = getattr(state[key], "shape", None), getattr(tensor, "shape", None)
-        if came != expected:
-            return f"{key!r}: expected shape {_shape(expected)}, got {_shape(came)}"
-    extra = next((key for key in state if key not in wanted), None)
-    return f"the model has no {extra!r}" if extra is not None else ""
-
-
-def _shape(shape: Any) -> Any:
-    return None if shape is None else tuple(shape)

@@ -1,0 +1,254 @@
+"""Write the made parts of docs/results.md, and its figures, from the tables in results/: ``make results``.
+
+A made part stands between ``<!-- made: KIND NAME -->`` and ``<!-- end -->``. Only the tables are read:
+neither images nor weights are needed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from bitdose.report.draw import draw
+from bitdose.report.findings import findings
+from bitdose.report.series import confusions, curve
+from bitdose.report.series import nearest as nearest_point
+from bitdose.results.schema import OK, PRISTINE
+from bitdose.results.summarize import summarize
+from bitdose.results.summary import PointSummary, Summary
+from bitdose.results.table import read_table
+from bitdose.stats.clusters import clustered_tango
+from bitdose.stats.estimate import Estimate
+
+HERE = Path(__file__).parent
+RESULTS = HERE.parent / "results"
+PAGE = HERE / "results.md"
+MADE = re.compile(r"(<!-- made: (\w+) ?([^>]*?) -->\n)(.*?)(<!-- end -->)", re.DOTALL)
+
+# Chains and average ratios of the paper's printed points, on the file basis (FACTS, section 1).
+PAPER_RATIOS = {"jpeg": 28.5, "jpeg2000": 46.3, "jpeg@256": 38.9, "jpeg2000@256": 45.9}
+LOSSES = (0.01, 0.02)
+
+
+@cache
+def table_of(name: str) -> pl.DataFrame:
+    """Read a kept table."""
+    return read_table(RESULTS / f"{name}.parquet")
+
+
+@cache
+def summary_of(name: str) -> Summary:
+    """Summarise a kept table."""
+    return summarize(table_of(name))
+
+
+def points(name: str) -> str:
+    """Return the table of all points."""
+    head = ("point", "ratio (file)", "ratio (pixels)", "kB per case", "accuracy, %")
+    head += ("against pristine, points", "macro F1", "flips (lost / gained)")
+    return markdown(head, [point_row(point) for point in summary_of(name).points])
+
+
+def point_row(point: PointSummary) -> list[str]:
+    """Write one point."""
+    flips = point.flips
+    return [
+        f"`{point.point}`",
+        f"{point.ratio_file:.1f}",
+        f"{point.ratio_pixels:.1f}",
+        f"{point.coded_bytes_per_case / 1e3:.1f}",
+        percent(point.accuracy),
+        percent(point.accuracy_difference, sign="+"),
+        f"{point.macro_f1:.3f}",
+        f"{flips.changed} ({flips.right_to_wrong} / {flips.wrong_to_right})",
+    ]
+
+
+def said(name: str) -> str:
+    """Return what the report says first."""
+    return "\n".join(f"- {line}" for line in findings(summary_of(name)))
+
+
+def card(name: str) -> str:
+    """Return a trained model's numbers on its test split, with the digest of its ONNX file."""
+    metrics = json.loads((RESULTS / "cards" / f"{name}.json").read_text(encoding="utf-8"))["test"]
+    text = (RESULTS / "cards" / f"{name}.md").read_text(encoding="utf-8")
+    found = re.search(r"model\.onnx \| SHA-256 `([0-9a-f]{64})`", text)
+    rows = [[key, interval(metrics[key])] for key in ("accuracy", "macro_f1")]
+    for label, own in metrics["classes"].items():
+        rows += [[f"{kind}, {label}", interval(own[kind])] for kind in ("sensitivity", "specificity")]
+    digest = found.group(1) if found else "?"
+    table = markdown((f"{metrics['cases']} test cases", "pristine"), rows)
+    return f"{table}\n\nONNX file: SHA-256 `{digest}`."
+
+
+def figure(arguments: str) -> str:
+    """Draw accuracy or macro F1 against the ratio: ``NAME METRIC BASIS``."""
+    name, metric, basis = arguments.split()
+    drawn = curve(summary_of(name), metric, basis)  # type: ignore[arg-type]
+    path = HERE / "img" / f"{name}-{metric}-{basis}.png"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(draw(drawn).png)
+    return f"![{drawn.alt}](img/{path.name})"
+
+
+def matrices(name: str) -> str:
+    """Draw the confusion matrices of pristine and of the points nearest the paper's ratios."""
+    summary = summary_of(name)
+    chosen = [PRISTINE, *(nearest(summary, chain, ratio).point for chain, ratio in PAPER_RATIOS.items())]
+    drawn = confusions(summary, chosen)
+    path = HERE / "img" / f"{name}-confusion.png"
+    path.write_bytes(draw(drawn).png)
+    head = ("the paper's point", "nearest here", "ratio (file)", "accuracy, %", "macro F1")
+    rows = []
+    for chain, ratio in PAPER_RATIOS.items():
+        point = nearest(summary, chain, ratio)
+        cells = [f"{chain}, {ratio}:1", f"`{point.point}`", f"{point.ratio_file:.1f}"]
+        rows.append([*cells, percent(point.accuracy), f"{point.macro_f1:.3f}"])
+    return f"{markdown(head, rows)}\n\n![{drawn.alt}](img/{path.name})"
+
+
+def nearest(summary: Summary, chain: str, ratio: float) -> PointSummary:
+    """Return the chain's point whose ratio of the files is nearest."""
+    found = nearest_point(summary.chains()[chain], ratio)
+    if found is None:
+        raise SystemExit(f"{chain}: no point has a ratio")
+    return found
+
+
+def pairs(arguments: str) -> str:
+    """Compare points on the same cases: ``NAME A~B [A~B ...]``, each B against A."""
+    name, *texts = arguments.split()
+    head = ("point", "against", "kB per case", "accuracy, %", "difference, points", "changed answers")
+    return markdown(head, [pair_row(name, *text.split("~")) for text in texts])
+
+
+def pair_row(name: str, first: str, second: str) -> list[str]:
+    """Write one comparison; the cases are those classified at both points."""
+    both = paired(name, first, second)
+    a, b = (summary_point(name, point) for point in (first, second))
+    right_a, right_b = (both[f"predicted_{side}"] == both["case_label"] for side in "ab")
+    gained, lost = (right_b & ~right_a).to_numpy(), (right_a & ~right_b).to_numpy()
+    difference = clustered_tango(gained, lost, both["case_patient"].to_numpy())
+    changed = int((both["predicted_a"] != both["predicted_b"]).sum())
+    size = f"{a.coded_bytes_per_case / 1e3:.1f} → {b.coded_bytes_per_case / 1e3:.1f}"
+    accuracy = f"{100 * a.accuracy.value:.1f} → {100 * b.accuracy.value:.1f}"
+    told = f"{changed} of {len(both)}"
+    return [f"`{second}`", f"`{first}`", size, accuracy, percent(difference, sign="+"), told]
+
+
+def paired(name: str, first: str, second: str) -> pl.DataFrame:
+    """Return a row per case classified at both points."""
+    table = pl.concat([table_of(part) for part in name.split("+")], how="diagonal_relaxed")
+    rows = table.filter(pl.col("status") == OK).unique(["case_id", "point"], keep="first")
+    columns = ["case_id", "case_label", "case_patient", "predicted"]
+    a = rows.filter(pl.col("point") == first).select(columns)
+    b = rows.filter(pl.col("point") == second).select("case_id", "predicted")
+    return a.join(b, on="case_id", suffix="_b").rename({"predicted": "predicted_a"}).sort("case_id")
+
+
+def summary_point(name: str, point: str) -> PointSummary:
+    """Find a point in the first of several tables that has it."""
+    found = (own for part in name.split("+") for own in summary_of(part).points if own.point == point)
+    return next(found)
+
+
+def sources(arguments: str) -> str:
+    """Compare groups of a column at some points: ``NAME COLUMN POINT...``."""
+    name, column, *wanted = arguments.split()
+    table = table_of(name).filter(pl.col("status") == OK)
+    rows = []
+    for group in sorted(table[column].drop_nulls().unique().to_list(), key=str):
+        part = table.filter(pl.col(column) == group)
+        n = part["case_id"].n_unique()
+        cells = []
+        for point in wanted:
+            at = part.filter(pl.col("point") == point)
+            right = int((at["predicted"] == at["case_label"]).sum())
+            ratio = at["bytes_file"].sum() / at["bytes_coded"].sum()
+            cells.append(f"{100 * right / n:.1f} % at {ratio:.1f}:1")
+        rows.append([str(group), str(n), *cells])
+    return markdown((column.removeprefix("case_"), "cases", *(f"`{point}`" for point in wanted)), rows)
+
+
+def elsewhere(names: str) -> str:
+    """For each model and chain, the strongest point before the observed loss exceeds 1 and 2 points."""
+    models = names.split()
+    chains = list(summary_of(models[0]).chains())
+    head = ["classifier", "pristine accuracy, %", *(f"{chain}, 1 / 2 points" for chain in chains)]
+    rows = []
+    for name in models:
+        summary = summary_of(name)
+        cells = [" / ".join(strongest(summary, chain, loss) for loss in LOSSES) for chain in chains]
+        rows.append([name, percent(summary.pristine().accuracy), *cells])
+    return markdown(head, rows)
+
+
+def strongest(summary: Summary, chain: str, loss: float) -> str:
+    """Walk a chain from mild to harsh; return the ratio of the last point before a larger loss."""
+    kept = None
+    for point in summary.chains()[chain]:
+        if -point.accuracy_difference.value > loss + 1e-12:
+            break
+        kept = point
+    return "–" if kept is None else f"{kept.ratio_file:.0f}:1"
+
+
+def percent(estimate: Estimate, *, sign: str = "") -> str:
+    """Write an estimate in percent with its interval."""
+    value, low, high = 100 * estimate.value, 100 * estimate.low, 100 * estimate.high
+    if np.isnan(value):
+        return "–"
+    if np.isnan(low):
+        return f"{value:{sign}.1f}"
+    return f"{value:{sign}.1f} ({low:{sign}.1f} to {high:{sign}.1f})"
+
+
+def interval(estimate: dict[str, float | None]) -> str:
+    """Write an estimate of a card."""
+    if estimate["value"] is None or estimate["low"] is None:
+        return str(estimate["value"])
+    return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"
+
+
+def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
+    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+
+
+KINDS: dict[str, Callable[[str], str]] = {
+    "points": points,
+    "said": said,
+    "card": card,
+    "figure": figure,
+    "matrices": matrices,
+    "pairs": pairs,
+    "sources": sources,
+    "elsewhere": elsewhere,
+}
+
+
+def made(text: str) -> str:
+    """Return a page with its made parts made anew."""
+    return MADE.sub(lambda part: f"{part[1]}\n{KINDS[part[2]](part[3])}\n\n{part[5]}", text)
+
+
+def main() -> None:
+    """Rewrite the page; with ``--check`` only say whether it is up to date."""
+    text = PAGE.read_text(encoding="utf-8")
+    fresh = made(text)
+    if "--check" in sys.argv:
+        raise SystemExit("docs/results.md is out of date: make results" if fresh != text else 0)
+    PAGE.write_text(fresh, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

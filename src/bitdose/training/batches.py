@@ -1,0 +1,126 @@
+"""Batches made ahead of time by threads, so that the network never waits for a file it could have had.
+
+The order of an epoch follows from seed and epoch alone. A case that cannot be read is counted
+and left out of this and all later epochs; the rest goes on.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import groupby
+
+import numpy as np
+
+from bitdose.data.base import Case
+from bitdose.errors import BitdoseError, CaseError
+from bitdose.hashing import rng_for
+from bitdose.training.samples import Sample
+
+Read = Callable[[Case], Sample]
+
+_AHEAD_BATCHES = 3
+
+
+@dataclass
+class Failures:
+    """The cases that could not be read, and how many may be.
+
+    Parameters
+    ----------
+    total : int
+        Cases of the run.
+    max_share : float
+        Share of them that may fail before the run stops.
+    """
+
+    total: int
+    max_share: float
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def add(self, case: Case, error: CaseError) -> None:
+        """Note a case; raise BitdoseError when too many have failed."""
+        self.reasons.setdefault(case.id, f"{error.status}: {error.reason}")
+        if len(self.reasons) > self.max_share * self.total:
+            raise BitdoseError(
+                f"{len(self.reasons)} of {self.total} cases cannot be read, more than the share of "
+                f"{self.max_share:g} allowed (--max-failures); the last: {error.status}: {error.reason}"
+            )
+
+    def without(self, cases: Sequence[Case]) -> list[Case]:
+        """Return the cases that have not failed."""
+        return [case for case in cases if case.id not in self.reasons]
+
+
+def epoch_batches(cases: Sequence[Case], *, batch: int, seed: int, epoch: int) -> list[list[Case]]:
+    """Shuffle the cases and cut them into batches of nearly equal size, none above ``batch``.
+
+    Equal sizes keep batch norm from seeing a last batch of one.
+    """
+    order = rng_for("order", seed, epoch).permutation(len(cases))
+    parts = np.array_split(order, max(1, -(-len(cases) // batch)))
+    return [[cases[int(index)] for index in part] for part in parts]
+
+
+class Loader:
+    """Reads batches ahead with threads, in order, and knows how long it was waited for.
+
+    Parameters
+    ----------
+    threads : int
+        Readers; they decode outside the interpreter's lock for most formats.
+    failures : Failures
+        Takes the cases that cannot be read.
+    """
+
+    def __init__(self, threads: int, failures: Failures) -> None:
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="bitdose-loader")
+        self.failures = failures
+        self.waited_seconds = 0.0
+
+    def close(self) -> None:
+        """Stop the threads; what they were about to read is dropped."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def batches(self, batches: Sequence[Sequence[Case]], read: Read) -> Iterator[list[Sample]]:
+        """Yield the samples of each batch; a batch whose cases all fail is an empty list."""
+        waiting: deque[list[tuple[Case, Future[Sample]]]] = deque()
+        rest = iter(batches)
+
+        def submit() -> None:
+            part = next(rest, None)
+            if part is not None:
+                waiting.append([(case, self._pool.submit(read, case)) for case in part])
+
+        for _ in range(_AHEAD_BATCHES):
+            submit()
+        try:
+            while waiting:
+                started = time.perf_counter()
+                samples = [self._result(case, future) for case, future in waiting.popleft()]
+                self.waited_seconds += time.perf_counter() - started
+                submit()
+                yield [sample for sample in samples if sample is not None]
+        finally:
+            for part in waiting:
+                for _, future in part:
+                    future.cancel()
+
+    def _result(self, case: Case, future: Future[Sample]) -> Sample | None:
+        try:
+            return future.result()
+        except CaseError as error:
+            self.failures.add(case, error)
+            return None
+
+
+def same_shapes(samples: Sequence[Sample]) -> list[list[Sample]]:
+    """Group samples that can be stacked: volumes of different depths cannot be one tensor."""
+
+    def shape(sample: Sample) -> tuple[int, ...]:
+        return tuple(sample.pixels.shape[1:])
+
+    return [list(group) for _, group in groupby(sorted(samples, key=shape), key=shape)]

@@ -1,0 +1,152 @@
+"""Where a network is trained and in which precision: CPU or CUDA, memory format, autocast."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitdose.errors import UsageError
+from bitdose.models.base import InputSpec
+from bitdose.training.samples import Sample
+
+DEVICES = ("auto", "cpu", "cuda")
+
+_IMAGE_NDIM = 4
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
+_KEEP_BYTES = 2**31 - 1
+_PAD_BYTES = 2**28
+
+
+class Device:
+    """A torch device with a precision.
+
+    Parameters
+    ----------
+    name : {"auto", "cpu", "cuda"}
+        ``auto`` takes CUDA where torch finds it.
+    precision : {"fp32", "bf16", "fp16"}
+        Of forward and backward pass; ``fp16`` needs CUDA.
+    threads : int or None
+        Threads on the CPU; None takes all cores.
+
+    Raises
+    ------
+    UsageError
+        If the device is not there, or cannot do that precision.
+    """
+
+    def __init__(self, name: str = "auto", *, precision: str = "fp32", threads: int | None = None) -> None:
+        import torch
+
+        if name not in DEVICES:
+            raise UsageError(f"--device: expected {', '.join(DEVICES)}, got {name!r}")
+        found = torch.cuda.is_available()
+        if name == "cuda" and not found:
+            raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu")
+        self.name = "cuda" if name != "cpu" and found else "cpu"
+        if precision == "fp16" and self.name == "cpu":
+            raise UsageError("--precision fp16: needs a CUDA device; on the CPU use bf16 or fp32")
+        self.precision = precision
+        if threads is not None:
+            torch.set_num_threads(threads)
+        if self.name == "cpu":
+            keep_freed_memory()
+
+    def place(self, module: Any) -> Any:
+        """Bring a module to the device, channels last."""
+        import torch
+
+        module = module.to(self.name)
+        for weights in module.parameters():
+            if weights.ndim == _IMAGE_NDIM:
+                weights.data = weights.data.contiguous(memory_format=torch.channels_last)
+            elif weights.ndim == _IMAGE_NDIM + 1:
+                weights.data = weights.data.contiguous(memory_format=torch.channels_last_3d)
+        return module
+
+    def tensor(self, array: NDArray[Any]) -> Any:
+        """Bring an array to the device."""
+        import torch
+
+        return torch.from_numpy(array).to(self.name)
+
+    def batch(self, samples: Sequence[Sample], channels: int) -> Any:
+        """Stack samples of one shape into ``(N, channels, ...)`` float32 in [0, 1], channels last.
+
+        Integers cross to the device, not floats: a quarter of the bytes.
+        """
+        import torch
+
+        depth = max(len(sample.pixels) for sample in samples)
+        arrays = [np.broadcast_to(sample.pixels, (depth, *sample.pixels.shape[1:])) for sample in samples]
+        wide = any(array.dtype != np.uint8 for array in arrays)
+        stacked = torch.from_numpy(np.stack(arrays).astype(np.int32 if wide else np.uint8))
+        if self.name == "cuda":
+            stacked = stacked.pin_memory().to("cuda", non_blocking=True)
+        tops = self.tensor(np.asarray([sample.max_value for sample in samples], np.float32))
+        batch = stacked.float() / tops.reshape(-1, *[1] * (stacked.ndim - 1))
+        if depth != channels:
+            batch = batch.expand(-1, channels, *batch.shape[2:])
+        return batch.contiguous(memory_format=_channels_last(batch.ndim))
+
+    def normalised(self, batch: Any, spec: InputSpec) -> Any:
+        """Bring a batch in [0, 1] to the range, mean and std of the network's input."""
+        low, high = spec.range
+        if (low, high) != (0.0, 1.0):
+            batch = batch * (high - low) + low
+        if set(spec.mean) != {0.0} or set(spec.std) != {1.0}:
+            shape = (1, -1, *[1] * (batch.ndim - 2))
+            mean, std = (
+                self.tensor(np.asarray(values, np.float32)).reshape(shape) for values in (spec.mean, spec.std)
+            )
+            batch = (batch - mean) / std
+        return batch.contiguous(memory_format=_channels_last(batch.ndim))
+
+    def autocast(self) -> contextlib.AbstractContextManager[Any]:
+        """Return the context of the forward pass."""
+        import torch
+
+        if self.precision == "fp32":
+            return contextlib.nullcontext()
+        kind = torch.bfloat16 if self.precision == "bf16" else torch.float16
+        context: contextlib.AbstractContextManager[Any] = torch.autocast(self.name, kind)
+        return context
+
+    def scaler(self) -> Any:
+        """Return the gradient scaler that ``fp16`` needs; it does nothing for the others."""
+        import torch
+
+        return torch.amp.GradScaler(self.name, enabled=self.precision == "fp16")
+
+
+def keep_freed_memory() -> bool:
+    """Ask the C library to keep large freed blocks rather than to give them back at once.
+
+    A training step frees and asks again for the same gigabytes; page faults on fresh memory
+    cost up to a third of the step (``benchmarks/training.py``). Only glibc takes the request.
+
+    Returns
+    -------
+    bool
+        Whether it was taken.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):
+        return False
+    options = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEEP_BYTES), (_M_TOP_PAD, _PAD_BYTES))
+    return all(mallopt(option, value) for option, value in options)
+
+
+def _channels_last(ndim: int) -> Any:
+    import torch
+
+    return torch.channels_last if ndim == _IMAGE_NDIM else torch.channels_last_3d

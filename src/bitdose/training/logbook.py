@@ -1,0 +1,76 @@
+"""What a training run writes about itself, epoch by epoch: JSON lines and TensorBoard events."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from bitdose.training import checkpoint
+
+HISTORY = "history.jsonl"
+EVENTS = "logs"
+
+
+class Logbook:
+    """Appends one record per epoch; on resume what comes after the checkpoint is taken back.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        The run folder.
+    done : int
+        Epochs that the checkpoint holds; later records are dropped.
+    """
+
+    def __init__(self, folder: Path, *, done: int) -> None:
+        self._path = folder / HISTORY
+        self.records = [record for record in _read(self._path) if record["epoch"] <= done]
+        checkpoint.write_text_atomically(self._path, "".join(_line(record) for record in self.records))
+        self._events = _events(folder / EVENTS, done)
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Write one epoch's numbers."""
+        self.records.append(record)
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(_line(record))
+        if self._events is None:
+            return
+        for name, value in record.items():
+            if name != "epoch" and isinstance(value, int | float):
+                self._events.add_scalar(name, value, record["epoch"])
+        self._events.flush()
+
+    def close(self) -> None:
+        """Close the event file."""
+        if self._events is not None:
+            self._events.close()
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """Read whole lines; a kill may have cut the last one short."""
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except ValueError:
+            break
+    return records
+
+
+def _line(record: dict[str, Any]) -> str:
+    return json.dumps(record) + "\n"
+
+
+def _events(folder: Path, done: int) -> Any:
+    """Return a writer of TensorBoard's event files, or None where tensorboardX is not installed.
+
+    The suffix keeps a run that goes on within the same second from writing over the first file.
+    """
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError:
+        return None
+    return SummaryWriter(str(folder), purge_step=done + 1, filename_suffix=f".{done:04d}")

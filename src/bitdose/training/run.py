@@ -1,0 +1,292 @@
+"""One training run from data to model card, in a folder that can be resumed."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from bitdose.data.base import Case
+from bitdose.data.read import read_source
+from bitdose.errors import BitdoseError, CaseError, UsageError
+from bitdose.hashing import file_digest
+from bitdose.image import Image
+from bitdose.models.weights import load_start
+from bitdose.training import checkpoint
+from bitdose.training.batches import Failures, Loader
+from bitdose.training.card import Facts, write_card
+from bitdose.training.device import Device
+from bitdose.training.export import write_model
+from bitdose.training.loop import Trainer, Watch
+from bitdose.training.loss import class_weights
+from bitdose.training.networks import Network, build_network
+from bitdose.training.recipe import Choices, Recipe
+from bitdose.training.samples import SampleReader
+from bitdose.training.split import Splits, make_splits
+from bitdose.training.teacher import Teacher
+
+PLAN = "train.toml"
+CACHE_MB = 2048
+
+_COMPARED = 8
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a training run needs besides its recipe; none of it changes the result.
+
+    Parameters
+    ----------
+    out : pathlib.Path
+        The run folder.
+    device : {"auto", "cpu", "cuda"}
+        Where to train.
+    threads : int or None
+        Threads of the CPU; None takes all cores.
+    loaders : int
+        Threads that read cases.
+    cache_mb : int
+        Memory for samples that were read.
+    max_failures : float
+        Share of cases that may be unreadable.
+    resume : bool
+        Go on in a folder that holds a run.
+    """
+
+    out: Path
+    device: str = "auto"
+    threads: int | None = None
+    loaders: int = 2
+    cache_mb: int = CACHE_MB
+    max_failures: float = 0.2
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained on what: written to ``train.toml`` and compared on resume.
+
+    Parameters
+    ----------
+    choices : Choices
+        The network and what departs from its recipe.
+    data : pathlib.Path
+        Folder or table.
+    split : str or None
+        The split to learn from.
+    classes : dict
+        Data label to label; empty for none.
+    weights : pathlib.Path or None
+        What to start from.
+    """
+
+    choices: Choices
+    data: Path
+    split: str | None = None
+    classes: dict[str, str] = field(default_factory=dict)
+    weights: Path | None = None
+
+    def document(self, splits: Splits) -> dict[str, Any]:
+        """Return what identifies the run, as TOML values."""
+        start = {} if self.weights is None else {"weights_sha256": file_digest(self.weights)}
+        data = {"path": str(self.data), "classes": self.classes, "cases_sha256": splits.digest()}
+        if self.split is not None:
+            data["split"] = self.split
+        return {"recipe": self.choices.recipe().to_dict(), "data": data, **start}
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run.
+
+    Parameters
+    ----------
+    folder : pathlib.Path
+        Holds ``model.onnx``, ``model.pt``, ``model.json`` and ``model.md``.
+    epochs, best_epoch : int
+        Epochs done, and the one whose weights were kept.
+    validation_f1 : float
+        Its macro F1 on the validation split.
+    difference : float
+        Largest difference of a probability between ONNX file and PyTorch.
+    test : dict
+        Estimates on the test split as JSON values; empty where there is none.
+    """
+
+    folder: Path
+    epochs: int
+    best_epoch: int
+    validation_f1: float
+    difference: float
+    test: dict[str, Any]
+
+
+def train(job: Job, options: Options, *, announce: Callable[[dict[str, Any]], None], watch: Watch) -> Trained:
+    """Train, or go on training, and write model, ONNX file and card.
+
+    Parameters
+    ----------
+    job : Job
+        What.
+    options : Options
+        Where.
+    announce : callable
+        Called once with what was planned.
+    watch : callable
+        Called with each epoch's record.
+
+    Raises
+    ------
+    BitdoseError
+        If the work fails; what was reached stays in the folder.
+    UsageError
+        If data, recipe, weights or folder are wrong.
+    """
+    recipe = job.choices.recipe()
+    splits = make_splits(
+        job.data, split=job.split, share=recipe.validation, seed=recipe.seed, classes=job.classes or None
+    )
+    loader = Loader(options.loaders, Failures(len(splits.fit) + len(splits.validation), options.max_failures))
+    try:
+        trainer = _trainer(job, options, splits, loader)
+        _prepare_folder(job, options, splits)
+        last = options.out / checkpoint.LAST
+        if options.resume and last.is_file():  # a kill before the first one: the run begins anew
+            trainer.restore(checkpoint.load(last))
+        announce(_planned(splits, trainer))
+        try:
+            trainer.run(watch)
+            return _finish(job, options.out, trainer, splits)
+        except KeyboardInterrupt as error:
+            raise BitdoseError("interrupted: run again with --resume to go on") from error
+    finally:
+        loader.close()
+
+
+def _network(recipe: Recipe, splits: Splits, weights: Path | None) -> Network:
+    import torch
+
+    torch.manual_seed(recipe.seed)
+    network = build_network(recipe.network, splits.labels, size=recipe.size)
+    if weights is not None:
+        load_start(network.module, weights, network.trunk)
+    return network
+
+
+def _trainer(job: Job, options: Options, splits: Splits, loader: Loader) -> Trainer:
+    """Build all that training needs, so that a wrong call is found before a folder is made."""
+    recipe = job.choices.recipe()
+    device = Device(options.device, precision=recipe.precision, threads=options.threads)
+    network = _network(recipe, splits, job.weights)
+    counted = [case.label for case in splits.fit]
+    return Trainer(
+        network,
+        recipe,
+        device,
+        fit=splits.fit,
+        validation=splits.validation,
+        weights=class_weights(recipe.class_weights, network.spec.labels, counted, network.paper_weights),
+        reader=SampleReader(network.spec, recipe, cache_bytes=options.cache_mb * 2**20),
+        loader=loader,
+        folder=options.out,
+        teacher=Teacher(recipe.teacher, network.spec) if recipe.teacher else None,
+    )
+
+
+def _prepare_folder(job: Job, options: Options, splits: Splits) -> None:
+    """Make the run folder, or check that the one to go on in is of the same run."""
+    path, document = options.out / PLAN, job.document(splits)
+    if not options.resume:
+        if path.exists():
+            raise UsageError(
+                f"--out {options.out}: holds a training run; --resume goes on, or choose another"
+            )
+        try:
+            options.out.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise BitdoseError(f"--out {options.out}: cannot be written: {error.strerror}") from error
+        checkpoint.write_text_atomically(path, tomli_w.dumps(document))
+        return
+    try:
+        before = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UsageError(f"--resume: {options.out} holds no training run; leave --resume out") from error
+    except ValueError as error:
+        raise UsageError(f"--resume: {PLAN} is damaged: {error}") from error
+    changed = _differences(before, document)
+    if changed:
+        raise UsageError(f"--resume: the run in {options.out} is another one: {'; '.join(changed)}")
+
+
+def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
+    found = []
+    for key in sorted({*before, *now} - {"path"}):
+        old, new = before.get(key), now.get(key)
+        if isinstance(old, dict) and isinstance(new, dict):
+            found += _differences(old, new, f"{prefix}{key}.")
+        elif old != new:
+            found.append(f"{prefix}{key} was {old!r} and is {new!r}")
+    return found
+
+
+def _planned(splits: Splits, trainer: Trainer) -> dict[str, Any]:
+    return {
+        "cases": len(splits.fit),
+        "validation": len(splits.validation),
+        "test": len(splits.test),
+        "labels": list(trainer.network.spec.labels),
+        "class_weights": [round(weight, 4) for weight in trainer.class_weights],
+        "device": trainer.device.name,
+        "precision": trainer.device.precision,
+        "epochs": trainer.recipe.epochs,
+        "resumed_after_epoch": trainer.progress.epoch,
+    }
+
+
+def _finish(job: Job, folder: Path, trainer: Trainer, splits: Splits) -> Trained:
+    """Take the best weights, write the model, judge it once on the test split, write the card."""
+    if not (folder / checkpoint.BEST).is_file():
+        raise BitdoseError("no epoch was better than none: there are no weights to write")
+    module = trainer.chosen_module
+    module.load_state_dict(checkpoint.load(folder / checkpoint.BEST))
+    spec = trainer.network.spec
+    images = _images(trainer.failures.without(splits.validation), trainer.recipe)
+    difference = write_model(module, spec, folder, images=images)
+    facts = Facts(
+        choices=job.choices,
+        spec=spec,
+        splits=splits,
+        failed=dict(trainer.failures.reasons),
+        best_epoch=trainer.progress.best_epoch,
+        epochs=trainer.progress.epoch,
+        best_f1=trainer.progress.best_f1,
+        difference=difference,
+        start="" if job.weights is None else f"{job.weights.name}, SHA-256 {file_digest(job.weights)}",
+        teacher=trainer.teacher.name if trainer.teacher else "",
+        parameters=sum(weights.numel() for weights in module.parameters()),
+    )
+    test = write_card(facts, folder)
+    progress = trainer.progress
+    return Trained(folder, progress.epoch, progress.best_epoch, progress.best_f1, difference, test)
+
+
+def _images(cases: Sequence[Case], recipe: Recipe) -> list[Image]:
+    """Read a few validation cases to compare the exported file on."""
+    images: list[Image] = []
+    for case in cases[:: max(1, len(cases) // _COMPARED)]:
+        try:
+            images.append(read_source(case.path, color=recipe.color).image)  # type: ignore[arg-type]
+        except CaseError:
+            continue
+    return images[:_COMPARED]
+
+
+def dumps(trained: Trained) -> str:
+    """Return a finished run as JSON."""
+    document = vars(trained) | {"folder": str(trained.folder)}
+    return json.dumps(document, indent=2)

@@ -1,0 +1,145 @@
+"""Who is learned from, who chooses the checkpoint, who is never seen: whole patients each."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bitdose.data.base import Case
+from bitdose.data.load import ALL_SPLITS, load_cases
+from bitdose.errors import UsageError
+from bitdose.hashing import digest
+
+VALIDATION_NAMES = ("validation", "valid", "val")
+TEST_NAMES = ("test",)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The cases of a training run.
+
+    Parameters
+    ----------
+    fit, validation, test : tuple of Case
+        Learned from; used to choose the checkpoint; used once, for the model card.
+    labels : tuple of str
+        All labels, sorted.
+    has_patients : bool
+        Whether the data name patients; if not, each case counts as its own.
+    drawn : bool
+        Whether ``validation`` was drawn from the training split.
+    name : str
+        The data's name.
+    """
+
+    fit: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    test: tuple[Case, ...]
+    labels: tuple[str, ...]
+    has_patients: bool
+    drawn: bool
+    name: str
+
+    def digest(self) -> str:
+        """Identify the splits by ids, labels and patients."""
+        parts = (self.fit, self.validation, self.test)
+        return digest([[[case.id, case.label, case.patient] for case in part] for part in parts])
+
+
+def make_splits(
+    data: Path, *, split: str | None, share: float, seed: int, classes: dict[str, str] | None = None
+) -> Splits:
+    """Take the training split, and hold a share of its patients out if no split is meant for that.
+
+    Parameters
+    ----------
+    data : pathlib.Path
+        A folder or table, as for a study.
+    split : str or None
+        The split to learn from; None takes ``train`` where there are splits.
+    share : float
+        Share of patients per class held out for validation.
+    seed : int
+        Changes which ones.
+    classes : dict, optional
+        As for a study.
+
+    Raises
+    ------
+    UsageError
+        If a split is empty, has one class, lacks a label of the data, or has too few patients to
+        hold any out.
+    """
+    whole = load_cases(data, split=ALL_SPLITS, classes=classes)
+    names = {case.split for case in whole.cases}
+    chosen = split if split is not None else _training_split(names)
+    train = [case for case in whole.cases if chosen in (ALL_SPLITS, case.split)]
+    if not train:
+        listed = ", ".join(sorted(repr(name) for name in names))
+        raise UsageError(f"--split {chosen!r}: expected a split with cases, the data have {listed}")
+    _check_classes(train, whole.labels, "the training split")
+    others = [case for case in whole.cases if chosen not in (ALL_SPLITS, case.split)]
+    validation = [case for case in others if case.split in VALIDATION_NAMES]
+    test = [case for case in others if case.split in TEST_NAMES]
+    drawn = not validation
+    if drawn:
+        held = held_out_patients(train, share=share, seed=seed)
+        validation = [case for case in train if case.patient in held]
+        train = [case for case in train if case.patient not in held]
+    what = "the held-out validation (of each class's patients one at least stays to learn from)"
+    _check_classes(train, whole.labels, "what is left to learn from")
+    _check_classes(validation, whole.labels, what if drawn else "the validation split")
+    return Splits(
+        tuple(train), tuple(validation), tuple(test), whole.labels, whole.has_patients, drawn, whole.name
+    )
+
+
+def held_out_patients(cases: Sequence[Case], *, share: float, seed: int) -> frozenset[str]:
+    """Choose patients of each class until their cases are a share of that class's, at least one.
+
+    A patient's class is the first of its labels in alphabetical order; patients are ranked by a
+    hash of seed and patient, and taken from the top. So the order of the cases does not matter,
+    and cases that are added move only patients at the end of what is held.
+    """
+    first: dict[str, str] = {}
+    for case in cases:
+        first[case.patient] = min(case.label, first.get(case.patient, case.label))
+    sizes = Counter(case.patient for case in cases)
+    held: set[str] = set()
+    for label in sorted(set(first.values())):
+        ranked = sorted(
+            (patient for patient, own in first.items() if own == label),
+            key=lambda patient: digest([seed, "validation", patient]),
+        )
+        wanted = share * sum(sizes[patient] for patient in ranked)
+        taken = 0
+        for patient in ranked[:-1]:  # one patient at least stays to learn from
+            if taken >= max(wanted, 1):
+                break
+            held.add(patient)
+            taken += sizes[patient]
+    return frozenset(held)
+
+
+def _training_split(names: set[str]) -> str:
+    if names == {""}:
+        return ""
+    if "train" in names:
+        return "train"
+    listed = ", ".join(sorted(repr(name) for name in names))
+    raise UsageError(f"--split: the data have no split 'train'; choose one of {listed}, or 'all'")
+
+
+def _check_classes(cases: Sequence[Case], labels: Sequence[str], what: str) -> None:
+    found = {case.label for case in cases}
+    if len(labels) == 1:
+        raise UsageError(f"{what} has one class, {labels[0]!r}: a classifier needs at least two")
+    lacking = [label for label in labels if label not in found]
+    if lacking:
+        raise UsageError(
+            f"{what} has no case of {', '.join(map(repr, lacking))}: give each class more patients, "
+            f"or drop one, as by --classes {shlex.quote(f'{lacking[0]}=')}"
+        )

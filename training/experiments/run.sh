@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# All trainings and studies behind docs/experiments.md, in order; what is done is not done again,
+# what was interrupted goes on. SHARED holds the data (cxr, brain) and the shared classifier.
+#
+#   bash training/experiments/run.sh [STEP...]     from the project's root
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+SHARED=${SHARED:-../shared}
+RUNS=${RUNS:-runs}
+BITDOSE=${BITDOSE:-.venv/bin/bitdose}
+PYTHON=${PYTHON:-.venv/bin/python}
+CXR=$SHARED/data/cxr/cases.csv
+BRAIN=$SHARED/data/brain/cases.csv
+TEACHER=$SHARED/models/cxr_mobilenetv2.onnx
+# From scratch on 623 X-rays: a warm-up, decoupled decay, an average of the weights, and a teacher.
+SCRATCH=(--precision bf16 --optimizer adamw --weight-decay 0.02 --schedule cosine --warmup 2 --stop-after 0
+  --class-weights balanced --affine --ema 0.98)
+
+train() { # train NAME NETWORK DATA OPTION...
+  local out=$RUNS/$1 resume=()
+  [[ -f $out/model.md ]] && return
+  [[ -f $out/last.pt ]] && resume=(--resume)
+  [[ -f $out/train.toml && ! -f $out/last.pt ]] && rm "$out/train.toml"
+  "$BITDOSE" train "$2" "$3" --out "$out" "${@:4}" "${resume[@]}"
+}
+
+study() { # study NAME DATA MODEL OPTION...
+  local out=$RUNS/$1 resume=()
+  [[ -f $out/summary.json ]] && return
+  [[ -d $out ]] && resume=(--resume)
+  "$BITDOSE" study "$2" --model "$3" --split test --out "$out" "${@:4}" "${resume[@]}"
+}
+
+covid_next() {
+  train covid-next covid-next "$CXR" --color grey --batch 16 --rate 3e-4 --flips h --teacher "$TEACHER" --distill 0.5 \
+    "${SCRATCH[@]}"
+}
+
+covid_next_study() {
+  study study-covid-next "$CXR" "$RUNS/covid-next/model.onnx" --color grey
+}
+
+# What the paper leaves open: entropy coding, kernels, interpolating back.
+covid_next_variants() {
+  local q=q90,70,50,30,10,5,1 points=()
+  for tail in +optimize @256:lanczos3 @256:area @256:lanczos4:none; do points+=(--points "$(qualities jpeg "$tail")"); done
+  for tail in @256:lanczos3 @256:area @256:lanczos4:none; do points+=(--points "$(rates jpeg2000 "$tail")"); done
+  study study-covid-next-variants "$CXR" "$RUNS/covid-next/model.onnx" --color grey --no-ssim "${points[@]}"
+}
+
+qualities() { local q out=(); for q in 90 70 50 30 10 5 1; do out+=("$1:q$q$2"); done; (IFS=,; echo "${out[*]}"); }
+rates() { local r out=(); for r in 3 5 10 20 40; do out+=("$1:${r}x$2"); done; (IFS=,; echo "${out[*]}"); }
+
+brain_tables() { "$PYTHON" training/experiments/brain_grades.py "$SHARED/data/brain" "$RUNS/brain-grades/cases.csv"; }
+
+brain() { # tumour against no tumour
+  train brain-tumor brain-tumor "$BRAIN" --size 128 --epochs 40 --batch 4 --rate 1e-3 --jitter 0.3 --flips h "${SCRATCH[@]}"
+}
+
+brain_grades() { # none, II, III
+  [[ -f $RUNS/brain-grades/cases.csv ]] || brain_tables
+  train brain-tumor-grades brain-tumor "$RUNS/brain-grades/cases.csv" --size 128 --epochs 40 --batch 4 --rate 1e-3 \
+    --jitter 0.3 --flips h "${SCRATCH[@]}"
+}
+
+BRAIN_POINTS=(--points paper)
+for side in 128 64; do
+  BRAIN_POINTS+=(--points "jpeg:q95@$side,jpeg:q80@$side,jpeg:q60@$side,jpeg:q40@$side,jpeg:q20@$side,jpeg:q5@$side")
+  BRAIN_POINTS+=(--points "jpeg2000:2x@$side,jpeg2000:4x@$side,jpeg2000:8x@$side,jpeg2000:15x@$side,jpeg2000:30x@$side")
+done
+
+brain_study() { study study-brain-tumor "$BRAIN" "$RUNS/brain-tumor/model.onnx" --no-ssim "${BRAIN_POINTS[@]}"; }
+
+brain_grades_study() {
+  study study-brain-tumor-grades "$RUNS/brain-grades/cases.csv" "$RUNS/brain-tumor-grades/model.onnx" --no-ssim \
+    "${BRAIN_POINTS[@]}"
+}
+
+elsewhere() { # three architectures at three resolutions
+  local net side
+  for net in mobile transformer resnet18; do
+    for side in 64 128 256; do
+      train "$net-$side" "training.elsewhere.nets:$net" "$CXR" --color grey --size "$side" --epochs 30 --batch 16 \
+        --rate 1e-3 --flips h --teacher "$TEACHER" --distill 0.5 "${SCRATCH[@]}"
+      study "study-$net-$side" "$CXR" "$RUNS/$net-$side/model.onnx" --color grey --no-ssim
+    done
+  done
+}
+
+mobilenet_study() { study study-cxr-mobilenetv2 "$CXR" "$TEACHER" --color grey; }
+
+ALL=(covid_next covid_next_study brain brain_study elsewhere covid_next_variants brain_grades brain_grades_study mobilenet_study)
+for step in "${@:-${ALL[@]}}"; do
+  echo "== $step ($(date -u +%H:%M))"
+  "$step"
+done
