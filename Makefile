@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs figure clean
+.PHONY: demo test lint docs results figure clean
 
 demo: $(VENV)/.core
 	$(BIN)/bitdose demo --out demo-run
@@ -25,6 +25,9 @@ figure: demo
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_reference.py
+
+results: $(VENV)/.dev
+	$(BIN)/python docs/make_results.py
 
 $(VENV)/.core: pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'BitDose needs Python 3.11 or newer; try: make PYTHON=python3.11')"

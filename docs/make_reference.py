@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 CLI_HEAD = """# Command line
@@ -29,13 +30,27 @@ A table of another lab needs the required columns only.
 
 
 def cli_page() -> str:
-    """Return the help of the root command and of every command."""
+    """Return the help of the root command, of every command and of those below it."""
     os.environ["COLUMNS"] = "100"
+    sections = [_help(" ".join(["bitdose", *words]), words) for words in command_words()]
+    return "\n".join([CLI_HEAD, *sections])
+
+
+def command_words() -> list[list[str]]:
+    """Return the words of every command: the root's none, then each group before its own commands."""
+    from typer.main import get_command
+
     from bitdose.cli.app import app
 
-    names = [str(command.name) for command in app.registered_commands]
-    sections = [_help("bitdose", [])] + [_help(f"bitdose {name}", [name]) for name in names]
-    return "\n".join([CLI_HEAD, *sections])
+    found: list[list[str]] = []
+
+    def visit(command: Any, words: list[str]) -> None:
+        found.append(words)
+        for name, below in getattr(command, "commands", {}).items():
+            visit(below, [*words, name])
+
+    visit(get_command(app), [])
+    return found
 
 
 def _help(title: str, arguments: list[str]) -> str:

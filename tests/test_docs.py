@@ -17,6 +17,7 @@ from bitdose.results.schema import COLUMNS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = ("demo", "study", "report", "codecs", "points", "models")
+DATA_COMMANDS = ("data get", "data make covidx", "data make brain", "data check")
 
 
 @pytest.mark.parametrize("page", ["cli.md", "reference.md"])
@@ -33,7 +34,13 @@ def test_whatever_can_be_used_is_in_the_documents() -> None:
     """Every command, codec, option, preset, kernel and column is named in the documents."""
     text = "\n".join(page.read_text() for page in PAGES)
     options = [option for name in ("jpeg", "jpeg2000") for option in CODECS.get(name).option_names]
-    for word in (*(f"bitdose {c}" for c in COMMANDS), *options, *PRESETS, *KERNELS, *COLUMNS):
+    for word in (
+        *(f"bitdose {c}" for c in (*COMMANDS, *DATA_COMMANDS)),
+        *options,
+        *PRESETS,
+        *KERNELS,
+        *COLUMNS,
+    ):
         assert word in text, word
 
 
@@ -56,5 +63,11 @@ def test_points_in_the_documents_parse() -> None:
 
 def test_every_page_that_shows_results_says_what_they_are_not() -> None:
     """README, results and the command line page carry the research-use sentence."""
-    for name in ("README.md", "docs/results.md", "docs/cli.md", "docs/tutorial.md"):
+    for name in (
+        "README.md",
+        "docs/results.md",
+        "docs/cli.md",
+        "docs/tutorial.md",
+        "docs/how-to/public-sets.md",
+    ):
         assert "Research use only, not a medical device" in (ROOT / name).read_text(), name

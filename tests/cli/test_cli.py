@@ -176,14 +176,14 @@ def test_lists_name_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_missing_extra_is_a_fact_with_the_command_to_get_it() -> None:
-    """Without torch, `models` lists PyTorch as missing with the command that installs it."""
+    """Without torch, `models` lists all that needs it as missing, with the command that installs it."""
     code = (
         "import sys; sys.modules['torch'] = None\nfrom bitdose.cli.app import run\nsys.exit(run(['models']))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent
     )
-    assert done.stdout.count("pip install 'bitdose[torch]'") == 1
+    assert done.stdout.count("pip install 'bitdose[torch]'") == 3
 
 
 def test_progress_is_for_terminals_only(texture_set: Path, texture_model: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ BRAIN=$SHARED/data/brain/cases.csv
 TEACHER=$SHARED/models/cxr_mobilenetv2.onnx
 # From scratch on 623 X-rays: a warm-up, decoupled decay, an average of the weights, and a teacher.
 SCRATCH=(--precision bf16 --optimizer adamw --weight-decay 0.02 --schedule cosine --warmup 2 --stop-after 0
-  --class-weights balanced --affine --ema 0.98)
+  --class-weights balanced --affine --ema 0.98 --recalibrate 256)
 
 train() { # train NAME NETWORK DATA OPTION...
   local out=$RUNS/$1 resume=()

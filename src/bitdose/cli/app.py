@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bitdose.cli import demo, lists, report, study
+from bitdose.cli import data, demo, lists, report, study, train
 from bitdose.errors import BitdoseError, UsageError
 
 ABOUT = (
@@ -45,6 +45,8 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("study")(study.study)
 app.command("report")(report.report)
+app.add_typer(data.app, name="data")
+app.command("train")(train.train)
 app.command("codecs")(lists.codecs)
 app.command("points")(lists.points)
 app.command("models")(lists.models)

@@ -61,9 +61,13 @@ def models(as_json: AsJson = False) -> None:
     ]
     rows.append({"model": "FILE.onnx", "what": "ONNX through onnxruntime", "available": True})
     torch = find_spec("torch") is not None
-    what = "PyTorch: TorchScript, or module:factory with --weights"
-    row = {"model": "FILE.pt | module:factory", "what": what, "available": torch}
-    rows.append(row if torch else row | {"reason": "pip install 'bitdose[torch]'"})
+    with_torch = {
+        "covid-next": "the paper's chest X-ray network, with --weights; 'bitdose train' makes them",
+        "brain-tumor": "the paper's brain MRI network, with --weights; 'bitdose train' makes them",
+        "FILE.pt | module:factory": "PyTorch: TorchScript, or module:factory with --weights",
+    }
+    reason = {} if torch else {"reason": "pip install 'bitdose[torch]'"}
+    rows += [{"model": name, "what": what, "available": torch} | reason for name, what in with_torch.items()]
     _print(rows, as_json, _model_line)
 
 

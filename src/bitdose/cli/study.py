@@ -181,6 +181,7 @@ def _next(result: dict[str, Any]) -> list[str]:
 
 
 def class_mapping(text: Text) -> dict[str, str] | None:
+    """Read ``--classes a=b,c=d``; None where it was not given."""
     from bitdose.errors import UsageError
 
     if text is None:

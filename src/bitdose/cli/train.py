@@ -55,6 +55,9 @@ def train(
     ] = None,
     affine: Annotated[bool | None, typer.Option("--affine", help="Rotate, shift, scale and shear.")] = None,
     ema: Annotated[Number, typer.Option(help="Average the weights with this decay. [default: 0]")] = None,
+    recalibrate: Annotated[
+        Whole, typer.Option(help="Estimate batch norm on so many pristine cases. [default: 0]")
+    ] = None,
     clip: Annotated[Number, typer.Option(help="Largest norm of the gradient; 0: none. [default: 0]")] = None,
     precision: Annotated[Text, typer.Option(help="fp32, bf16 or fp16. [default: fp32]")] = None,
     codec_augment: Annotated[
@@ -86,6 +89,7 @@ def train(
         "weight_decay": weight_decay, "schedule": schedule, "plateau_factor": plateau_factor,
         "plateau_patience": plateau_patience, "warmup": warmup, "stop_after": stop_after,
         "class_weights": class_weights, "flips": flips, "jitter": jitter, "affine": affine, "ema": ema,
+        "recalibrate": recalibrate,
         "clip": clip, "precision": precision, "size": size, "color": color, "validation": validation,
         "codec_augment": tuple(codec_augment) if codec_augment else None, "codec_share": codec_share,
         "teacher": teacher, "distill": distill, "temperature": temperature, "seed": seed,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import warnings
 from collections.abc import Sequence
@@ -49,7 +51,7 @@ def write_model(module: Any, spec: InputSpec, folder: Path, *, images: Sequence[
     Raises
     ------
     BitdoseError
-        If it is above 1e-4, or a file cannot be written.
+        If it is above 1e-4, torch cannot export the module, or a file cannot be written.
     """
     module = module.to("cpu").eval()
     checkpoint.save(folder / WEIGHTS, module.state_dict())
@@ -96,19 +98,26 @@ def _export(module: Any, spec: InputSpec, path: Path) -> None:
     depth = (spec.slices or _EXAMPLE_SLICES,) if spec.takes_volumes else ()
     example = torch.zeros(2, spec.channels, *depth, *(spec.size or (64, 64)))
     axes = {0: "n", 2: "slices"} if spec.takes_volumes and spec.slices is None else {0: "n"}
-    with warnings.catch_warnings():
-        # The exporter that needs no further package is deprecated in favour of one that does.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # The exporter that needs no further package is deprecated in favour of one that does;
+        # where it fails it prints the graph.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        torch.onnx.export(
-            whole,
-            (example,),
-            str(path),
-            dynamo=False,
-            opset_version=OPSET,
-            input_names=["image"],
-            output_names=["probabilities"],
-            dynamic_axes={"image": axes, "probabilities": {0: "n"}},
-        )
+        try:
+            torch.onnx.export(
+                whole,
+                (example,),
+                str(path),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=["image"],
+                output_names=["probabilities"],
+                dynamic_axes={"image": axes, "probabilities": {0: "n"}},
+            )
+        except torch.onnx.OnnxExporterError as error:
+            reason = str(error).splitlines()[0]
+            raise BitdoseError(
+                f"{ONNX}: torch cannot export the network ({reason}); {WEIGHTS} is whole"
+            ) from error
 
 
 def _sidecar(spec: InputSpec, output: str) -> dict[str, Any]:

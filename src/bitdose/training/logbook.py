@@ -1,4 +1,9 @@
-"""What a training run writes about itself, epoch by epoch: JSON lines and TensorBoard events."""
+"""What a training run writes about itself, epoch by epoch: JSON lines and TensorBoard events.
+
+The JSON lines are the truth. A run that goes on begins a new event file, which tells TensorBoard
+to forget the earlier ones and repeats the epochs so far: their last events may not have reached
+the disk before a kill, or be of an epoch that no checkpoint holds.
+"""
 
 from __future__ import annotations
 
@@ -27,24 +32,28 @@ class Logbook:
         self._path = folder / HISTORY
         self.records = [record for record in _read(self._path) if record["epoch"] <= done]
         checkpoint.write_text_atomically(self._path, "".join(_line(record) for record in self.records))
-        self._events = _events(folder / EVENTS, done)
+        self._events = _events(folder / EVENTS)
+        for record in self.records:
+            self._show(record)
 
     def add(self, record: dict[str, Any]) -> None:
         """Write one epoch's numbers."""
         self.records.append(record)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_line(record))
-        if self._events is None:
-            return
-        for name, value in record.items():
-            if name != "epoch" and isinstance(value, int | float):
-                self._events.add_scalar(name, value, record["epoch"])
-        self._events.flush()
+        self._show(record)
 
     def close(self) -> None:
         """Close the event file."""
         if self._events is not None:
             self._events.close()
+
+    def _show(self, record: dict[str, Any]) -> None:
+        if self._events is None:
+            return
+        for name, value in record.items():
+            if name != "epoch" and isinstance(value, int | float):
+                self._events.add_scalar(name, value, record["epoch"])
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
@@ -64,13 +73,10 @@ def _line(record: dict[str, Any]) -> str:
     return json.dumps(record) + "\n"
 
 
-def _events(folder: Path, done: int) -> Any:
-    """Return a writer of TensorBoard's event files, or None where tensorboardX is not installed.
-
-    The suffix keeps a run that goes on within the same second from writing over the first file.
-    """
+def _events(folder: Path) -> Any:
+    """Return a writer of TensorBoard's event files, or None where tensorboardX is not installed."""
     try:
         from tensorboardX import SummaryWriter
     except ImportError:
         return None
-    return SummaryWriter(str(folder), purge_step=done + 1, filename_suffix=f".{done:04d}")
+    return SummaryWriter(str(folder), purge_step=1, flush_secs=1)

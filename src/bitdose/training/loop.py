@@ -29,6 +29,7 @@ from bitdose.training.logbook import Logbook
 from bitdose.training.loss import batch_loss
 from bitdose.training.networks import Network
 from bitdose.training.optimise import Optimiser
+from bitdose.training.recalibrate import recalibrate
 from bitdose.training.recipe import Recipe
 from bitdose.training.samples import Sample, SampleReader
 from bitdose.training.teacher import Teacher
@@ -176,6 +177,7 @@ class Trainer:
         self._train(epoch)
         started = time.perf_counter()
         module, size = self.chosen_module, self.recipe.batch
+        self._recalibrate(module)
         answers = predict(module, self.validation, self.reader, self.loader, self.device, batch=size)
         record = self._record(epoch, answers)
         record["validation_s"] = round(time.perf_counter() - started, 3)
@@ -186,6 +188,15 @@ class Trainer:
         progress.epoch = epoch
         progress.begin_epoch()
         return record
+
+    def _recalibrate(self, module: Any) -> None:
+        if self.recipe.recalibrate:
+            sizes = {
+                "n": self.recipe.recalibrate,
+                "batch": max(self.recipe.batch, 2),
+                "seed": self.recipe.seed,
+            }
+            recalibrate(module, self.fit, self.reader, self.loader, self.device, **sizes)
 
     def _train(self, epoch: int) -> None:
         import torch

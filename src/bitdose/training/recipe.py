@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bitdose.codecs.grid import expand_points
+from bitdose.codecs.point import Point
 from bitdose.errors import UsageError
 
 OPTIMIZERS = ("adam", "adamw")
@@ -56,6 +57,9 @@ class Recipe:
     ema : float
         Decay of an average of the weights over steps, which is then what is validated and
         written; 0 uses the weights themselves.
+    recalibrate : int
+        Pristine training cases from which batch norm's statistics are estimated anew before
+        each validation; 0 keeps those gathered on augmented images.
     precision : {"fp32", "bf16", "fp16"}
         Of the forward and backward pass; weights and optimiser stay in float32.
     clip : float
@@ -102,6 +106,7 @@ class Recipe:
     jitter: float = 0.3
     affine: bool = False
     ema: float = 0.0
+    recalibrate: int = 0
     precision: str = "fp32"
     clip: float = 0.0
     size: int = 256
@@ -119,7 +124,7 @@ class Recipe:
         object.__setattr__(self, "codec_augment", tuple(self.codec_augment))
         for name in ("epochs", "batch", "accumulate", "size"):
             _expect(getattr(self, name) >= 1, name, "a whole number from 1", getattr(self, name))
-        for name in ("plateau_patience", "stop_after", "seed"):
+        for name in ("plateau_patience", "stop_after", "recalibrate", "seed"):
             _expect(getattr(self, name) >= 0, name, "a whole number from 0", getattr(self, name))
         for name in ("rate", "temperature"):
             _expect(0 < getattr(self, name) < float("inf"), name, "a number above 0", getattr(self, name))
@@ -139,13 +144,13 @@ class Recipe:
         _expect(set(self.flips) <= set(FLIPS), "flips", "letters of 'hv', or none", repr(self.flips))
         parse_class_weights(self.class_weights)
         if self.codec_augment:
-            points = expand_points(self.codec_augment)
-            _expect(
-                not any(point.is_pristine for point in points),
-                "codec_augment",
-                "points that code; --codec-share leaves the rest pristine",
-                "pristine",
-            )
+            expected = "points that code (--codec-share leaves the rest pristine)"
+            _expect(self.coding_points(), "codec_augment", expected, "pristine alone")
+
+    def coding_points(self) -> tuple[Point, ...]:
+        """Return the points of ``codec_augment``; none of them is pristine."""
+        points = expand_points(self.codec_augment) if self.codec_augment else ()
+        return tuple(point for point in points if not point.is_pristine)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values."""

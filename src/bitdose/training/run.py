@@ -218,7 +218,8 @@ def _prepare_folder(job: Job, options: Options, splits: Splits) -> None:
         raise UsageError(f"--resume: {options.out} holds no training run; leave --resume out") from error
     except ValueError as error:
         raise UsageError(f"--resume: {PLAN} is damaged: {error}") from error
-    changed = _differences(before, document)
+    default = Recipe(network=job.choices.network).to_dict()  # of fields that an older version did not know
+    changed = _differences(before | {"recipe": default | before.get("recipe", {})}, document)
     if changed:
         raise UsageError(f"--resume: the run in {options.out} is another one: {'; '.join(changed)}")
 

@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.codecs.coding import decode_streams, encode_point
-from bitdose.codecs.grid import expand_points
 from bitdose.codecs.point import Point
 from bitdose.data.base import Case
 from bitdose.data.read import read_source
@@ -66,7 +65,7 @@ class SampleReader:
         self.spec = spec
         self._index: Mapping[str, int] = {label: index for index, label in enumerate(spec.labels)}
         self._recipe = recipe
-        self._points = expand_points(recipe.codec_augment) if recipe.codec_augment else []
+        self._points = recipe.coding_points()
         self._kept: dict[str, Sample] = {}
         self._room = cache_bytes
         self._lock = threading.Lock()

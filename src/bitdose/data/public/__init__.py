@@ -1,0 +1,1 @@
+"""Public image sets: fetched by manifest, arranged as the paper did, checked against its numbers."""

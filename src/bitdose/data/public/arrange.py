@@ -1,0 +1,197 @@
+"""An arranged set on disk: ``cases.csv`` and ``provenance.json``; no image is copied.
+
+- Both files are there whole or not at all. The same inputs give the same bytes.
+- A table that differs from the one to be written is never replaced unless asked.
+- ``provenance.json`` holds options, counts, what was left out and why, and the SHA-256
+  of the metadata files and of the table; it names no patient and no folder.
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bitdose.data.base import Case
+from bitdose.errors import BitdoseError, UsageError
+from bitdose.hashing import bytes_digest
+
+TABLE = "cases.csv"
+PROVENANCE = "provenance.json"
+SCHEMA = 1
+RESEARCH_USE = "Research use only, not a medical device."
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_OWN = ("path", "label", "id", "patient", "split")
+
+
+@dataclass(frozen=True)
+class Arranged:
+    """What a builder made of the downloads.
+
+    Parameters
+    ----------
+    name : str
+        ``covidx``, ``brain``, or a fetched set's name.
+    cases : tuple of Case
+        In the table's order; their columns become the table's.
+    dropped : mapping of str to int
+        Reason to number of rows, images or volumes left out.
+    warnings : tuple of str
+        What a reader of results must know.
+    options : mapping
+        The choices that made the set.
+    inputs : mapping
+        What was read: digests and row numbers of the metadata files.
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def counts(self) -> dict[str, dict[str, dict[str, int]]]:
+        """Return cases and patients by split and label."""
+        return count_cases(self.cases)
+
+
+def count_cases(cases: Sequence[Case]) -> dict[str, dict[str, dict[str, int]]]:
+    """Count cases and patients by split, then label.
+
+    Examples
+    --------
+    >>> count_cases([Case("a", "sick", Path("a"), "p", "test")])
+    {'test': {'sick': {'cases': 1, 'patients': 1}}}
+    """
+    numbers = Counter((case.split, case.label) for case in cases)
+    patients = Counter((split, label) for split, label, _ in {(c.split, c.label, c.patient) for c in cases})
+    found: dict[str, dict[str, dict[str, int]]] = {}
+    for split, label in sorted(numbers):
+        counts = {"cases": numbers[split, label], "patients": patients[split, label]}
+        found.setdefault(split, {})[label] = counts
+    return found
+
+
+def write_arranged(arranged: Arranged, out: Path, *, force: bool = False) -> Path:
+    """Write table and provenance into a folder and return the table's path.
+
+    Parameters
+    ----------
+    arranged : Arranged
+        At least one case.
+    out : pathlib.Path
+        The folder; made where it is absent.
+    force : bool
+        Whether a differing table may be replaced.
+
+    Raises
+    ------
+    BitdoseError
+        If there is no case, or the disk refuses.
+    UsageError
+        If a differing table is there and ``force`` is not given.
+    """
+    if not arranged.cases:
+        why = "; ".join(f"{number} {reason}" for reason, number in arranged.dropped.items())
+        raise BitdoseError(f"{arranged.name}: no case is left to write ({why or 'the folders hold none'})")
+    with disk_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+        data = table_bytes(arranged.cases, out)
+        table = out / TABLE
+        if table.exists() and not force and table.read_bytes() != data:
+            raise UsageError(
+                f"--out {out}: it holds another {TABLE}; name another folder, or replace it with --force"
+            )
+        write_whole(table, data)
+        write_whole(out / PROVENANCE, _provenance(arranged, data))
+    return table
+
+
+def table_bytes(cases: Sequence[Case], out: Path) -> bytes:
+    """Return the CSV table of cases, their paths relative to the folder where that is possible."""
+    further = list(dict.fromkeys(name for case in cases for name in case.columns))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*_OWN, *further])
+    base = out.resolve()
+    for case in cases:
+        own = [relative_path(case.path, base), case.label, case.id, case.patient, case.split]
+        writer.writerow(own + [_cell(case.columns.get(name)) for name in further])
+    return text.getvalue().encode()
+
+
+def relative_path(path: Path, base: Path) -> str:
+    """Return a path as seen from a folder, with ``/``; absolute where no way leads there (drives)."""
+    try:
+        return Path(os.path.relpath(path, base)).as_posix()
+    except ValueError:
+        return path.as_posix()
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """Return what is known of how a folder was made; empty where nothing, or nothing sound, is there."""
+    try:
+        found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def disk_errors(folder: Path) -> Iterator[None]:
+    """Turn what a disk refuses into one line that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        if error.errno in FULL:
+            reason = "the disk is full; what is finished is kept: make room, then run again"
+        raise BitdoseError(f"--out {folder}: cannot write there: {reason}") from error
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value)
+
+
+def _provenance(arranged: Arranged, table: bytes) -> bytes:
+    from bitdose import __version__
+
+    document = {
+        "set": arranged.name,
+        "schema": SCHEMA,
+        "bitdose": __version__,
+        "note": RESEARCH_USE,
+        "options": dict(arranged.options),
+        "inputs": dict(arranged.inputs),
+        "counts": arranged.counts(),
+        "dropped": dict(arranged.dropped),
+        "warnings": list(arranged.warnings),
+        "table": {"name": TABLE, "rows": len(arranged.cases), "sha256": bytes_digest(table)},
+    }
+    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
