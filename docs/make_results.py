@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from bitdose.report.draw import draw
+from bitdose.report.figures import Figure
 from bitdose.report.findings import findings
 from bitdose.report.series import confusions, curve
 from bitdose.report.series import nearest as nearest_point
@@ -35,6 +36,7 @@ MADE = re.compile(r"(<!-- made: (\w+) ?([^>]*?) -->\n)(.*?)(<!-- end -->)", re.D
 # Chains and average ratios of the paper's printed points, on the file basis (FACTS, section 1).
 PAPER_RATIOS = {"jpeg": 28.5, "jpeg2000": 46.3, "jpeg@256": 38.9, "jpeg2000@256": 45.9}
 LOSSES = (0.01, 0.02)
+FIGURES: dict[str, Figure] = {}
 
 
 @cache
@@ -90,29 +92,30 @@ def card(name: str) -> str:
 
 
 def figure(arguments: str) -> str:
-    """Draw accuracy or macro F1 against the ratio: ``NAME METRIC BASIS``."""
+    """Place accuracy or macro F1 against the ratio: ``NAME METRIC BASIS``."""
     name, metric, basis = arguments.split()
     drawn = curve(summary_of(name), metric, basis)  # type: ignore[arg-type]
-    path = HERE / "img" / f"{name}-{metric}-{basis}.png"
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(draw(drawn).png)
-    return f"![{drawn.alt}](img/{path.name})"
+    return picture(f"{name}-{metric}-{basis}.png", drawn)
 
 
 def matrices(name: str) -> str:
-    """Draw the confusion matrices of pristine and of the points nearest the paper's ratios."""
+    """Place the confusion matrices of pristine and of the points nearest the paper's ratios."""
     summary = summary_of(name)
     chosen = [PRISTINE, *(nearest(summary, chain, ratio).point for chain, ratio in PAPER_RATIOS.items())]
     drawn = confusions(summary, chosen)
-    path = HERE / "img" / f"{name}-confusion.png"
-    path.write_bytes(draw(drawn).png)
     head = ("the paper's point", "nearest here", "ratio (file)", "accuracy, %", "macro F1")
     rows = []
     for chain, ratio in PAPER_RATIOS.items():
         point = nearest(summary, chain, ratio)
         cells = [f"{chain}, {ratio}:1", f"`{point.point}`", f"{point.ratio_file:.1f}"]
         rows.append([*cells, percent(point.accuracy), f"{point.macro_f1:.3f}"])
-    return f"{markdown(head, rows)}\n\n![{drawn.alt}](img/{path.name})"
+    return f"{markdown(head, rows)}\n\n{picture(f'{name}-confusion.png', drawn)}"
+
+
+def picture(name: str, figure: Figure) -> str:
+    """Note a figure to be drawn, and return its place on the page."""
+    FIGURES[name] = figure
+    return f"![{figure.alt}](img/{name})"
 
 
 def nearest(summary: Summary, chain: str, ratio: float) -> PointSummary:
@@ -248,6 +251,8 @@ def main() -> None:
     if "--check" in sys.argv:
         raise SystemExit("docs/results.md is out of date: make results" if fresh != text else 0)
     PAGE.write_text(fresh, encoding="utf-8")
+    for name, drawn in FIGURES.items():
+        (HERE / "img" / name).write_bytes(draw(drawn).png)
 
 
 if __name__ == "__main__":

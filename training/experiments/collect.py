@@ -2,8 +2,9 @@
 
 A study becomes one Parquet table of probabilities and bytes; a trained model leaves its card,
 its metrics and its history. Neither holds pixels or weights. Timings, digests of the sources
-and columns about the person are left out, and patients get a number in place of the source's
-pseudonym: resampling needs to know who is the same, not who it is.
+and columns about the person are left out. Cases and patients get numbers, in the order of their
+ids, in place of names that lead to a person: resampling needs to know who is the same, not who
+it is. Who has the data can number them again.
 """
 
 from __future__ import annotations
@@ -27,11 +28,22 @@ def kept(table: pl.DataFrame) -> pl.DataFrame:
     extra = {"case_id", "case_label", "case_patient", "case_split", "case_format", "case_lossy"}
     extra |= {"case_height", "case_width", "case_bits"}
     table = table.drop([*(name for name in own if name not in extra), *DROPPED], strict=False)
-    patients = {patient: f"p{n:04d}" for n, patient in enumerate(sorted(set(table["case_patient"])), 1)}
+    numbered = {name: numbers(table[name].to_list()) for name in ("case_id", "case_patient")}
     unnamed = [name for name in table.columns if table[name].null_count() == len(table)]
     return table.with_columns(
-        pl.col("case_patient").replace_strict(patients), pl.col("psnr_db").round(2), pl.col("ssim").round(4)
+        *(pl.col(name).replace_strict(new) for name, new in numbered.items()),
+        pl.col("psnr_db").round(2),
+        pl.col("ssim").round(4),
     ).drop(unnamed)
+
+
+def numbers(names: list[str]) -> dict[str, str]:
+    """Give names numbers in their order.
+
+    >>> numbers(["b", "a", "b"])
+    {'a': '0001', 'b': '0002'}
+    """
+    return {name: f"{number:04d}" for number, name in enumerate(sorted(set(names)), 1)}
 
 
 def main() -> None:

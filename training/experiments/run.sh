@@ -33,8 +33,8 @@ study() { # study NAME DATA MODEL OPTION...
 }
 
 covid_next() {
-  train covid-next covid-next "$CXR" --color grey --batch 16 --rate 3e-4 --flips h --teacher "$TEACHER" --distill 0.5 \
-    "${SCRATCH[@]}"
+  train covid-next covid-next "$CXR" --color grey --batch 16 --rate 3e-4 --flips h --teacher "$TEACHER" \
+    --distill 0.5 "${SCRATCH[@]}"
 }
 
 covid_next_study() {
@@ -55,12 +55,12 @@ rates() { local r out=(); for r in 3 5 10 20 40; do out+=("$1:${r}x$2"); done; (
 brain_tables() { "$PYTHON" training/experiments/brain_grades.py "$SHARED/data/brain" "$RUNS/brain-grades/cases.csv"; }
 
 brain() { # tumour against no tumour
-  train brain-tumor brain-tumor "$BRAIN" --size 128 --epochs 40 --batch 4 --rate 1e-3 --jitter 0.3 --flips h "${SCRATCH[@]}"
+  train brain-tumor brain-tumor "$BRAIN" --validation 0.2 --size 112 --epochs 20 --batch 4 --rate 1e-3 --jitter 0.3 --flips h "${SCRATCH[@]}"
 }
 
 brain_grades() { # none, II, III
   [[ -f $RUNS/brain-grades/cases.csv ]] || brain_tables
-  train brain-tumor-grades brain-tumor "$RUNS/brain-grades/cases.csv" --size 128 --epochs 40 --batch 4 --rate 1e-3 \
+  train brain-tumor-grades brain-tumor "$RUNS/brain-grades/cases.csv" --validation 0.2 --size 112 --epochs 12 --batch 4 --rate 1e-3 \
     --jitter 0.3 --flips h "${SCRATCH[@]}"
 }
 
@@ -74,23 +74,38 @@ brain_study() { study study-brain-tumor "$BRAIN" "$RUNS/brain-tumor/model.onnx" 
 
 brain_grades_study() {
   study study-brain-tumor-grades "$RUNS/brain-grades/cases.csv" "$RUNS/brain-tumor-grades/model.onnx" --no-ssim \
-    "${BRAIN_POINTS[@]}"
+    --points quick --points "jpeg:q80@128,jpeg:q40@128,jpeg:q80@64,jpeg:q40@64" \
+    --points "jpeg2000:4x@128,jpeg2000:15x@128,jpeg2000:4x@64,jpeg2000:15x@64"
 }
 
-elsewhere() { # three architectures at three resolutions
-  local net side
-  for net in mobile transformer resnet18; do
-    for side in 64 128 256; do
-      train "$net-$side" "training.elsewhere.nets:$net" "$CXR" --color grey --size "$side" --epochs 30 --batch 16 \
-        --rate 1e-3 --flips h --teacher "$TEACHER" --distill 0.5 "${SCRATCH[@]}"
-      study "study-$net-$side" "$CXR" "$RUNS/$net-$side/model.onnx" --color grey --no-ssim
-    done
+elsewhere() { # elsewhere NET: one architecture at three resolutions
+  local side
+  for side in 64 128 256; do
+    train "$1-$side" "training.elsewhere.nets:$1" "$CXR" --color grey --size "$side" --epochs 15 --batch 16 --rate 1e-3 \
+      --flips h --teacher "$TEACHER" --distill 0.5 "${SCRATCH[@]}"
+    study "study-$1-$side" "$CXR" "$RUNS/$1-$side/model.onnx" --color grey --no-ssim
   done
 }
+mobile() { elsewhere mobile; }
+transformer() { elsewhere transformer; }
+resnet18() { elsewhere resnet18; }
 
-mobilenet_study() { study study-cxr-mobilenetv2 "$CXR" "$TEACHER" --color grey; }
+coded() { # the small network once more, with compression in the loop
+  train mobile-256-coded training.elsewhere.nets:mobile "$CXR" --color grey --size 256 --epochs 15 --batch 16 --rate 1e-3 \
+    --flips h --teacher "$TEACHER" --distill 0.5 "${SCRATCH[@]}" --codec-share 0.5 \
+    --codec-augment jpeg:q1@256,jpeg:q5@256,jpeg:q10@256,jpeg:q20@256,jpeg:q40@256 \
+    --codec-augment jpeg2000:10x@256,jpeg2000:20x@256,jpeg2000:40x@256,jpeg2000:100x@256
+  study study-mobile-256-coded "$CXR" "$RUNS/mobile-256-coded/model.onnx" --color grey --no-ssim
+}
 
-ALL=(covid_next covid_next_study brain brain_study elsewhere covid_next_variants brain_grades brain_grades_study mobilenet_study)
+mobilenet_study() { # the shared classifier: the paper's points, and those of the plain loop's table
+  study study-cxr-mobilenetv2 "$CXR" "$TEACHER" --color grey
+  study study-cxr-mobilenetv2-exact "$CXR" "$TEACHER" --color grey --exact --no-ssim --points \
+    jpeg:q75,jpeg:q10+optimize,jpeg:q75@256,jpeg2000:20x,jpeg2000:50x,jpeg2000:100x,jpeg2000:10x@256
+}
+
+ALL=(covid_next covid_next_study brain brain_study covid_next_variants mobilenet_study mobile transformer
+  brain_grades brain_grades_study coded resnet18)
 for step in "${@:-${ALL[@]}}"; do
   echo "== $step ($(date -u +%H:%M))"
   "$step"

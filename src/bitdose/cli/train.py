@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -95,6 +93,7 @@ def train(
         "teacher": teacher, "distill": distill, "temperature": temperature, "seed": seed,
     }  # fmt: skip
     _need_torch()
+    from bitdose.cli.progress import training_progress
     from bitdose.cli.study import class_mapping
     from bitdose.training.recipe import Choices
     from bitdose.training.run import Job, Options, dumps
@@ -106,7 +105,8 @@ def train(
         out=out or _default_folder(data, network), device=device, threads=threads, loaders=loaders,
         cache_mb=cache_mb, max_failures=max_failures, resume=resume,
     )  # fmt: skip
-    trained = run_training(job, options, announce=_announce, watch=_watch)
+    with training_progress() as bar:
+        trained = run_training(job, options, announce=bar.announce, watch=bar.watch, tick=bar.tick)
     typer.echo(dumps(trained) if as_json else _said(trained))
 
 
@@ -120,28 +120,6 @@ def _need_torch() -> None:
     from bitdose.models.torch import import_torch
 
     import_torch()
-
-
-def _announce(plan: dict[str, Any]) -> None:
-    weights = ", ".join(f"{k} {v:g}" for k, v in zip(plan["labels"], plan["class_weights"], strict=True))
-    resumed = f"; going on after epoch {plan['resumed_after_epoch']}" if plan["resumed_after_epoch"] else ""
-    _note(
-        f"{plan['cases']} cases to learn from, {plan['validation']} for validation, {plan['test']} for test; "
-        f"class weights {weights}; {plan['device']}, {plan['precision']}{resumed}"
-    )
-
-
-def _watch(record: dict[str, Any]) -> None:
-    _note(
-        f"epoch {record['epoch']:3d}: loss {record['loss']:.4f}, accuracy {record['train_accuracy']:.3f}; "
-        f"validation loss {record['validation_loss']:.4f}, accuracy {record['validation_accuracy']:.3f}, "
-        f"F1 {record['validation_f1']:.4f}; {record['cases_per_s']:.1f} cases/s, "
-        f"{100 * record['loader_wait_share']:.1f} % of it waiting for the loader"
-    )
-
-
-def _note(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def _said(trained: Trained) -> str:
@@ -160,5 +138,5 @@ def _said(trained: Trained) -> str:
 
 def _interval(estimate: dict[str, Any]) -> str:
     if estimate["low"] is None:
-        return json.dumps(estimate["value"])
+        return "undefined" if estimate["value"] is None else f"{estimate['value']:.3f}"
     return f"{estimate['value']:.3f} ({estimate['low']:.3f} to {estimate['high']:.3f})"

@@ -37,7 +37,10 @@ def load_torchscript(path: Path, *, flags: Fields | None = None, threads: int = 
             module = torch.jit.load(str(path), map_location=_device(torch))
         name = f"{path.stem}@{file_digest(path)[:12]}"
     except (OSError, ValueError, RuntimeError) as error:
-        message = f"model {path.name}: not a TorchScript module: {str(error).splitlines()[0]}"
+        message = (
+            f"model {path.name}: not a TorchScript module: {str(error).splitlines()[0]}; "
+            "a state_dict goes to --weights, beside the --model that it belongs to"
+        )
         raise UsageError(message) from error
     sources = {"sidecar": sidecar_fields(path), "flags": flags or {}}
     return _classifier(torch, module, name, sources)

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from bitdose.data.base import Case
+from bitdose.data.base import Case, Color
 from bitdose.data.read import read_source
 from bitdose.errors import CaseError
 from bitdose.hashing import file_digest
@@ -56,9 +56,11 @@ def write_card(facts: Facts, folder: Path) -> dict[str, Any]:
     dict
         The test split's estimates as JSON values; empty where there is no test split.
     """
-    splits = facts.splits
+    import torch
+
+    splits, threads = facts.splits, torch.get_num_threads()
     measured = {
-        name: judge(cases, folder / ONNX, color=facts.choices.recipe().color)
+        name: judge(cases, folder / ONNX, color=facts.choices.recipe().color, threads=threads)
         for name, cases in (("validation", splits.validation), ("test", splits.test))
         if cases
     }
@@ -69,7 +71,7 @@ def write_card(facts: Facts, folder: Path) -> dict[str, Any]:
     return document.get("test", {})
 
 
-def judge(cases: Sequence[Case], model: Path, *, color: str) -> PointSummary | None:
+def judge(cases: Sequence[Case], model: Path, *, color: Color, threads: int = 1) -> PointSummary | None:
     """Classify pristine cases with an ONNX file and summarise the answers as a study does.
 
     Returns
@@ -78,7 +80,7 @@ def judge(cases: Sequence[Case], model: Path, *, color: str) -> PointSummary | N
         Accuracy, macro F1 and the classes' metrics with 95 % intervals; None if no case
         could be read.
     """
-    classifier = load_onnx(model)
+    classifier = load_onnx(model, threads=threads)
     columns = probability_columns(classifier.spec.labels)
     rows = []
     for case in cases:
@@ -88,7 +90,7 @@ def judge(cases: Sequence[Case], model: Path, *, color: str) -> PointSummary | N
             "codec_name": PRISTINE, "codec_chain": PRISTINE, "codec_strength": 0.0, "codec_size": "",
         }  # fmt: skip
         try:
-            source = read_source(case.path, color=color)  # type: ignore[arg-type]
+            source = read_source(case.path, color=color)
             probabilities = classifier.predict(prepare(source.image, classifier.spec)[None])
         except CaseError:
             continue
@@ -215,7 +217,9 @@ def _document(point: PointSummary) -> dict[str, Any]:
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
+    return "\n".join(
+        lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    )
 
 
 def _versions() -> str:

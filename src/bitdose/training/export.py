@@ -71,7 +71,7 @@ def largest_difference(module: Any, spec: InputSpec, path: Path, *, images: Sequ
     """Return the largest difference of a probability between a module and its ONNX file."""
     import torch
 
-    classifier = load_onnx(path)
+    classifier = load_onnx(path, threads=torch.get_num_threads())
     differences = []
     for batch in _batches(spec, images):
         with torch.inference_mode():

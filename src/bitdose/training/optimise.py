@@ -30,7 +30,7 @@ class Optimiser:
         kind = torch.optim.AdamW if recipe.optimizer == "adamw" else torch.optim.Adam
         self._module, self._recipe, self._scaler = module, recipe, device.scaler()
         self._optimiser = kind(module.parameters(), lr=recipe.rate, weight_decay=recipe.weight_decay)
-        self._steps_per_epoch = steps_per_epoch
+        self.steps_per_epoch = steps_per_epoch
         self.steps = 0
         self._factor = 1.0  # of the plateau schedule
         self._best = -math.inf
@@ -40,10 +40,10 @@ class Optimiser:
     def rate(self) -> float:
         """The learning rate of the next step."""
         recipe = self._recipe
-        warm_steps = recipe.warmup * self._steps_per_epoch
+        warm_steps = recipe.warmup * self.steps_per_epoch
         warm = min(1.0, (self.steps + 1) / warm_steps) if warm_steps else 1.0
         if recipe.schedule == "cosine":
-            share = min(1.0, self.steps / (recipe.epochs * self._steps_per_epoch))
+            share = min(1.0, self.steps / (recipe.epochs * self.steps_per_epoch))
             return recipe.rate * warm * 0.5 * (1 + math.cos(math.pi * share))
         return recipe.rate * warm * self._factor
 

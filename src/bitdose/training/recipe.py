@@ -12,6 +12,7 @@ from typing import Any
 
 from bitdose.codecs.grid import expand_points
 from bitdose.codecs.point import Point
+from bitdose.data.base import Color
 from bitdose.errors import UsageError
 
 OPTIMIZERS = ("adam", "adamw")
@@ -42,7 +43,8 @@ class Recipe:
     warmup : float
         Epochs over which the rate rises linearly from zero.
     stop_after : int
-        Epochs without a better validation F1 after which training stops; 0 never stops.
+        Epochs without a better validation F1, or the same with a lower loss, after which
+        training stops; 0 never stops.
     class_weights : str
         ``paper`` (the published weights if the labels are the published ones, else as
         ``balanced``), ``balanced`` (inverse frequency, mean one), ``none``, or
@@ -110,7 +112,7 @@ class Recipe:
     precision: str = "fp32"
     clip: float = 0.0
     size: int = 256
-    color: str = "keep"
+    color: Color = "keep"
     validation: float = 0.15
     codec_augment: tuple[str, ...] = ()
     codec_share: float = 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from bitdose.training.batches import Failures, Loader
 from bitdose.training.card import Facts, write_card
 from bitdose.training.device import Device
 from bitdose.training.export import write_model
-from bitdose.training.loop import Trainer, Watch
+from bitdose.training.loop import Tick, Trainer, Watch
 from bitdose.training.loss import class_weights
 from bitdose.training.networks import Network, build_network
 from bitdose.training.recipe import Choices, Recipe
@@ -38,7 +38,9 @@ _COMPARED = 8
 
 @dataclass(frozen=True)
 class Options:
-    """What a training run needs besides its recipe; none of it changes the result.
+    """What a training run needs besides its recipe.
+
+    None of it is compared on resume; another device or number of threads changes the last bits.
 
     Parameters
     ----------
@@ -126,7 +128,7 @@ class Trained:
     test: dict[str, Any]
 
 
-def train(job: Job, options: Options, *, announce: Callable[[dict[str, Any]], None], watch: Watch) -> Trained:
+def train(job: Job, options: Options, *, announce: Watch, watch: Watch, tick: Tick) -> Trained:
     """Train, or go on training, and write model, ONNX file and card.
 
     Parameters
@@ -137,8 +139,8 @@ def train(job: Job, options: Options, *, announce: Callable[[dict[str, Any]], No
         Where.
     announce : callable
         Called once with what was planned.
-    watch : callable
-        Called with each epoch's record.
+    watch, tick : callable
+        Called with each epoch's record, and with the number of optimiser steps done so far.
 
     Raises
     ------
@@ -160,7 +162,7 @@ def train(job: Job, options: Options, *, announce: Callable[[dict[str, Any]], No
             trainer.restore(checkpoint.load(last))
         announce(_planned(splits, trainer))
         try:
-            trainer.run(watch)
+            trainer.run(watch, tick)
             return _finish(job, options.out, trainer, splits)
         except KeyboardInterrupt as error:
             raise BitdoseError("interrupted: run again with --resume to go on") from error
@@ -245,6 +247,7 @@ def _planned(splits: Splits, trainer: Trainer) -> dict[str, Any]:
         "device": trainer.device.name,
         "precision": trainer.device.precision,
         "epochs": trainer.recipe.epochs,
+        "steps": trainer.recipe.epochs * trainer.optimiser.steps_per_epoch,
         "resumed_after_epoch": trainer.progress.epoch,
     }
 
@@ -279,12 +282,12 @@ def _finish(job: Job, folder: Path, trainer: Trainer, splits: Splits) -> Trained
 def _images(cases: Sequence[Case], recipe: Recipe) -> list[Image]:
     """Read a few validation cases to compare the exported file on."""
     images: list[Image] = []
-    for case in cases[:: max(1, len(cases) // _COMPARED)]:
+    for case in cases[:: max(1, len(cases) // _COMPARED)][:_COMPARED]:
         try:
-            images.append(read_source(case.path, color=recipe.color).image)  # type: ignore[arg-type]
+            images.append(read_source(case.path, color=recipe.color).image)
         except CaseError:
             continue
-    return images[:_COMPARED]
+    return images
 
 
 def dumps(trained: Trained) -> str:

@@ -101,7 +101,7 @@ class SampleReader:
         return sample
 
     def _sample(self, case: Case, point: Point | None) -> Sample:
-        image = read_source(case.path, color=self._recipe.color).image  # type: ignore[arg-type]
+        image = read_source(case.path, color=self._recipe.color).image
         if point is not None:
             image = decode_streams(image, point, encode_point(image, point)).image
         pixels = integer_input(image, self.spec)

@@ -13,8 +13,9 @@ from bitdose.data.load import ALL_SPLITS, load_cases
 from bitdose.errors import UsageError
 from bitdose.hashing import digest
 
-VALIDATION_NAMES = ("validation", "valid", "val")
-TEST_NAMES = ("test",)
+TRAINING_NAMES = ("train", "training")
+VALIDATION_NAMES = ("validation", "valid", "val", "dev", "tuning")
+TEST_NAMES = ("test", "testing")
 
 
 @dataclass(frozen=True)
@@ -127,8 +128,9 @@ def held_out_patients(cases: Sequence[Case], *, share: float, seed: int) -> froz
 def _training_split(names: set[str]) -> str:
     if names == {""}:
         return ""
-    if "train" in names:
-        return "train"
+    usual = [name for name in TRAINING_NAMES if name in names]
+    if usual:
+        return usual[0]
     listed = ", ".join(sorted(repr(name) for name in names))
     raise UsageError(f"--split: the data have no split 'train'; choose one of {listed}, or 'all'")
 
