@@ -347,9 +347,9 @@ def test_a_disk_without_room_is_seen_before_anything_comes(
 def test_a_folder_takes_one_get_at_a_time(server: Server, tmp_path: Path) -> None:
     """A second call into the same folder is told to wait."""
     fcntl = pytest.importorskip("fcntl")
-    with (tmp_path / ".bitdose-get.lock").open("w") as lock:
+    with (tmp_path / ".lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(BitdoseError, match="another 'data get' is at work"):
+        with pytest.raises(BitdoseError, match="another 'data get' is writing"):
             get(manifest(server, "a.bin"), tmp_path)
 
 

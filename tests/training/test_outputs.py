@@ -32,7 +32,7 @@ def test_the_run_folder_holds_what_is_promised(finished: Finished) -> None:
     """Weights, ONNX file, both sidecars, card, metrics, checkpoints, history and events, and nothing else."""
     found = {path.name for path in finished.folder.iterdir()}
     outputs = {"model.pt", "model.pt.json", "model.onnx", "model.json", "model.md", "metrics.json"}
-    assert found == outputs | {"best.pt", "last.pt", "train.toml", "history.jsonl", "logs"}
+    assert found == outputs | {"best.pt", "last.pt", "train.toml", "history.jsonl", "logs", ".lock"}
 
 
 def test_the_written_weights_are_those_of_the_best_epoch(finished: Finished) -> None:

@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.lock import lock_folder
 from bitdose.results.schema import OK
 from bitdose.results.table import PARTS, merge_tables, read_table, rows_to_table, write_part
 
@@ -62,7 +63,7 @@ class Store:
         self.results = folder / PARTS
         with disk_errors(folder):
             self.results.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder)
+            self._lock = lock_folder(folder, writer="another study")
             self._drop_leftovers()
             self.set_aside = self._set_damaged_aside()
             self._waiting = _mended_journal(self.results / JOURNAL)
@@ -217,30 +218,6 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any], study: str) -> Non
     """Write the manifest and the resolved study file of a new run."""
     write_text(folder / STUDY_FILE, study)
     write_text(folder / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False) + "\n")
-
-
-def _locked(folder: Path) -> IO[str]:
-    lock = (folder / ".lock").open("w")
-    try:
-        _lock_file(lock)
-    except OSError as error:
-        lock.close()
-        raise UsageError(
-            f"--out {folder}: another study is writing there; wait for it or choose another folder"
-        ) from error
-    return lock
-
-
-def _lock_file(lock: IO[str]) -> None:
-    """Take an exclusive lock that the system lets go of when the process ends, however it ends."""
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _journal_line(case_id: str, rows: list[Row]) -> str:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import tomli_w
 
@@ -16,6 +17,7 @@ from bitdose.data.read import read_source
 from bitdose.errors import BitdoseError, CaseError, UsageError
 from bitdose.hashing import file_digest
 from bitdose.image import Image
+from bitdose.lock import lock_folder
 from bitdose.models.weights import load_start
 from bitdose.training import checkpoint
 from bitdose.training.batches import Failures, Loader
@@ -95,11 +97,14 @@ class Job:
 
     def document(self, splits: Splits) -> dict[str, Any]:
         """Return what identifies the run, as TOML values."""
-        start = {} if self.weights is None else {"weights_sha256": file_digest(self.weights)}
+        recipe = self.choices.recipe()
+        files = {"weights": self.weights, "teacher": Path(recipe.teacher) if recipe.teacher else None}
+        given = {name: path for name, path in files.items() if path and path.is_file()}
+        start = {f"{name}_sha256": file_digest(path) for name, path in given.items()}
         data = {"path": str(self.data), "classes": self.classes, "cases_sha256": splits.digest()}
         if self.split is not None:
             data["split"] = self.split
-        return {"recipe": self.choices.recipe().to_dict(), "data": data, **start}
+        return {"recipe": recipe.to_dict(), "data": data, **start}
 
 
 @dataclass(frozen=True)
@@ -156,16 +161,15 @@ def train(job: Job, options: Options, *, announce: Watch, watch: Watch, tick: Ti
     loader = Loader(options.loaders, Failures(len(splits.fit) + len(splits.validation), options.max_failures))
     try:
         trainer = _trainer(job, options, splits, loader)
-        _prepare_folder(job, options, splits)
-        last = options.out / checkpoint.LAST
-        if options.resume and last.is_file():  # a kill before the first one: the run begins anew
-            trainer.restore(checkpoint.load(last))
-        announce(_planned(splits, trainer))
-        try:
+        with closing(_taken_folder(job, options, splits)):
+            last = options.out / checkpoint.LAST
+            if options.resume and last.is_file():  # a kill before the first one: the run begins anew
+                trainer.restore(checkpoint.load(last))
+            announce(_planned(splits, trainer))
             trainer.run(watch, tick)
             return _finish(job, options.out, trainer, splits)
-        except KeyboardInterrupt as error:
-            raise BitdoseError("interrupted: run again with --resume to go on") from error
+    except KeyboardInterrupt as error:
+        raise BitdoseError("interrupted: run again with --resume to go on") from error
     finally:
         loader.close()
 
@@ -200,30 +204,34 @@ def _trainer(job: Job, options: Options, splits: Splits, loader: Loader) -> Trai
     )
 
 
-def _prepare_folder(job: Job, options: Options, splits: Splits) -> None:
-    """Make the run folder, or check that the one to go on in is of the same run."""
+def _taken_folder(job: Job, options: Options, splits: Splits) -> IO[str]:
+    """Make and lock the run folder, or lock and check that the one to go on in is of the same run."""
     path, document = options.out / PLAN, job.document(splits)
+    if options.resume:
+        _check_same(path, document, job.choices.network)
+    elif path.exists():
+        raise UsageError(f"--out {options.out}: holds a training run; --resume goes on, or choose another")
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+        lock = lock_folder(options.out, writer="another training")
+    except OSError as error:
+        raise BitdoseError(f"--out {options.out}: cannot be written: {error.strerror}") from error
     if not options.resume:
-        if path.exists():
-            raise UsageError(
-                f"--out {options.out}: holds a training run; --resume goes on, or choose another"
-            )
-        try:
-            options.out.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise BitdoseError(f"--out {options.out}: cannot be written: {error.strerror}") from error
         checkpoint.write_text_atomically(path, tomli_w.dumps(document))
-        return
+    return lock
+
+
+def _check_same(path: Path, document: dict[str, Any], network: str) -> None:
     try:
         before = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(f"--resume: {options.out} holds no training run; leave --resume out") from error
-    except ValueError as error:
+        raise UsageError(f"--resume: {path.parent} holds no training run; leave --resume out") from error
+    except (OSError, ValueError) as error:
         raise UsageError(f"--resume: {PLAN} is damaged: {error}") from error
-    default = Recipe(network=job.choices.network).to_dict()  # of fields that an older version did not know
+    default = Recipe(network=network).to_dict()  # of fields that an older version did not know
     changed = _differences(before | {"recipe": default | before.get("recipe", {})}, document)
     if changed:
-        raise UsageError(f"--resume: the run in {options.out} is another one: {'; '.join(changed)}")
+        raise UsageError(f"--resume: the run in {path.parent} is another one: {'; '.join(changed)}")
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

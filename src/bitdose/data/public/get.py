@@ -7,15 +7,13 @@ ended. A folder takes one ``get`` at a time.
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
-from typing import IO
 
 from bitdose.data.base import Case
 from bitdose.data.public.arrange import (
@@ -28,11 +26,11 @@ from bitdose.data.public.arrange import (
 from bitdose.data.public.fetch import DiskError, fetch_file
 from bitdose.data.public.manifest import Manifest, RemoteFile
 from bitdose.data.public.web import PATIENT, FetchError, How, Session
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import UsageError
 from bitdose.hashing import file_digest
+from bitdose.lock import lock_folder
 
 THREADS = 4
-_LOCK = ".bitdose-get.lock"
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def get_set(
     """
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
-        with _locked(out):
+        with closing(lock_folder(out, writer="another 'data get'")):
             _check_room(manifest, out)
             states, failures = _fetch_all(manifest, out, how, threads, watch)
             table, reason = _write_table(manifest, out, states)
@@ -186,25 +184,3 @@ def _case(file: RemoteFile, out: Path) -> Case:
     values = dict(file.case or {})
     label, patient, split = (str(values.pop(key, "") or "") for key in ("label", "patient", "split"))
     return Case(file.path, label, out.resolve() / file.path, patient or file.path, split, values)
-
-
-@contextmanager
-def _locked(out: Path) -> Iterator[None]:
-    """Hold the folder's lock, which the system lets go of when the process ends, however it ends."""
-    with (out / _LOCK).open("w") as lock:
-        try:
-            _lock_file(lock)
-        except OSError:
-            raise BitdoseError(f"--out {out}: another 'data get' is at work there; wait for it") from None
-        yield
-
-
-def _lock_file(lock: IO[str]) -> None:
-    if os.name == "nt":
-        import msvcrt
-
-        msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
-    else:
-        import fcntl
-
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
