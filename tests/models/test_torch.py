@@ -193,7 +193,7 @@ def test_weights_are_read_without_running_code(
     for name, content in [("pickled.pth", network), ("list.pth", [1, 2])]:
         torch.save(content, tmp_path / name)
     for name, words in [
-        ("pickled.pth", r"pickled\.pth: not a state_dict saved by torch: "),
+        ("pickled.pth", r"pickled\.pth: not a state_dict saved by torch\.save"),
         ("list.pth", r"list\.pth: expected a state_dict, got list"),
         ("missing.pth", r"missing\.pth: No such file"),
     ]:

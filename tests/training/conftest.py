@@ -91,6 +91,18 @@ def labelled(n_classes=3):
     return net
 
 
+def flat_norm(n_classes=3):
+    """Batch norm over vectors: a batch of one leaves it no spread."""
+    flat = (nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.BatchNorm1d(1), nn.Linear(1, n_classes))
+    return described(nn.Sequential(*flat))
+
+
+def says_probabilities(n_classes=3):
+    net = plain(n_classes)
+    net.bitdose_spec |= {"output": "probabilities"}
+    return net
+
+
 SEEN = []
 
 

@@ -90,7 +90,10 @@ def test_a_file_damaged_in_the_middle_of_a_run_is_counted_and_left_out(
     out = tmp_path / "run"
     assert train_tiny(own_table, out, "--cache-mb", "0") == 0
     assert [record["failed_cases"] for record in history(out)] == [0, 3, 3]
-    assert "3 cases could not be read and were left out." in (out / "model.md").read_text()
+    said = "3 cases of training and validation could not be read and were left out."
+    assert said in (out / "model.md").read_text()
+    failed = json.loads((out / "failed-cases.json").read_text())
+    assert len(failed) == 3
 
 
 def test_a_case_that_was_read_once_is_kept_in_memory(
@@ -121,7 +124,8 @@ def test_too_many_unreadable_files_stop_the_run(
         file.write_bytes(b"")
     assert train_tiny(own_table, tmp_path / "run") == 1
     line = last_line(capsys)
-    assert "8 of 36 cases cannot be read, more than the share of 0.2 allowed (--max-failures)" in line
+    assert "8 of 36 cases cannot be read, more than the share of 0.2 allowed (--max-failures" in line
+    assert len(json.loads((tmp_path / "run" / "failed-cases.json").read_text())) == 8
     assert "empty-file" in line
     assert "grey-" not in line
     assert train_tiny(own_table, tmp_path / "all", "--max-failures", "0.9") == 0
@@ -281,5 +285,73 @@ def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(
     assert done.returncode == 1, done.stderr
     assert "best.pt: cannot be written: " in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
-    assert not [path.name for path in out.iterdir() if path.name.startswith(".") or path.suffix == ".pt"]
+    assert not [path.name for path in out.iterdir() if path.suffix in {".tmp", ".pt"}]
     assert train_tiny(table, out, "--resume") == 0
+
+
+def test_other_images_under_the_same_names_are_not_learned_from_on_resume(
+    own_table: Path, tmp_path: Path, train_tiny: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A run whose files have other sizes by now is another run, and resume says so."""
+    out = tmp_path / "run"
+    assert train_tiny(own_table, out) == 0
+    file = min((own_table.parent / "images").glob("train-*.png"))
+    file.write_bytes(file.read_bytes() + b"more")
+    assert train_tiny(own_table, out, "--resume") == 2
+    assert "data.file_sizes_sha256 was" in last_line(capsys)
+
+
+def test_test_cases_that_cannot_be_read_are_counted_on_the_card(
+    own_table: Path, tmp_path: Path, train_tiny: Train
+) -> None:
+    """The card says how many test cases its numbers lack."""
+    for file in sorted((own_table.parent / "images").glob("test-*.png"))[:2]:
+        file.write_bytes(b"")
+    out = tmp_path / "run"
+    assert train_tiny(own_table, out) == 0
+    assert "test (7 cases, 2 more could not be read)" in (out / "model.md").read_text()
+    metrics = json.loads((out / "metrics.json").read_text())["test"]
+    assert (metrics["cases"], metrics["failed"]) == (7, 2)
+
+
+MISTAKES = {
+    "a batch of one and batch norm": (("flat_norm", "--batch", "1"), "cannot learn from a batch of 1"),
+    "probabilities": (("says_probabilities",), "states 'probabilities' as its output; training needs logits"),
+    "too large": (("net", "--size", "5000"), "--size: expected a side up to 4096, got 5000"),
+    "no such codec": (("net", "--codec-augment", "jpg:q5"), "--codec-augment: "),
+    "no such teacher": (("net", "--teacher", "missing.onnx"), "--teacher: model missing.onnx"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_cannot_work_is_said_in_one_line(
+    table: Path, tmp_path: Path, train_tiny: Train, capsys: pytest.CaptureFixture[str], mistake: str
+) -> None:
+    """Batch norm without a batch, a network of probabilities, wrong sizes, points and teachers."""
+    (network, *options), words = MISTAKES[mistake]
+    assert train_tiny(table, tmp_path / "run", *options, network=network) in {1, 2}
+    assert words in last_line(capsys)
+
+
+def test_an_output_folder_that_is_a_file(
+    table: Path, tmp_path: Path, train_tiny: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file in the place of the folder is a wrong call, with and without --resume."""
+    (tmp_path / "run").write_text("mine")
+    for more in ((), ("--resume",)):
+        assert train_tiny(table, tmp_path / "run", *more) == 2
+        assert "expected a folder, got a file" in last_line(capsys)
+    assert (tmp_path / "run").read_text() == "mine"
+
+
+def test_weights_of_other_labels_are_refused(
+    table: Path, tmp_path: Path, train_tiny: Train, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sidecar beside the weights that names other labels stops the run: the head would be permuted."""
+    assert train_tiny(table, tmp_path / "first") == 0
+    sidecar = tmp_path / "first" / "model.pt.json"
+    document = json.loads(sidecar.read_text())
+    sidecar.write_text(json.dumps(document | {"labels": document["labels"][::-1]}))
+    weights = str(tmp_path / "first" / "model.pt")
+    assert train_tiny(table, tmp_path / "second", "--weights", weights) == 2
+    assert "its sidecar has the labels ['light', 'grey', 'dark']" in last_line(capsys)

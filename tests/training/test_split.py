@@ -123,3 +123,26 @@ def test_what_cannot_be_split_says_why(tmp_path: Path, rows: list[tuple[str, str
     """No training split, one class, a class without cases on one side: refused with the class named."""
     with pytest.raises(UsageError, match=says):
         make_splits(write(tmp_path, rows), split=None, share=0.3, seed=0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_one_patient_with_most_cases_is_not_held_out(seed: int) -> None:
+    """A patient who alone would make the validation several times its share stays to be learned from."""
+    everyone = cases(4, images=1)
+    everyone += [
+        Case(f"big-{label}-{n}", label, Path("x"), f"big-{label}") for label in LABELS for n in range(15)
+    ]
+    held = held_out_patients(everyone, share=0.15, seed=seed)
+    assert not {f"big-{label}" for label in LABELS} & held
+    assert sum(case.patient in held for case in everyone) == 9
+
+
+def test_where_all_patients_are_large_the_smallest_is_held() -> None:
+    """A validation split there must be: with none that fits, the smallest patient of a class is taken."""
+    everyone = [
+        Case(f"{label}{p}-{n}", label, Path("x"), f"{label}{p}")
+        for label in LABELS
+        for p in range(2)
+        for n in range(20 + p)
+    ]
+    assert held_out_patients(everyone, share=0.1, seed=0) == {f"{label}0" for label in LABELS}

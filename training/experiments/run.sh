@@ -55,12 +55,12 @@ rates() { local r out=(); for r in 3 5 10 20 40; do out+=("$1:${r}x$2"); done; (
 brain_tables() { "$PYTHON" training/experiments/brain_grades.py "$SHARED/data/brain" "$RUNS/brain-grades/cases.csv"; }
 
 brain() { # tumour against no tumour
-  train brain-tumor brain-tumor "$BRAIN" --validation 0.2 --size 112 --epochs 20 --batch 4 --rate 1e-3 --jitter 0.3 --flips h "${SCRATCH[@]}"
+  train brain-tumor brain-tumor "$BRAIN" --validation 0.2 --size 112 --epochs 50 --batch 4 --rate 1e-3 --jitter 0.3 --flips h "${SCRATCH[@]}"
 }
 
 brain_grades() { # none, II, III
   [[ -f $RUNS/brain-grades/cases.csv ]] || brain_tables
-  train brain-tumor-grades brain-tumor "$RUNS/brain-grades/cases.csv" --validation 0.2 --size 112 --epochs 12 --batch 4 --rate 1e-3 \
+  train brain-tumor-grades brain-tumor "$RUNS/brain-grades/cases.csv" --validation 0.2 --size 112 --epochs 20 --batch 4 --rate 1e-3 \
     --jitter 0.3 --flips h "${SCRATCH[@]}"
 }
 

@@ -69,7 +69,7 @@ def load_factory(
     identity = _identity(module)
     sources = {
         "metadata": fields_of(getattr(module, "bitdose_spec", {}), origin=f"{target}.bitdose_spec"),
-        "sidecar": _weights_sidecar(weights) if weights else {},
+        "sidecar": weights_sidecar(weights) if weights else {},
         "flags": flags or {},
     }
     return _classifier(torch, module, f"{target}@{identity[:12]}", sources)
@@ -93,7 +93,7 @@ def load_reference(
     """
     torch = import_torch(threads)
     source = importlib.import_module(f"bitdose.models.{name.replace('-', '_')}")
-    sidecar, given = _weights_sidecar(weights), flags or {}
+    sidecar, given = weights_sidecar(weights), flags or {}
     labels = tuple(sidecar.get("labels") or given.get("labels") or source.LABELS)
     module = source.network(len(labels))
     load_weights(module, weights)
@@ -104,7 +104,7 @@ def load_reference(
     return _classifier(torch, module, f"{name}@{_identity(module)[:12]}", sources)
 
 
-def _weights_sidecar(weights: Path) -> Fields:
+def weights_sidecar(weights: Path) -> Fields:
     """Read ``model.pt.json``, or ``model.json``.
 
     The second may belong to the ONNX file made of the same weights: what that file puts out is

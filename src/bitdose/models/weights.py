@@ -54,8 +54,8 @@ def read_state(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UsageError(f"weights {path}: {error.strerror}") from error
     except Exception as error:  # torch raises pickle, zip and runtime errors alike
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"weights {path.name}: not a state_dict saved by torch: {first_line}") from error
+        kind = type(error).__name__
+        raise UsageError(f"weights {path.name}: not a state_dict saved by torch.save ({kind})") from error
     if isinstance(state, Mapping) and isinstance(state.get(_CHECKPOINT_KEY), Mapping):
         state = state[_CHECKPOINT_KEY]
     if not isinstance(state, Mapping) or not all(isinstance(key, str) for key in state):

@@ -22,6 +22,8 @@ from bitdose.training.samples import Sample
 
 Read = Callable[[Case], Sample]
 
+FAILED_FILE = "failed-cases.json"
+
 _AHEAD_BATCHES = 3
 
 
@@ -47,7 +49,8 @@ class Failures:
         if len(self.reasons) > self.max_share * self.total:
             raise BitdoseError(
                 f"{len(self.reasons)} of {self.total} cases cannot be read, more than the share of "
-                f"{self.max_share:g} allowed (--max-failures); the last: {error.status}: {error.reason}"
+                f"{self.max_share:g} allowed (--max-failures; {FAILED_FILE} names them); the last: "
+                f"{error.status}: {error.reason}"
             )
 
     def without(self, cases: Sequence[Case]) -> list[Case]:

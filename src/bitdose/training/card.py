@@ -92,15 +92,17 @@ def judge(cases: Sequence[Case], model: Path, *, color: Color, threads: int = 1)
         try:
             source = read_source(case.path, color=color)
             probabilities = classifier.predict(prepare(source.image, classifier.spec)[None])
-        except CaseError:
+        except CaseError as error:
+            rows.append(row | {"status": error.status, "reason": error.reason})
             continue
         (said,) = answer(probabilities, classifier.spec)
         if said is None:
+            rows.append(row | {"status": "model-output", "reason": "no probabilities"})
             continue
         row |= {"bytes_file": source.file_bytes, "bytes_coded": source.file_bytes, "status": OK}
         row |= {"bytes_pixels": source.image.raw_bytes, "predicted": said}
         rows.append(row | dict(zip(columns, probabilities[0].tolist(), strict=True)))
-    if not rows:
+    if not any(row["status"] == OK for row in rows):
         return None
     table: pl.DataFrame = rows_to_table(rows)
     return summarize(table).points[0]
@@ -138,7 +140,7 @@ def _model_section(facts: Facts, folder: Path) -> str:
 
 
 def _data_section(facts: Facts) -> str:
-    splits = facts.splits
+    splits, volumes = facts.splits, facts.spec.takes_volumes
     named = {"learned from": splits.fit, "validation": splits.validation, "test": splits.test}
     rows = []
     for name, cases in named.items():
@@ -148,8 +150,13 @@ def _data_section(facts: Facts) -> str:
     held = "held out of the training split" if splits.drawn else "the data's own split"
     unit = "whole patients" if splits.has_patients else "cases: the data name no patients"
     notes = [
-        f"Data: {splits.name}. Validation is {held}, by {unit}; it chose the epoch. Test data chose nothing.",
-        f"{len(facts.failed)} cases could not be read and were left out.",
+        f"Data: {splits.name}, SHA-256 of its ids, labels and patients `{splits.digest()}`.",
+        f"Validation is {held}, by {unit}; it chose the epoch. Test data chose nothing.",
+        f"{len(facts.failed)} cases of training and validation could not be read and were left out.",
+        *(
+            ["Volumes are in the closest canonical (RAS+) orientation, L from inferior to superior."]
+            * volumes
+        ),
     ]
     return (
         "## Data\n\n"
@@ -169,7 +176,8 @@ def _metrics_section(measured: dict[str, PointSummary | None]) -> str:
         for own in point.classes:
             rows.append((f"sensitivity, {own.label}", f"{own.sensitivity:.3f}"))
             rows.append((f"specificity, {own.label}", f"{own.specificity:.3f}"))
-        lines += ["", _table((f"{name} ({point.n_ok} cases)", "pristine images"), rows)]
+        failed = f", {point.n_failed} more could not be read" if point.n_failed else ""
+        lines += ["", _table((f"{name} ({point.n_ok} cases{failed})", "pristine images"), rows)]
     return "\n".join(lines)
 
 
@@ -212,14 +220,22 @@ def _document(point: PointSummary) -> dict[str, Any]:
         for own in point.classes
     }
     overall = {"accuracy": point.accuracy.to_dict(), "macro_f1": point.macro_f1.to_dict()}
-    return {"cases": point.n_ok, **overall, "classes": classes, "confusion": point.confusion}
+    return {
+        "cases": point.n_ok,
+        "failed": point.n_failed,
+        **overall,
+        "classes": classes,
+        "confusion": point.confusion,
+    }
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    return "\n".join(
-        lines + ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    )
+    first, *rest = ("| " + " | ".join(map(_cell, row)) + " |" for row in (head, *rows))
+    return "\n".join([first, "|" + "---|" * len(head), *rest])
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _versions() -> str:

@@ -64,8 +64,9 @@ def load(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors alike
-        first_line = (str(error).splitlines() or [type(error).__name__])[0]
-        raise UsageError(f"checkpoint {path.name}: missing or damaged: {first_line}") from error
+        raise UsageError(
+            f"checkpoint {path.name}: missing or damaged ({type(error).__name__}); delete it to begin anew"
+        ) from error
     if not isinstance(state, dict):
         raise UsageError(f"checkpoint {path.name}: expected a mapping, got {type(state).__name__}")
     return state

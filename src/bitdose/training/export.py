@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
+import os
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def write_model(module: Any, spec: InputSpec, folder: Path, *, images: Sequence[
     checkpoint.write_atomically(folder / ONNX, lambda beside: _export(module, spec, beside))
     difference = largest_difference(module, spec, folder / ONNX, images=images)
     if not difference <= TOLERANCE:
+        (folder / ONNX).unlink()  # a file that answers otherwise must not be taken for the network
         raise BitdoseError(
             f"{ONNX}: its answers differ from PyTorch's by {difference:.1e}, more than {TOLERANCE:g}; "
             f"use {WEIGHTS} instead, and report this"
@@ -98,10 +100,10 @@ def _export(module: Any, spec: InputSpec, path: Path) -> None:
     depth = (spec.slices or _EXAMPLE_SLICES,) if spec.takes_volumes else ()
     example = torch.zeros(2, spec.channels, *depth, *(spec.size or (64, 64)))
     axes = {0: "n", 2: "slices"} if spec.takes_volumes and spec.slices is None else {0: "n"}
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        # The exporter that needs no further package is deprecated in favour of one that does;
-        # where it fails it prints the graph.
+    with warnings.catch_warnings(), _silent_stdout():
+        # The exporter that needs no further package is deprecated in favour of one that does.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # the comparison tells
         try:
             torch.onnx.export(
                 whole,
@@ -113,11 +115,25 @@ def _export(module: Any, spec: InputSpec, path: Path) -> None:
                 output_names=["probabilities"],
                 dynamic_axes={"image": axes, "probabilities": {0: "n"}},
             )
-        except torch.onnx.OnnxExporterError as error:
-            reason = str(error).splitlines()[0]
+        except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise BitdoseError(
                 f"{ONNX}: torch cannot export the network ({reason}); {WEIGHTS} is whole"
             ) from error
+
+
+@contextlib.contextmanager
+def _silent_stdout() -> Iterator[None]:
+    """Keep the graph that torch prints where it fails, from C++, off the standard output."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def _sidecar(spec: InputSpec, output: str) -> dict[str, Any]:

@@ -269,9 +269,7 @@ class Trainer:
         batch = apply(batch, draw(recipe, len(samples), rng))
         labels = device.tensor(np.asarray([sample.label for sample in samples], np.int64))
         told = self.teacher.log_probabilities(batch) if self.teacher else None
-        with device.autocast():
-            logits = self.module(device.normalised(batch, self.network.spec))
-        logits = logits.float()
+        logits = self._logits(device.normalised(batch, self.network.spec))
         mix = {"distill": recipe.distill, "temperature": recipe.temperature} if told is not None else {}
         loss = batch_loss(logits, labels, self._weights, teacher=told, **mix)
         value = float(loss.detach())
@@ -280,6 +278,17 @@ class Trainer:
         self.progress.seen += len(samples)
         self.progress.right += int((logits.argmax(dim=1) == labels).sum())
         return value
+
+    def _logits(self, batch: Any) -> Any:
+        try:
+            with self.device.autocast():
+                return self.module(batch).float()
+        except ValueError as error:  # batch norm, where one value per channel is left
+            reason = str(error).splitlines()[0]
+            raise BitdoseError(
+                f"the network cannot learn from a batch of {len(batch)} at this size ({reason}); "
+                "raise --batch or --size"
+            ) from error
 
     def _average(self) -> None:
         """Move the averaged weights towards the present ones, faster while there are few steps."""

@@ -69,6 +69,8 @@ def build_network(name: str, labels: tuple[str, ...], *, size: int) -> Network:
     ours = {"labels": labels, "size": (size, size), "output": "logits"}
     if tuple(fields.get("size", ours["size"])) != ours["size"]:
         raise UsageError(f"--size {size}: {name} states {list(fields['size'])} as its size")
+    if fields.get("output", "logits") != "logits":
+        raise UsageError(f"network {name}: states {fields['output']!r} as its output; training needs logits")
     spec = merge_spec({"model": {key: value for key, value in fields.items() if key != "threshold"} | ours})
     _probe(module, spec)
     return Network(module, spec)

@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from bitdose.data.base import Case
 from bitdose.hashing import rng_for
 from bitdose.training.batches import Loader, same_shapes
@@ -55,7 +57,8 @@ def recalibrate(
         part.reset_running_stats()
         part.momentum = None  # a cumulative average
         part.train()
-    parts = [drawn[start : start + batch] for start in range(0, len(drawn), batch)]
+    cuts = np.array_split(np.arange(len(drawn)), max(1, -(-len(drawn) // batch)))
+    parts = [[drawn[int(index)] for index in part] for part in cuts]
     with torch.no_grad(), device.autocast():
         for samples in loader.batches(parts, reader.pristine):
             for group in same_shapes(samples):

@@ -19,6 +19,7 @@ OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("plateau", "cosine", "constant")
 PRECISIONS = ("fp32", "bf16", "fp16")
 FLIPS = ("h", "v")
+MAX_SIDE = 4096
 NAMED_WEIGHTS = ("paper", "balanced", "none")
 
 
@@ -124,6 +125,7 @@ class Recipe:
     def __post_init__(self) -> None:
         """Check every field; the messages name the flag."""
         object.__setattr__(self, "codec_augment", tuple(self.codec_augment))
+        _expect(self.size <= MAX_SIDE, "size", f"a side up to {MAX_SIDE}", self.size)
         for name in ("epochs", "batch", "accumulate", "size"):
             _expect(getattr(self, name) >= 1, name, "a whole number from 1", getattr(self, name))
         for name in ("plateau_patience", "stop_after", "recalibrate", "seed"):
@@ -151,7 +153,10 @@ class Recipe:
 
     def coding_points(self) -> tuple[Point, ...]:
         """Return the points of ``codec_augment``; none of them is pristine."""
-        points = expand_points(self.codec_augment) if self.codec_augment else ()
+        try:
+            points = expand_points(self.codec_augment) if self.codec_augment else ()
+        except UsageError as error:
+            raise UsageError(f"--codec-augment: {error}") from error
         return tuple(point for point in points if not point.is_pristine)
 
     def to_dict(self) -> dict[str, Any]:

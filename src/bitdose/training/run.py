@@ -18,9 +18,10 @@ from bitdose.errors import BitdoseError, CaseError, UsageError
 from bitdose.hashing import file_digest
 from bitdose.image import Image
 from bitdose.lock import lock_folder
+from bitdose.models.torch import weights_sidecar
 from bitdose.models.weights import load_start
 from bitdose.training import checkpoint
-from bitdose.training.batches import Failures, Loader
+from bitdose.training.batches import FAILED_FILE, Failures, Loader
 from bitdose.training.card import Facts, write_card
 from bitdose.training.device import Device
 from bitdose.training.export import write_model
@@ -102,6 +103,7 @@ class Job:
         given = {name: path for name, path in files.items() if path and path.is_file()}
         start = {f"{name}_sha256": file_digest(path) for name, path in given.items()}
         data = {"path": str(self.data), "classes": self.classes, "cases_sha256": splits.digest()}
+        data["file_sizes_sha256"] = splits.sizes_digest()
         if self.split is not None:
             data["split"] = self.split
         return {"recipe": recipe.to_dict(), "data": data, **start}
@@ -169,9 +171,20 @@ def train(job: Job, options: Options, *, announce: Watch, watch: Watch, tick: Ti
             trainer.run(watch, tick)
             return _finish(job, options.out, trainer, splits)
     except KeyboardInterrupt as error:
-        raise BitdoseError("interrupted: run again with --resume to go on") from error
+        begun = (options.out / PLAN).is_file()
+        raise BitdoseError(
+            "interrupted: run again with --resume to go on" if begun else "interrupted"
+        ) from error
     finally:
         loader.close()
+        _write_failures(options.out, loader.failures)
+
+
+def _write_failures(folder: Path, failures: Failures) -> None:
+    """Name the cases that could not be read in a file: a log is no place for names of files."""
+    if failures.reasons and folder.is_dir():
+        text = json.dumps(failures.reasons, indent=2, ensure_ascii=False)
+        checkpoint.write_text_atomically(folder / FAILED_FILE, text)
 
 
 def _network(recipe: Recipe, splits: Splits, weights: Path | None) -> Network:
@@ -180,6 +193,12 @@ def _network(recipe: Recipe, splits: Splits, weights: Path | None) -> Network:
     torch.manual_seed(recipe.seed)
     network = build_network(recipe.network, splits.labels, size=recipe.size)
     if weights is not None:
+        stated = weights_sidecar(weights).get("labels")
+        if stated is not None and tuple(stated) != network.spec.labels:
+            ours = list(network.spec.labels)
+            raise UsageError(
+                f"--weights {weights.name}: its sidecar has the labels {list(stated)}, the run {ours}"
+            )
         load_start(network.module, weights, network.trunk)
     return network
 
@@ -207,6 +226,8 @@ def _trainer(job: Job, options: Options, splits: Splits, loader: Loader) -> Trai
 def _taken_folder(job: Job, options: Options, splits: Splits) -> IO[str]:
     """Make and lock the run folder, or lock and check that the one to go on in is of the same run."""
     path, document = options.out / PLAN, job.document(splits)
+    if options.out.exists() and not options.out.is_dir():
+        raise UsageError(f"--out {options.out}: expected a folder, got a file")
     if options.resume:
         _check_same(path, document, job.choices.network)
     elif path.exists():
@@ -229,6 +250,8 @@ def _check_same(path: Path, document: dict[str, Any], network: str) -> None:
     except (OSError, ValueError) as error:
         raise UsageError(f"--resume: {PLAN} is damaged: {error}") from error
     default = Recipe(network=network).to_dict()  # of fields that an older version did not know
+    for part, key in ((before, "teacher_sha256"), (before.get("data", {}), "file_sizes_sha256")):
+        part.setdefault(key, (document if part is before else document["data"]).get(key))
     changed = _differences(before | {"recipe": default | before.get("recipe", {})}, document)
     if changed:
         raise UsageError(f"--resume: the run in {path.parent} is another one: {'; '.join(changed)}")
@@ -263,7 +286,7 @@ def _planned(splits: Splits, trainer: Trainer) -> dict[str, Any]:
 def _finish(job: Job, folder: Path, trainer: Trainer, splits: Splits) -> Trained:
     """Take the best weights, write the model, judge it once on the test split, write the card."""
     if not (folder / checkpoint.BEST).is_file():
-        raise BitdoseError("no epoch was better than none: there are no weights to write")
+        raise BitdoseError(f"{checkpoint.BEST} is gone from {folder}: there are no weights to write")
     module = trainer.chosen_module
     module.load_state_dict(checkpoint.load(folder / checkpoint.BEST))
     spec = trainer.network.spec

@@ -20,6 +20,7 @@ from bitdose.codecs.coding import decode_streams, encode_point
 from bitdose.codecs.point import Point
 from bitdose.data.base import Case
 from bitdose.data.read import read_source
+from bitdose.errors import CaseError
 from bitdose.hashing import rng_for
 from bitdose.image import Image, container
 from bitdose.models.base import InputSpec
@@ -91,7 +92,10 @@ class SampleReader:
         rng = rng_for("codec-augment", self._recipe.seed, case.id, epoch)
         if rng.random() >= self._recipe.codec_share:
             return self.pristine(case)
-        return self._sample(case, self._points[int(rng.integers(len(self._points)))])
+        try:
+            return self._sample(case, self._points[int(rng.integers(len(self._points)))])
+        except CaseError:  # what this codec cannot code can still be learned from as it is
+            return self.pristine(case)
 
     def _keep(self, case: Case, sample: Sample) -> Sample:
         with self._lock:

@@ -44,6 +44,11 @@ class Splits:
     drawn: bool
     name: str
 
+    def sizes_digest(self) -> str:
+        """Identify the files by their sizes: another image under an old name rarely has the same."""
+        cases = [case for part in (self.fit, self.validation, self.test) for case in part]
+        return digest([case.path.stat().st_size if case.path.is_file() else -1 for case in cases])
+
     def digest(self) -> str:
         """Identify the splits by ids, labels and patients."""
         parts = (self.fit, self.validation, self.test)
@@ -103,7 +108,8 @@ def held_out_patients(cases: Sequence[Case], *, share: float, seed: int) -> froz
 
     A patient's class is the first of its labels in alphabetical order; patients are ranked by a
     hash of seed and patient, and taken from the top. So the order of the cases does not matter,
-    and cases that are added move only patients at the end of what is held.
+    and cases that are added move only patients at the end of what is held. A patient who alone
+    would make it more than twice the share is passed over while a smaller one is left.
     """
     first: dict[str, str] = {}
     for case in cases:
@@ -115,14 +121,22 @@ def held_out_patients(cases: Sequence[Case], *, share: float, seed: int) -> froz
             (patient for patient, own in first.items() if own == label),
             key=lambda patient: digest([seed, "validation", patient]),
         )
-        wanted = share * sum(sizes[patient] for patient in ranked)
-        taken = 0
-        for patient in ranked[:-1]:  # one patient at least stays to learn from
-            if taken >= max(wanted, 1):
-                break
-            held.add(patient)
-            taken += sizes[patient]
+        wanted = max(share * sum(sizes[patient] for patient in ranked), 1)
+        held |= _taken([(patient, sizes[patient]) for patient in ranked], wanted)
     return frozenset(held)
+
+
+def _taken(ranked: Sequence[tuple[str, int]], wanted: float) -> set[str]:
+    """Take patients from the top until there are enough cases; one at least stays to learn from."""
+    taken: dict[str, int] = {}
+    for patient, size in ranked:
+        if sum(taken.values()) >= wanted or len(taken) == len(ranked) - 1:
+            break
+        if sum(taken.values()) + size <= 2 * wanted:
+            taken[patient] = size
+    if not taken and len(ranked) > 1:
+        taken = dict([min(ranked, key=lambda own: own[1])])
+    return set(taken)
 
 
 def _training_split(names: set[str]) -> str:

@@ -40,7 +40,10 @@ class Teacher:
         import torch
 
         threads = torch.get_num_threads()
-        self._classifier: CallableClassifier = ModelRef(model).load(threads=1)
+        try:
+            self._classifier: CallableClassifier = ModelRef(model).load(threads=1)
+        except UsageError as error:
+            raise UsageError(f"--teacher: {error}") from error
         torch.set_num_threads(threads)  # one made by torch has taken the student's threads
         own = self._classifier.spec
         if set(own.labels) != set(spec.labels):
