@@ -25,7 +25,7 @@ from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import PointSummary, Summary
 from bitdose.results.table import read_table
-from bitdose.stats.clusters import clustered_tango
+from bitdose.stats.clusters import clustered_tango, clustered_wilson
 from bitdose.stats.estimate import Estimate
 
 HERE = Path(__file__).parent
@@ -71,6 +71,36 @@ def point_row(point: PointSummary) -> list[str]:
         f"{point.macro_f1:.3f}",
         f"{flips.changed} ({flips.right_to_wrong} / {flips.wrong_to_right})",
     ]
+
+
+def ends(name: str) -> str:
+    """Return each chain's strongest point, and how far its probabilities are from the pristine ones."""
+    head = ("strongest point", "ratio (file)", "PSNR, dB", "accuracy, %", "against pristine, points")
+    head += ("changed answers", "mean change of a probability")
+    rows = []
+    for chain in summary_of(name).chains().values():
+        point = chain[-1]
+        cells = [
+            f"`{point.point}`",
+            f"{point.ratio_file:.1f}",
+            f"{point.psnr_db:.1f}",
+            percent(point.accuracy),
+        ]
+        cells += [percent(point.accuracy_difference, sign="+"), f"{point.flips.changed} of {point.flips.n}"]
+        rows.append([*cells, f"{mean_change(name, point.point):.3f}"])
+    return markdown(head, rows)
+
+
+def mean_change(name: str, point: str) -> float:
+    """Return the mean absolute difference of all probabilities between a point and pristine."""
+    table = table_of(name).filter(pl.col("status") == OK)
+    columns = [column for column in table.columns if column.startswith("p_")]
+    at, before = (
+        table.filter(pl.col("point") == each).select("case_id", *columns) for each in (point, PRISTINE)
+    )
+    both = at.join(before, on="case_id", suffix="_before")
+    changes = [(both[column] - both[f"{column}_before"]).abs().mean() for column in columns]
+    return float(np.mean(changes))
 
 
 def said(name: str) -> str:
@@ -134,74 +164,75 @@ def pairs(arguments: str) -> str:
 
 
 def pair_row(name: str, first: str, second: str) -> list[str]:
-    """Write one comparison; the cases are those classified at both points."""
+    """Write one comparison, all of it of the cases classified at both points."""
     both = paired(name, first, second)
-    a, b = (summary_point(name, point) for point in (first, second))
     right_a, right_b = (both[f"predicted_{side}"] == both["case_label"] for side in "ab")
     gained, lost = (right_b & ~right_a).to_numpy(), (right_a & ~right_b).to_numpy()
     difference = clustered_tango(gained, lost, both["case_patient"].to_numpy())
-    changed = int((both["predicted_a"] != both["predicted_b"]).sum())
-    size = f"{a.coded_bytes_per_case / 1e3:.1f} → {b.coded_bytes_per_case / 1e3:.1f}"
-    accuracy = f"{100 * a.accuracy.value:.1f} → {100 * b.accuracy.value:.1f}"
-    told = f"{changed} of {len(both)}"
-    return [f"`{second}`", f"`{first}`", size, accuracy, percent(difference, sign="+"), told]
+    changed = f"{int((both['predicted_a'] != both['predicted_b']).sum())} of {len(both)}"
+    size = " → ".join(f"{both[f'bytes_{side}'].mean() / 1e3:.1f}" for side in "ab")
+    accuracy = " → ".join(f"{100 * right.mean():.1f}" for right in (right_a, right_b))
+    return [f"`{second}`", f"`{first}`", size, accuracy, percent(difference, sign="+"), changed]
 
 
 def paired(name: str, first: str, second: str) -> pl.DataFrame:
     """Return a row per case classified at both points."""
     table = pl.concat([table_of(part) for part in name.split("+")], how="diagonal_relaxed")
     rows = table.filter(pl.col("status") == OK).unique(["case_id", "point"], keep="first")
-    columns = ["case_id", "case_label", "case_patient", "predicted"]
-    a = rows.filter(pl.col("point") == first).select(columns)
-    b = rows.filter(pl.col("point") == second).select("case_id", "predicted")
-    return a.join(b, on="case_id", suffix="_b").rename({"predicted": "predicted_a"}).sort("case_id")
-
-
-def summary_point(name: str, point: str) -> PointSummary:
-    """Find a point in the first of several tables that has it."""
-    found = (own for part in name.split("+") for own in summary_of(part).points if own.point == point)
-    return next(found)
+    answers = ["predicted", "bytes_coded"]
+    a = rows.filter(pl.col("point") == first).select("case_id", "case_label", "case_patient", *answers)
+    b = rows.filter(pl.col("point") == second).select("case_id", *answers)
+    names = {"predicted": "predicted_a", "bytes_coded": "bytes_a", "bytes_coded_b": "bytes_b"}
+    return a.join(b, on="case_id", suffix="_b").rename(names).sort("case_id")
 
 
 def sources(arguments: str) -> str:
     """Compare groups of a column at some points: ``NAME COLUMN POINT...``."""
     name, column, *wanted = arguments.split()
     table = table_of(name).filter(pl.col("status") == OK)
+    groups = sorted(table[column].drop_nulls().unique().to_list(), key=str)
     rows = []
-    for group in sorted(table[column].drop_nulls().unique().to_list(), key=str):
+    for group in groups:
         part = table.filter(pl.col(column) == group)
-        n = part["case_id"].n_unique()
-        cells = []
-        for point in wanted:
-            at = part.filter(pl.col("point") == point)
-            right = int((at["predicted"] == at["case_label"]).sum())
-            ratio = at["bytes_file"].sum() / at["bytes_coded"].sum()
-            cells.append(f"{100 * right / n:.1f} % at {ratio:.1f}:1")
-        rows.append([str(group), str(n), *cells])
+        cells = [at_point(part.filter(pl.col("point") == point)) for point in wanted]
+        rows.append([str(group), str(part["case_id"].n_unique()), *cells])
     return markdown((column.removeprefix("case_"), "cases", *(f"`{point}`" for point in wanted)), rows)
+
+
+def at_point(rows: pl.DataFrame) -> str:
+    """Write the accuracy in percent with its interval, and the ratio, of some rows of one point."""
+    if rows.is_empty():
+        return "–"
+    hits = (rows["predicted"] == rows["case_label"]).to_numpy()
+    share = clustered_wilson(hits, rows["case_patient"].to_numpy())
+    return f"{percent(share)}, {rows['bytes_file'].sum() / rows['bytes_coded'].sum():.1f}:1"
 
 
 def elsewhere(names: str) -> str:
     """For each model and chain, the strongest point before the observed loss exceeds 1 and 2 points."""
     models = names.split()
     chains = list(summary_of(models[0]).chains())
-    head = ["classifier", "pristine accuracy, %", *(f"{chain}, 1 / 2 points" for chain in chains)]
     rows = []
     for name in models:
         summary = summary_of(name)
-        cells = [" / ".join(strongest(summary, chain, loss) for loss in LOSSES) for chain in chains]
-        rows.append([name, percent(summary.pristine().accuracy), *cells])
+        for loss in LOSSES:
+            cells = [strongest(summary, chain, loss) for chain in chains]
+            accuracy = percent(summary.pristine().accuracy) if loss == LOSSES[0] else ""
+            rows.append([name if loss == LOSSES[0] else "", accuracy, f"{100 * loss:.0f}", *cells])
+    head = ("classifier", "pristine accuracy, %", "points lost at most", *chains)
     return markdown(head, rows)
 
 
 def strongest(summary: Summary, chain: str, loss: float) -> str:
-    """Walk a chain from mild to harsh; return the ratio of the last point before a larger loss."""
+    """Walk a chain from mild to harsh; return the last point before a larger loss, with the difference."""
     kept = None
     for point in summary.chains()[chain]:
-        if -point.accuracy_difference.value > loss + 1e-12:
+        if not -point.accuracy_difference.value <= loss + 1e-12:
             break
         kept = point
-    return "–" if kept is None else f"{kept.ratio_file:.0f}:1"
+    if kept is None:
+        return "–"
+    return f"**{kept.ratio_file:.0f}:1** {percent(kept.accuracy_difference, sign='+')}"
 
 
 def percent(estimate: Estimate, *, sign: str = "") -> str:
@@ -229,6 +260,7 @@ def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 KINDS: dict[str, Callable[[str], str]] = {
     "points": points,
+    "ends": ends,
     "said": said,
     "card": card,
     "figure": figure,

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All trainings and studies behind docs/experiments.md, in order; what is done is not done again,
+# All trainings and studies behind docs/results.md, in order; what is done is not done again,
 # what was interrupted goes on. SHARED holds the data (cxr, brain) and the shared classifier.
 #
 #   bash training/experiments/run.sh [STEP...]     from the project's root
@@ -20,8 +20,7 @@ SCRATCH=(--precision bf16 --optimizer adamw --weight-decay 0.02 --schedule cosin
 train() { # train NAME NETWORK DATA OPTION...
   local out=$RUNS/$1 resume=()
   [[ -f $out/model.md ]] && return
-  [[ -f $out/last.pt ]] && resume=(--resume)
-  [[ -f $out/train.toml && ! -f $out/last.pt ]] && rm "$out/train.toml"
+  [[ -f $out/train.toml ]] && resume=(--resume)
   "$BITDOSE" train "$2" "$3" --out "$out" "${@:4}" "${resume[@]}"
 }
 

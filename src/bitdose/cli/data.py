@@ -154,18 +154,22 @@ def _help_alone(context: typer.Context) -> None:
 
 def _write(made: Arranged, out: Path, *, force: bool, as_json: bool) -> None:
     from bitdose.data.public.arrange import write_arranged
-    from bitdose.data.public.paper import PAPER
+    from bitdose.data.public.paper import PAPER, absent_labels
     from bitdose.data.public.text import arranged_lines
+    from bitdose.errors import BitdoseError
 
     table = write_arranged(made, out, force=force)
     if as_json:
         result = {"table": str(table), "counts": made.counts(), "dropped": dict(made.dropped)}
         typer.echo(json.dumps(result | {"warnings": list(made.warnings)}, indent=2))
-        return
-    paper = PAPER[made.name]
-    for line in arranged_lines(made, {"stated": paper.splits, "inferred": paper.inferred}):
-        typer.echo(line)
-    typer.echo(f"{len(made.cases)} cases in {table}\nnext: bitdose data check {out}")
+    else:
+        paper = PAPER[made.name]
+        for line in arranged_lines(made, {"stated": paper.splits, "inferred": paper.inferred}):
+            typer.echo(line)
+        typer.echo(f"{len(made.cases)} cases in {table}\nnext: bitdose data check {out}")
+    absent = absent_labels(made.name, (case.label for case in made.cases))
+    if absent:
+        raise BitdoseError(f"{made.name}: the table has no case of class {', '.join(absent)}; check the downloads")
 
 
 def _healthy(text: str) -> int | None:

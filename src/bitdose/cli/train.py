@@ -23,7 +23,7 @@ def train(
         Text, typer.Option(help="Split to learn from. [default: train, if there is one]")
     ] = None,
     validation: Annotated[
-        Number, typer.Option(help="Share of patients held out to choose the checkpoint. [default: 0.15]")
+        Number, typer.Option(help="Share of cases held out, by whole patients. [default: 0.15]")
     ] = None,
     classes: Annotated[Text, typer.Option(help="Data label to label: a=b,c=d; 'a=' drops one.")] = None,
     color: Annotated[Text, typer.Option(help="keep, or grey: colour to luma first. [default: keep]")] = None,

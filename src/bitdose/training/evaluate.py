@@ -63,7 +63,7 @@ def predict(
 def validation_scores(answers: Predictions, n_classes: int) -> dict[str, float]:
     """Return the mean cross-entropy, accuracy and macro F1 of a validation split.
 
-    F1 is the mean over the classes that have a case: those of another may all be unreadable.
+    F1 is the mean over the classes of which a case could be read.
 
     Raises
     ------

@@ -72,7 +72,8 @@ class Recipe:
     color : {"keep", "grey"}
         Whether colour sources become grey before anything else.
     validation : float
-        Share of patients held out to choose the checkpoint, if the data have no such split.
+        Share of each class's cases held out, by whole patients, to choose the checkpoint, if the
+        data have no such split.
     codec_augment : tuple of str
         Points from which one is drawn to code an image before it is learned from; empty for
         none.
