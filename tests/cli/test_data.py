@@ -298,6 +298,23 @@ def test_the_commands_of_the_page_work(empty: Path, capsys: pytest.CaptureFixtur
     assert "13811" in said
 
 
+def test_a_class_without_a_case_is_exit_code_1(empty: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The table is written, a warning and the last line name the absent classes, and the exit code is 1."""
+    write_covidx(empty)
+    (empty / "rsna/stage_2_detailed_class_info.csv").write_text("patientId,class\n")
+    (empty / "rsna/stage_2_train_labels.csv").write_text("patientId,x,y,width,height,Target\n")
+    make = ["data", "make", "covidx", "--covid", "covid-chestxray-dataset", "--rsna", "rsna"]
+    assert run(make) == 1
+    said = capsys.readouterr()
+    assert "warning: no case of class normal, pneumonia: no study can answer for it" in said.out
+    assert said.err.strip().splitlines() == [
+        "bitdose: covidx: the table has no case of class normal, pneumonia; check the downloads"
+    ]
+    assert Path("covidx/cases.csv").is_file()
+    assert run([*make, "--json"]) == 1
+    assert "no case of class normal, pneumonia" in "".join(json.loads(capsys.readouterr().out)["warnings"])
+
+
 def test_a_leak_is_exit_code_1(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

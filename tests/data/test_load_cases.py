@@ -114,7 +114,7 @@ def test_table_columns(tmp_path: Path) -> None:
     assert one.columns == {"age": 60, "dose": 1.5, "view": "pa", "flag": True, "site": "007"}
     assert two.columns == {"age": None, "dose": 2.0, "view": None, "flag": False, "site": "010"}
     assert two.patient == "second"
-    assert (found.split, found.has_patients, found.name) == ("test", True, "t")
+    assert (found.split, found.has_patients, found.name) == ("test", False, "t")
     assert pickle.loads(pickle.dumps(found)) == found
 
 
@@ -133,8 +133,8 @@ def test_parquet_and_cases_file_in_folder(tmp_path: Path) -> None:
     [
         ("", "cannot be read as one"),
         ("path,label\n", "no rows"),
-        ("path,class\n1,a\n", "expected a column 'label' in t.csv, got path, class"),
-        ("file,label\n1,a\n", r"--path-column: expected .* name yours with --path-column"),
+        ("path,class\n1,a\n", "expected a column 'label', got path, class; rename yours"),
+        ("file,label\n1,a\n", r"column 'path', .*rename yours, or name it with --path-column in a study"),
         ("path,label\n1,a\n2,\n3,\n", "got 2 empty cells, first in data row 2"),
         ("path,label\n1,a\n ,b\n", "path: expected a value in every row"),
         ("path,label\n1,a\n2,b,c,d\n", "cannot be read as one"),
@@ -215,6 +215,29 @@ def test_patient_in_two_splits(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="got 2 in several; first in data rows 2 and 3") as caught:
         load_cases(write_table(tmp_path, text), split="test")
     assert not any(name in str(caught.value) for name in ("Ann", "Doe", "Roe"))
+
+
+@pytest.mark.parametrize(
+    ("patients", "named"),
+    [(("p1", "p2"), True), (("p1", ""), False), (("", ""), False), (("p1", " "), False)],
+)
+def test_patients_are_named_by_every_row_or_not(
+    tmp_path: Path, patients: tuple[str, str], named: bool
+) -> None:
+    """A table has patients only if every row names one; a row without one is a patient of its own."""
+    first, second = patients
+    table = write_table(tmp_path, f"path,label,patient\n1,a,{first}\n2,b,{second}\n")
+    found = load_cases(table)
+    assert found.has_patients is named
+    assert [case.patient for case in found.cases] == [first or "1", second.strip() or "2"]
+
+
+def test_a_patient_of_some_rows_is_still_held_to_one_split(tmp_path: Path) -> None:
+    """Rows without a patient do not hide that another row's patient is in two splits."""
+    text = "path,label,patient,split\n1,a,Doe,train\n2,a,,train\n3,b,,test\n4,b,Doe,test\n"
+    with pytest.raises(UsageError, match="each in one split, got 1 in several, in data rows 1, 4;") as caught:
+        load_cases(write_table(tmp_path, text), split="test")
+    assert "Doe" not in str(caught.value)
 
 
 def test_classes_rename_merge_and_drop(tmp_path: Path) -> None:

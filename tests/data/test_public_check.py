@@ -76,6 +76,30 @@ def test_a_patient_in_two_splits(tmp_path: Path) -> None:
     assert text == "patients in several splits: 1 (first: data rows 1 and 4)"
 
 
+def test_rows_without_a_patient(tmp_path: Path) -> None:
+    """Where only some rows name a patient, a warning counts them, and a leak is still a problem."""
+    rows = changed(b=("b.png", "pneumonia", "", "train"), d=("d.png", "normal", "p1", "test"))
+    found = check_set(write_set(tmp_path, rows))
+    assert found.problems == ("patients in several splits: 1 (first: data rows 1 and 4)",)
+    assert "5 of 6 rows name a patient: each of the others counts as a patient of its own" in found.warnings
+    assert not any("name a patient" in text for text in check_set(write_set(tmp_path)).warnings)
+
+
+def test_images_and_volumes_in_one_set(tmp_path: Path) -> None:
+    """A set of both kinds is a problem, for no model takes both; a NIfTI file of one slice is an image."""
+    rng = np.random.default_rng(0)
+    rows = [(f"{n}.nii", "normal", f"v{n}", "train") for n in range(2)]
+    for (name, *_), depth in zip(rows, (4, 1), strict=True):
+        volume = rng.integers(1, 99, (8, 8, depth)).astype(np.int16)
+        nibabel.Nifti1Image(volume, np.eye(4)).to_filename(tmp_path / name)
+    write_set(tmp_path)
+    with (tmp_path / "cases.csv").open("a") as file:
+        file.writelines(",".join(row) + "\n" for row in rows)
+    found = check_set(tmp_path)
+    assert len(found.problems) == 1
+    assert "images and volumes in one set: 7 and 1 files (volumes: data rows 7);" in found.problems[0]
+
+
 @pytest.mark.parametrize(
     ("source", "target", "says"),
     [

@@ -186,16 +186,33 @@ def test_rsnas_mappings_keep_a_person_in_one_split(downloads: tuple[Path, Path],
     """With the mappings, images of one NIH patient are one patient; without them a warning says so."""
     covid, rsna = downloads
     rows = [{"subset_img_id": f"n{i}", "img_id": f"{i // 3:08d}_{i % 3:03d}.png"} for i in range(30)]
-    rows += [{"subset_img_id": "o0", "img_id": "00000000_007.png"}]
+    rows += [{"subset_img_id": f"o{i}", "img_id": f"{20 * i:08d}_007.png"} for i in range(20)]
     (tmp_path / "map.json").write_text(json.dumps(rows))
     made = make_covidx(covid, rsna, rsna_map=tmp_path / "map.json")
     people: dict[str, set[str]] = {}
     for case in made.cases:
         people.setdefault(case.patient, set()).add(case.split)
-    assert sum(name.startswith("nih:") for name in people) == 10
+    assert sum(name.startswith("nih:") for name in people) == 29
     assert all(len(found) == 1 for found in people.values())
     assert not any("--rsna-map" in text for text in made.warnings)
     assert any("--rsna-map" in text for text in make_covidx(covid, rsna).warnings)
+
+
+def test_images_that_the_mappings_do_not_know_are_counted(
+    downloads: tuple[Path, Path], tmp_path: Path
+) -> None:
+    """Mappings of some images leave the warning on, with the number of the others; of none are refused."""
+    covid, rsna = downloads
+    known = [{"subset_img_id": f"n{i}", "img_id": f"{i:08d}_000.png"} for i in range(12)]
+    (tmp_path / "map.json").write_text(json.dumps(known))
+    made = make_covidx(covid, rsna, rsna_map=tmp_path / "map.json")
+    said = [text for text in made.warnings if "may be in both splits" in text]
+    assert len(said) == 1
+    assert "--rsna-map tells no person for 38 of 50 RSNA images" in said[0]
+    for rows in ([], [known[0] | {"subset_img_id": "other"}], [known[0] | {"img_id": "?"}]):
+        (tmp_path / "map.json").write_text(json.dumps(rows))
+        with pytest.raises(UsageError, match="--rsna-map 'map.json': expected the persons of the 50 images"):
+            make_covidx(covid, rsna, rsna_map=tmp_path / "map.json")
 
 
 def test_bad_rows_and_files_are_counted_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -375,6 +375,16 @@ def test_the_table_of_a_set_is_read_by_a_study(server: Server, tmp_path: Path) -
     assert all(c.path.read_bytes() == BODY for c in found)
 
 
+def test_a_manifest_without_patients_names_none(server: Server, tmp_path: Path) -> None:
+    """Its table has no patient, so that a study does not take files for people; each counts as one."""
+    done = get(manifest(server, "a.bin", "b.bin", case={"label": "sick"}), tmp_path)
+    assert done.table is not None
+    assert done.table.read_text().splitlines()[1] == "a.bin,sick,a.bin,,"
+    assert not load_cases(tmp_path).has_patients
+    counts = json.loads((tmp_path / "provenance.json").read_text())["counts"]
+    assert counts == {"": {"sick": {"cases": 2, "patients": 2}}}
+
+
 def test_a_table_of_the_users_is_left_alone(server: Server, tmp_path: Path) -> None:
     """A cases.csv that this set did not write stays, and that is said."""
     (tmp_path / "cases.csv").write_text("mine")

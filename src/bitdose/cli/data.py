@@ -169,7 +169,8 @@ def _write(made: Arranged, out: Path, *, force: bool, as_json: bool) -> None:
         typer.echo(f"{len(made.cases)} cases in {table}\nnext: bitdose data check {out}")
     absent = absent_labels(made.name, (case.label for case in made.cases))
     if absent:
-        raise BitdoseError(f"{made.name}: the table has no case of class {', '.join(absent)}; check the downloads")
+        listed = ", ".join(absent)
+        raise BitdoseError(f"{made.name}: the table has no case of class {listed}; check the downloads")
 
 
 def _healthy(text: str) -> int | None:

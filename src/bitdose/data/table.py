@@ -9,8 +9,9 @@
 | ``split`` | the split's name | no split |
 | any other | kept in ``Case.columns``, typed by the table's reader | None |
 
-These five are read as text, so that a label ``01`` stays ``01``. Messages point at rows by
-number, the first row of data being 1, and repeat no cell.
+These five are read as text, so that a label ``01`` stays ``01``. A table names patients only
+where every row does; a patient that some rows name is held to one split all the same.
+Messages point at rows by number, the first row of data being 1, and repeat no cell.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ TABLE_NAMES = ("cases.csv", "cases.parquet")
 _TABLE_SUFFIXES = (".csv", ".parquet")
 _OWN = ("id", "patient", "split")
 _HEADER_BYTES = 1 << 16
+_FEW = 8
 
 
 def is_table(path: Path) -> bool:
@@ -51,7 +53,31 @@ def table_cases(
     Returns
     -------
     tuple of list of Case and bool
-        The cases, and whether the table names patients.
+        The cases, and whether every row names a patient.
+
+    Raises
+    ------
+    UsageError
+        As :func:`table_rows`; and if only some rows name a patient and one of these patients
+        is in several splits.
+    """
+    cases, n_named = table_rows(path, path_column=path_column, label_column=label_column)
+    if 0 < n_named < len(cases):
+        _check_named(cases)
+    return cases, n_named == len(cases)
+
+
+def table_rows(
+    path: Path, *, path_column: str = "path", label_column: str = "label"
+) -> tuple[list[Case], int]:
+    """List the cases of a table, in its order, and count the rows that name a patient.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        An existing CSV or Parquet file.
+    path_column, label_column : str
+        The columns that hold the file and the class.
 
     Raises
     ------
@@ -63,16 +89,33 @@ def table_cases(
     for option, column in (("--path-column", path_column), ("--label-column", label_column)):
         if column not in frame.columns:
             raise UsageError(
-                f"{option}: expected a column {column!r} in {path.name}, got {', '.join(frame.columns)}; "
-                f"name yours with {option}"
+                f"data {path.name!r}: expected a column {column!r}, got {', '.join(frame.columns)}; "
+                f"rename yours, or name it with {option} in a study"
             )
     if frame.is_empty():
         raise UsageError(f"data {path.name!r}: the table has no rows; expected one per case")
     rows = frame.to_dicts()
     for column in (path_column, label_column):
         _check_filled(path, rows, column)
-    has_patients = any(row.get("patient") for row in rows)
-    return [_case(path.parent, row, path_column, label_column) for row in rows], has_patients
+    n_named = sum(bool(row.get("patient")) for row in rows)
+    return [_case(path.parent, row, path_column, label_column) for row in rows], n_named
+
+
+def _check_named(cases: list[Case]) -> None:
+    """Refuse a patient in two splits where not every row names one; nobody is named."""
+    splits: dict[str, set[str]] = {}
+    for case in cases:
+        splits.setdefault(case.patient, set()).add(case.split)
+    # A case without a patient is its own; the same id twice is told by whoever takes the cases.
+    named = {case.patient for case in cases if case.patient != case.id}
+    torn = {name for name in named if len(splits[name]) > 1}
+    if torn:
+        rows = [str(row) for row, case in enumerate(cases, 1) if case.patient in torn]
+        raise UsageError(
+            f"patient: expected each in one split, got {len(torn)} in several, in data rows "
+            f"{', '.join(rows[:_FEW])}{', …' if len(rows) > _FEW else ''}; move all cases of a patient "
+            "into one split"
+        )
 
 
 def _case(folder: Path, row: dict[str, Any], path_column: str, label_column: str) -> Case:

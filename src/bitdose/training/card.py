@@ -148,7 +148,7 @@ def _data_section(facts: Facts) -> str:
         patients = str(len({case.patient for case in cases})) if splits.has_patients else "not named"
         rows.append((name, str(len(cases)), patients, *(str(counts[label]) for label in facts.spec.labels)))
     held = "held out of the training split" if splits.drawn else "the data's own split"
-    unit = "whole patients" if splits.has_patients else "cases: the data name no patients"
+    unit = "whole patients" if splits.has_patients else "cases: not every case names a patient"
     notes = [
         f"Data: {splits.name}, SHA-256 of its ids, labels and patients `{splits.digest()}`.",
         f"Validation is {held}, by {unit}; it chose the epoch. Test data chose nothing.",

@@ -41,7 +41,8 @@ class Arranged:
     name : str
         ``covidx``, ``brain``, or a fetched set's name.
     cases : tuple of Case
-        In the table's order; their columns become the table's.
+        In the table's order; their columns become the table's. A patient that is empty stays
+        so in the table, and counts as one of its own.
     dropped : mapping of str to int
         Reason to number of rows, images or volumes left out.
     warnings : tuple of str
@@ -73,7 +74,8 @@ def count_cases(cases: Sequence[Case]) -> dict[str, dict[str, dict[str, int]]]:
     {'test': {'sick': {'cases': 1, 'patients': 1}}}
     """
     numbers = Counter((case.split, case.label) for case in cases)
-    patients = Counter((split, label) for split, label, _ in {(c.split, c.label, c.patient) for c in cases})
+    people = {(case.split, case.label, case.patient or case.id) for case in cases}
+    patients = Counter((split, label) for split, label, _ in people)
     found: dict[str, dict[str, dict[str, int]]] = {}
     for split, label in sorted(numbers):
         counts = {"cases": numbers[split, label], "patients": patients[split, label]}

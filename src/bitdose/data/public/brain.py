@@ -23,7 +23,7 @@ from pathlib import Path
 from bitdose.data.base import Case, Scalar
 from bitdose.data.public.arrange import Arranged
 from bitdose.data.public.inputs import Watch, existing_folder
-from bitdose.data.public.paper import paper_set
+from bitdose.data.public.paper import absent_warning, paper_set
 from bitdose.data.public.split import held_out, rank
 from bitdose.data.public.volume import VolumeLook, look_at_volume
 from bitdose.errors import CaseError
@@ -235,7 +235,4 @@ def _warnings(cases: list[Case], wanted: int, n_healthy: int) -> tuple[str, ...]
         found.append(confound)
     if n_healthy < wanted:
         found.append(f"{n_healthy} sound IXI volumes, {wanted} asked for")
-    absent = [name for name in paper_set("brain").labels if name not in states]
-    if absent:
-        found.append(f"no case of class {', '.join(absent)}: check the downloads")
-    return tuple(found)
+    return (*found, *absent_warning("brain", states))

@@ -10,6 +10,7 @@ Both name counts and row numbers (the first row of data being 1), and no patient
 | the same bytes in two splits, or with two labels | the same, hidden behind two names |
 | an id twice | rows could not be told apart |
 | missing or unreadable files | the study would lose these cases |
+| images and volumes | no model takes both: the study would lose one kind |
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from bitdose.data.public.arrange import TABLE, count_cases, read_provenance
 from bitdose.data.public.brain import stripping_warning
 from bitdose.data.public.inputs import Watch
 from bitdose.data.public.inspect import UNKNOWN, FileLook, look_at_all
-from bitdose.data.public.paper import PAPER, paper_set
-from bitdose.data.table import TABLE_NAMES, is_table, table_cases
+from bitdose.data.public.paper import PAPER, absent_labels, paper_set
+from bitdose.data.table import TABLE_NAMES, is_table, table_rows
 from bitdose.errors import UsageError
 from bitdose.hashing import file_digest
 
@@ -93,12 +94,12 @@ def check_set(
     UsageError
         If there is no such folder or table, or it cannot be read as one.
     """
-    cases, has_patients, table = _cases(data)
+    cases, n_named, table = _cases(data)
     known = read_provenance(table.parent) if table is not None else {}
     found_name = name or str(known.get("set", ""))
     paper = _paper(name, found_name)
     looks = look_at_all(cases, quick=quick, watch=watch)
-    problems = [*_identity_problems(cases, has_patients=has_patients), *_content_problems(cases, looks)]
+    problems = [*_identity_problems(cases), *_content_problems(cases, looks), *_kind_problems(looks)]
     statuses = Counter(look.status for look in looks)
     problems += [
         f"files that are {status}: {number} ({_rows(look.status == status for look in looks)})"
@@ -107,9 +108,9 @@ def check_set(
     ]
     traits = _traits(cases, looks)
     warnings = [*_same_bytes_warnings(cases, looks), *_table_warnings(table, known)]
-    warnings += _confounds(traits)
-    absent = set(paper_set(found_name).labels if paper else ()) - {case.label for case in cases}
-    problems += [f"no case of class {', '.join(sorted(absent))}"] if absent else []
+    warnings += [*_patient_warnings(n_named, len(cases)), *_confounds(traits)]
+    absent = absent_labels(found_name, (case.label for case in cases))
+    problems += [f"no case of class {', '.join(absent)}"] if absent else []
     dropped = known.get("dropped", {})
     return Findings(
         found_name,
@@ -123,22 +124,22 @@ def check_set(
     )
 
 
-def _cases(data: Path) -> tuple[list[Case], bool, Path | None]:
-    """List the cases, tell whether patients are named, and which table they come from."""
+def _cases(data: Path) -> tuple[list[Case], int, Path | None]:
+    """List the cases, count those that name a patient, and tell which table they come from."""
     try:
         if data.is_dir():
             table = next((data / name for name in TABLE_NAMES if (data / name).is_file()), None)
             if table is None:
-                return folder_cases(data), False, None
+                return folder_cases(data), 0, None
         elif data.exists() and is_table(data):
             table = data
         else:
             came = f"the file {data.name!r}" if data.exists() else "nothing there"
             raise UsageError(f"data {str(data)!r}: expected a folder or a .csv or .parquet table, got {came}")
-        cases, has_patients = table_cases(table)
+        cases, n_named = table_rows(table)
     except OSError as error:
         raise UsageError(f"data {data.name!r}: cannot be read: {error.strerror}") from error
-    return cases, has_patients, table
+    return cases, n_named, table
 
 
 def _paper(asked: str | None, name: str) -> dict[str, dict[str, int]]:
@@ -149,13 +150,15 @@ def _paper(asked: str | None, name: str) -> dict[str, dict[str, int]]:
     return {"stated": dict(PAPER[name].splits), "inferred": dict(PAPER[name].inferred)}
 
 
-def _identity_problems(cases: list[Case], *, has_patients: bool) -> list[str]:
+def _identity_problems(cases: list[Case]) -> list[str]:
     problems = []
     twice = {name: rows for name, rows in _groups(case.id for case in cases).items() if len(rows) > 1}
     if twice:
         problems.append(f"ids in several rows: {len(twice)} ({_listed(twice.values())})")
-    patients = _groups(case.patient for case in cases) if has_patients else {}
-    split = [rows for rows in patients.values() if len({cases[row].split for row in rows}) > 1]
+    # Where all rows of a patient have its name for their id, none is named: that is an id twice.
+    patients = _groups(case.patient for case in cases).items()
+    named = [rows for patient, rows in patients if any(cases[row].id != patient for row in rows)]
+    split = [rows for rows in named if len({cases[row].split for row in rows}) > 1]
     if split:
         problems.append(f"patients in several splits: {len(split)} ({_listed(split)})")
     return problems
@@ -176,6 +179,25 @@ def _content_problems(cases: list[Case], looks: list[FileLook]) -> list[str]:
     if torn:
         problems.append(f"files with several labels under different ids: {len(torn)} ({_listed(torn)})")
     return problems
+
+
+def _kind_problems(looks: list[FileLook]) -> list[str]:
+    """Tell where the set has both images and volumes; a volume's shape has three sides."""
+    # The reader drops a NIfTI file's last side where that is one: a single slice is an image.
+    shapes = [look.shape.removesuffix("x1") if look.format == "NIFTI" else look.shape for look in looks]
+    images, volumes = ([shape.count("x") == n for shape in shapes] for n in (1, 2))
+    if not any(images) or not any(volumes):
+        return []
+    fewer = "images" if sum(images) < sum(volumes) else "volumes"
+    rows = _rows(images if fewer == "images" else volumes)
+    counts = f"{sum(images)} and {sum(volumes)} files ({fewer}: {rows})"
+    return [f"images and volumes in one set: {counts}; a model takes one kind: make a set of each"]
+
+
+def _patient_warnings(n_named: int, n_cases: int) -> list[str]:
+    if n_named in (0, n_cases):
+        return []
+    return [f"{n_named} of {n_cases} rows name a patient: each of the others counts as a patient of its own"]
 
 
 def _same_bytes_warnings(cases: list[Case], looks: list[FileLook]) -> list[str]:

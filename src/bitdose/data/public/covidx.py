@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +39,7 @@ from bitdose.data.public.inputs import (
     is_plain_name,
     sex_letter,
 )
-from bitdose.data.public.paper import paper_set
+from bitdose.data.public.paper import absent_warning, paper_set
 from bitdose.data.public.split import held_out
 from bitdose.errors import CaseError, UsageError
 from bitdose.hashing import file_digest
@@ -90,7 +91,8 @@ def make_covidx(
     Raises
     ------
     UsageError
-        If a folder or table is not what its option expects.
+        If a folder or table is not what its option expects, or the mappings know none of the
+        images.
     """
     covid, rsna = existing_folder("--covid", covid, _COVID_FORM), existing_folder("--rsna", rsna, _RSNA_FORM)
     persons = {} if rsna_map is None else _persons(rsna_map)
@@ -98,6 +100,8 @@ def make_covidx(
     rows = csv_rows("--covid", covid / _METADATA, ("patientid", "finding", "view", "filename"))
     cases = _covid_cases(covid, rows, dropped)
     labels, n_rows = _rsna_labels(rsna, dropped)
+    if rsna_map is not None:
+        _check_mappings(rsna_map, persons, labels)
     cases += _rsna_cases(rsna, labels, persons, dropped, watch)
     share = paper_set("covidx").test_share
     patients: dict[str, set[str]] = {}
@@ -112,7 +116,7 @@ def make_covidx(
     if rsna_map is not None:
         inputs["rsna_map"] = {"sha256": file_digest(rsna_map), "rows": len(persons)}
     options = {"seed": seed, "test_share": share, "rsna_map": rsna_map is not None}
-    warnings = _warnings(cases, knows_persons=bool(persons))
+    warnings = _warnings(cases, mapped=rsna_map is not None)
     return Arranged("covidx", tuple(cases), dict(dropped.most_common()), warnings, options, inputs)
 
 
@@ -242,13 +246,26 @@ def _persons(path: Path) -> dict[str, str]:
     return {name: found[1] for name, found in pairs.items() if found is not None}
 
 
-def _warnings(cases: list[Case], *, knows_persons: bool) -> tuple[str, ...]:
+def _check_mappings(path: Path, persons: Mapping[str, str], images: Mapping[str, str]) -> None:
+    """Refuse mappings of another set: they would tell nobody apart, and seem to."""
+    if images and persons.keys().isdisjoint(images):
+        raise UsageError(
+            f"--rsna-map {path.name!r}: expected the persons of the {len(images)} images of --rsna, got "
+            f"{len(persons)} mappings and none of these; give this challenge's mappings, or omit it"
+        )
+
+
+def _warnings(cases: list[Case], *, mapped: bool) -> tuple[str, ...]:
     found = [_CONFOUND]
-    if not knows_persons:
+    images = [case for case in cases if case.columns["source"] == RSNA_SOURCE]
+    n_unmapped = sum(case.patient.startswith(f"{RSNA_SOURCE}:") for case in images)
+    if mapped and n_unmapped:
+        found.append(
+            f"--rsna-map tells no person for {n_unmapped} of {len(images)} RSNA images: each counts as a "
+            "patient, so a person may be in both splits"
+        )
+    if not mapped:
         found.append(
             "an RSNA patientId is one image, so a person may be in both splits; --rsna-map tells the persons"
         )
-    absent = [name for name in paper_set("covidx").labels if name not in {case.label for case in cases}]
-    if absent:
-        found.append(f"no case of class {', '.join(absent)}: check the downloads")
-    return tuple(found)
+    return (*found, *absent_warning("covidx", (case.label for case in cases)))

@@ -183,4 +183,4 @@ def _write_table(manifest: Manifest, out: Path, states: dict[int, str]) -> tuple
 def _case(file: RemoteFile, out: Path) -> Case:
     values = dict(file.case or {})
     label, patient, split = (str(values.pop(key, "") or "") for key in ("label", "patient", "split"))
-    return Case(file.path, label, out.resolve() / file.path, patient or file.path, split, values)
+    return Case(file.path, label, out.resolve() / file.path, patient, split, values)

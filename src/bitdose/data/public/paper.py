@@ -11,7 +11,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bitdose.errors import UsageError
@@ -68,3 +68,21 @@ def paper_set(name: str) -> PaperSet:
     if name not in PAPER:
         raise UsageError(f"set {name!r}: the paper had {', '.join(map(repr, PAPER))}")
     return PAPER[name]
+
+
+def absent_labels(name: str, labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the classes of the paper's set that are not among the labels; none for another set.
+
+    Examples
+    --------
+    >>> absent_labels("brain", ["HGG", "HGG"]), absent_labels("mine", [])
+    (('healthy', 'LGG'), ())
+    """
+    there = set(labels)
+    return tuple(label for label in PAPER[name].labels if label not in there) if name in PAPER else ()
+
+
+def absent_warning(name: str, labels: Iterable[str]) -> tuple[str, ...]:
+    """Return one line if classes of the paper's set have no case at all, else nothing."""
+    absent = ", ".join(absent_labels(name, labels))
+    return (f"no case of class {absent}: no study can answer for it; check the downloads",) if absent else ()

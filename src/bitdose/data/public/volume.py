@@ -12,7 +12,8 @@ zero); of those in the six outer planes, ``b`` are:
 | ``unknown`` | all else: cropped to the brain, a slab of few slices, defaced |
 
 In a BraTS volume of 240x240x155 a brain of 1.5 litres leaves z = 0.83. The rule was set by
-that arithmetic and tried on drawn volumes only; the two shares are kept beside the answer.
+that arithmetic. It was tried on drawn volumes and on 124 public FLAIR stacks (121 ``false``,
+3 ``unknown``), never on IXI or BraTS; the two shares are kept beside the answer.
 """
 
 from __future__ import annotations
