@@ -113,7 +113,7 @@ def test_a_report_draws_with_the_seed_of_its_run(
         return json.loads(json.dumps(summarize(table, seed=seed, n_planned=12).to_dict()))
 
     assert found == expected(7)
-    assert found != expected(0)
+    assert any(found != expected(seed) for seed in range(5))  # few cases: two seeds may agree by chance
     (out / "manifest.json").unlink()
     assert run(["report", str(out), "--no-images"]) == 0
     assert json.loads((out / "summary.json").read_text())["n_planned"] == 0

@@ -205,7 +205,7 @@ def test_without_a_test_split_the_card_has_validation_only(
     """A folder of classes trains too: cases stand for patients, and the card says so."""
     assert train_tiny(texture_set, tmp_path / "run", "--epochs", "1") == 0
     card = (tmp_path / "run" / "model.md").read_text()
-    assert "by cases: the data name no patients" in card
+    assert "by cases: not every case names a patient" in card
     assert "| validation (" in card
     assert "| test (" not in card
     assert "| test | 0 | not named | 0 | 0 | 0 |" in card
