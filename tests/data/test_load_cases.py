@@ -235,7 +235,7 @@ def test_patients_are_named_by_every_row_or_not(
 def test_a_patient_of_some_rows_is_still_held_to_one_split(tmp_path: Path) -> None:
     """Rows without a patient do not hide that another row's patient is in two splits."""
     text = "path,label,patient,split\n1,a,Doe,train\n2,a,,train\n3,b,,test\n4,b,Doe,test\n"
-    with pytest.raises(UsageError, match="each in one split, got 1 in several, in data rows 1, 4;") as caught:
+    with pytest.raises(UsageError, match="got 1 in several; first in data rows 1 and 4;") as caught:
         load_cases(write_table(tmp_path, text), split="test")
     assert "Doe" not in str(caught.value)
 

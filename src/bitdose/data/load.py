@@ -77,8 +77,7 @@ def load_cases(
     except OSError as error:  # a folder that may not be listed, a path that is too long
         raise UsageError(f"data {data.name!r}: cannot be read: {error.strerror}") from error
     _check_ids(found)
-    if has_patients:
-        _check_patients(found)
+    _check_patients(found)  # a case that names none is its own patient
     cases = _renamed(found, classes or {})
     labels = tuple(sorted({case.label for case in cases}))
     chosen = _split_name(cases, split)

@@ -30,7 +30,6 @@ TABLE_NAMES = ("cases.csv", "cases.parquet")
 _TABLE_SUFFIXES = (".csv", ".parquet")
 _OWN = ("id", "patient", "split")
 _HEADER_BYTES = 1 << 16
-_FEW = 8
 
 
 def is_table(path: Path) -> bool:
@@ -58,12 +57,9 @@ def table_cases(
     Raises
     ------
     UsageError
-        As :func:`table_rows`; and if only some rows name a patient and one of these patients
-        is in several splits.
+        As :func:`table_rows`.
     """
     cases, n_named = table_rows(path, path_column=path_column, label_column=label_column)
-    if 0 < n_named < len(cases):
-        _check_named(cases)
     return cases, n_named == len(cases)
 
 
@@ -99,23 +95,6 @@ def table_rows(
         _check_filled(path, rows, column)
     n_named = sum(bool(row.get("patient")) for row in rows)
     return [_case(path.parent, row, path_column, label_column) for row in rows], n_named
-
-
-def _check_named(cases: list[Case]) -> None:
-    """Refuse a patient in two splits where not every row names one; nobody is named."""
-    splits: dict[str, set[str]] = {}
-    for case in cases:
-        splits.setdefault(case.patient, set()).add(case.split)
-    # A case without a patient is its own; the same id twice is told by whoever takes the cases.
-    named = {case.patient for case in cases if case.patient != case.id}
-    torn = {name for name in named if len(splits[name]) > 1}
-    if torn:
-        rows = [str(row) for row, case in enumerate(cases, 1) if case.patient in torn]
-        raise UsageError(
-            f"patient: expected each in one split, got {len(torn)} in several, in data rows "
-            f"{', '.join(rows[:_FEW])}{', …' if len(rows) > _FEW else ''}; move all cases of a patient "
-            "into one split"
-        )
 
 
 def _case(folder: Path, row: dict[str, Any], path_column: str, label_column: str) -> Case:
