@@ -134,8 +134,11 @@ def codec_libraries(points: tuple[Point, ...]) -> dict[str, str]:
 
 
 def _identity(spec: StudySpec, cases: CaseSet, job: Job, classifier: Classifier) -> dict[str, Any]:
-    """Return what two runs must share for their rows to belong together."""
-    return {
+    """Return what two runs must share for their rows to belong together.
+
+    A rule of decision is part of it: fixed before the run, it cannot change when the run goes on.
+    """
+    found = {
         "schema": SCHEMA_VERSION,
         "points": [str(point) for point in job.points],
         "model": classifier.name,
@@ -149,6 +152,7 @@ def _identity(spec: StudySpec, cases: CaseSet, job: Job, classifier: Classifier)
         "device": classifier.device,
         "libraries": {name: _version(name) for name in _libraries()},
     }
+    return found | ({"decision": spec.decision} if spec.decision else {})
 
 
 def _case_identity(case: Case) -> list[Any]:

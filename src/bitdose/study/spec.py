@@ -15,6 +15,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "model": ("path", "weights", "input"),
     "study": ("points", "exact", "ssim", "seed", "max_failures"),
 }
+_DECISION = "decision"  # its keys are those of decision/rule.py, which checks them
 _RENAMED = {("data", "path"): "data", ("model", "path"): "model"}
 COLORS = get_args(Color)
 
@@ -53,6 +54,9 @@ class StudySpec:
         Seed of whatever is drawn.
     max_failures : float
         Share of cases that may fail before the study stops, 0 to 1.
+    decision : dict
+        The rule of a decision, fixed before the run, as ``decision/rule.py`` writes it; empty where
+        none was fixed.
     """
 
     data: str
@@ -70,6 +74,7 @@ class StudySpec:
     ssim: bool = True
     seed: int = 0
     max_failures: float = 0.2
+    decision: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check what needs no file."""
@@ -99,6 +104,8 @@ class StudySpec:
             values = {key: getattr(self, _RENAMED.get((table, key), key)) for key in keys}
             kept = {key: value for key, value in values.items() if value not in (None, {}, "")}
             document[table] = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
+        if self.decision:
+            document[_DECISION] = self.decision
         return tomli_w.dumps(document)
 
 
@@ -126,8 +133,12 @@ def read_spec(path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for table, values in document.items():
         known = _TABLES.get(table)
+        if table == _DECISION and isinstance(values, dict):
+            found[_DECISION] = values
+            continue
         if known is None or not isinstance(values, dict):
-            raise UsageError(f"study file {path.name}: unknown table [{table}]; known: {', '.join(_TABLES)}")
+            tables = ", ".join((*_TABLES, _DECISION))
+            raise UsageError(f"study file {path.name}: unknown table [{table}]; known: {tables}")
         for key, value in values.items():
             if key not in known:
                 raise UsageError(
@@ -155,7 +166,7 @@ def _beside(path: Path, value: Any) -> Any:
 def _checked_types(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     kinds: dict[str, tuple[type, ...]] = {
         "limit": (int,), "seed": (int,), "exact": (bool,), "ssim": (bool,), "classes": (dict,),
-        "input": (dict,), "max_failures": (int, float), "points": (tuple,),
+        "input": (dict,), "decision": (dict,), "max_failures": (int, float), "points": (tuple,),
     }  # fmt: skip
     for key, value in found.items():
         wanted = kinds.get(key, (str,))

@@ -1,0 +1,1 @@
+"""From a results table and margins to a certified point and its profile."""

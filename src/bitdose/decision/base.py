@@ -1,0 +1,213 @@
+"""What a decision is: the tests made, the walks, the certified point, and what was not shown.
+
+The contract:
+
+- a decision is a pure function of a results table and a :class:`~bitdose.decision.rule.Rule`;
+- ``certified`` is a point whose every margin was tested and passed, or None, and then
+  ``shortfall`` says what stands in the way;
+- the chance that ``certified`` truly loses more than one of its margins is at most ``rule.alpha``,
+  whatever the losses are, if the patients are a random sample of those that the profile is for;
+- a test that could not be made has NaN and a reason, and counts as failed.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any
+
+from bitdose.decision.margins import Margin
+from bitdose.decision.rule import Rule
+from bitdose.stats.noninferiority import LossTest
+
+
+@dataclass(frozen=True)
+class MarginTest:
+    """One margin at one point, with the metric's own values beside the loss.
+
+    Parameters
+    ----------
+    margin : Margin
+        What was asked.
+    pristine, coded : float
+        The metric on the same cases, pristine and coded; NaN where undefined, or a rate of flips
+        (which has no pristine value).
+    test : LossTest
+        The loss with its upper limit and p-value.
+    """
+
+    margin: Margin
+    pristine: float
+    coded: float
+    test: LossTest
+
+    @property
+    def passed(self) -> bool:
+        """Whether the loss is shown to be below the margin."""
+        return self.test.passed
+
+
+@dataclass(frozen=True)
+class PointTest:
+    """All margins at one point, and what the point costs.
+
+    Parameters
+    ----------
+    point, chain : str
+        Text forms.
+    tests : tuple of MarginTest
+        One per margin, in the rule's order.
+    alpha : float
+        The level at which this point was tested.
+    n : int
+        Paired cases.
+    ratio_file, ratio_pixels : float
+        Total over total.
+    mean_bytes : float
+        Coded bytes per exam.
+    seconds : float
+        Mean seconds per exam on the rule's link; NaN without a link.
+    """
+
+    point: str
+    chain: str
+    tests: tuple[MarginTest, ...]
+    alpha: float
+    n: int
+    ratio_file: float
+    ratio_pixels: float
+    mean_bytes: float
+    seconds: float = math.nan
+
+    @property
+    def passed(self) -> bool:
+        """Whether every margin is shown to hold."""
+        return all(test.passed for test in self.tests)
+
+
+@dataclass(frozen=True)
+class Walk:
+    """One sequence of points, tested in order until the first that fails.
+
+    Parameters
+    ----------
+    name : str
+        The chain, or ``order`` or ``confirm`` for the one sequence.
+    alpha : float
+        Level of every test in it.
+    tested : tuple of PointTest
+        In order; the last may have failed.
+    untested : tuple of str
+        Points that were not reached.
+    """
+
+    name: str
+    alpha: float
+    tested: tuple[PointTest, ...]
+    untested: tuple[str, ...] = ()
+
+    @property
+    def passed(self) -> tuple[PointTest, ...]:
+        """The points that hold every margin."""
+        return tuple(test for test in self.tested if test.passed)
+
+    @property
+    def failed(self) -> PointTest | None:
+        """The point at which the walk stopped; None where it came to its end."""
+        return next((test for test in self.tested if not test.passed), None)
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """What one margin would have needed.
+
+    Parameters
+    ----------
+    margin : Margin
+        The margin.
+    n : int
+        Units of resampling at hand.
+    least : int
+        Units that any study needs for this margin, with no answer changed; -1 where not computed.
+    at_mildest : int
+        Units needed if further ones behave like those at the mildest point tested; -1 where no
+        number would do, since the loss seen there is the margin or more, or it is undefined.
+    point : str
+        That point.
+    reason : str
+        Why a test could not be made at all; empty where it was made.
+    """
+
+    margin: Margin
+    n: int
+    least: int
+    at_mildest: int
+    point: str
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What was decided, and by what.
+
+    Parameters
+    ----------
+    rule : Rule
+        Margins, alpha, order, splits, objective.
+    model : str
+        The classifier, as in the results.
+    labels : tuple of str
+        Its classes.
+    walks : tuple of Walk
+        One per chain, or one.
+    certified : PointTest or None
+        The best of all points that passed, by the objective.
+    candidates : tuple of str
+        With two splits: the points that the first one chose, in the order of the walk.
+    pareto : tuple of str
+        Passed points that no other passed point beats in both bytes and the worst p-value.
+    shortfall : tuple of Shortfall
+        Where nothing passed: per margin, how many cases would be needed.
+    n_cases, n_patients : int
+        On which the proof stands.
+    clustered : bool
+        Whether patients have several cases.
+    preregistered : bool
+        Whether the rule stood in the study file before the run.
+    notes : tuple of str
+        What an assessor should know, each one sentence.
+    """
+
+    rule: Rule
+    model: str
+    labels: tuple[str, ...]
+    walks: tuple[Walk, ...]
+    certified: PointTest | None
+    candidates: tuple[str, ...]
+    pareto: tuple[str, ...]
+    shortfall: tuple[Shortfall, ...]
+    n_cases: int
+    n_patients: int
+    clustered: bool
+    preregistered: bool = False
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the decision as JSON values, NaN as None."""
+        found = {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+        return found | {"rule": self.rule.to_dict(), "rule_digest": self.rule.digest()}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Margin):
+        return str(value)
+    if isinstance(value, PointTest | MarginTest | LossTest):
+        own = {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+        return own | {"passed": value.passed}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else str(value)
+    return value

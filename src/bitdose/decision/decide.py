@@ -1,0 +1,223 @@
+"""From a results table and a rule to a decision: the pure heart of ``bitdose decide``."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from bitdose.decision.base import Decision, MarginTest, PointTest, Shortfall, Walk
+from bitdose.decision.cohort import Cohort, check_disjoint, make_cohort
+from bitdose.decision.losses import among, changed_share, is_share
+from bitdose.decision.margins import check_labels
+from bitdose.decision.rule import Rule
+from bitdose.decision.walk import Seconds, Tester, chains_of
+from bitdose.errors import UsageError
+from bitdose.stats.noninferiority import cases_needed
+
+if TYPE_CHECKING:
+    import polars as pl
+
+_LIKELY = 0.5
+_SAME_SECONDS = 1.02
+
+
+def decide(
+    table: pl.DataFrame,
+    rule: Rule,
+    *,
+    seconds: Seconds | None = None,
+    seed: int = 0,
+    preregistered: bool = False,
+) -> Decision:
+    """Find the best point whose loss is shown to be within every margin.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Results of one model, columns as in ``results/schema.py``.
+    rule : Rule
+        Margins, alpha, order, splits, objective.
+    seconds : callable, optional
+        From coded bytes per exam ``(n,)`` to seconds per exam ``(n,)`` on the rule's link.
+    seed : int
+        Seed of the weightings, with the names of the cases.
+    preregistered : bool
+        Whether the rule stood in the study file before the run.
+
+    Returns
+    -------
+    Decision
+        ``certified`` is None where no point passes.
+
+    Raises
+    ------
+    UsageError
+        If the table has no pristine rows, several models, not the split asked for, no coded point,
+        an order that names what is not there, or a margin for a class that is not there.
+    BitdoseError
+        If no case was classified at pristine.
+    """
+    call = _Call(table, rule, seconds, seed, preregistered)
+    if rule.select:
+        return _decide_on_two(call)
+    cohort = call.cohort("")
+    if rule.order:
+        walks = [call.tester(cohort, rule.alpha).walk("order", _ordered(rule.order, cohort))]
+    else:
+        chains = chains_of(cohort)
+        tester = call.tester(cohort, rule.alpha / len(chains))
+        walks = [tester.walk(name, points) for name, points in chains.items()]
+    return call.decision(cohort, walks)
+
+
+@dataclass(frozen=True)
+class _Call:
+    """What one call of :func:`decide` was given."""
+
+    table: pl.DataFrame
+    rule: Rule
+    seconds: Seconds | None
+    seed: int
+    preregistered: bool
+
+    def cohort(self, split: str) -> Cohort:
+        found = make_cohort(self.table, split)
+        check_labels(self.rule.margins, found.labels)
+        if not found.points:
+            raise UsageError("results: only pristine rows; there is no coded point to decide on")
+        return found
+
+    def tester(self, cohort: Cohort, alpha: float) -> Tester:
+        return Tester.of(cohort, self.rule.margins, alpha=alpha, seed=self.seed, seconds=self.seconds)
+
+    def decision(self, cohort: Cohort, walks: Sequence[Walk], candidates: Sequence[str] = ()) -> Decision:
+        passed = [test for walk in walks for test in walk.passed]
+        certified = best(passed, self.rule)
+        return Decision(
+            rule=self.rule,
+            model=str(self.table["model"][0] or ""),
+            labels=cohort.labels,
+            walks=tuple(walks),
+            certified=certified,
+            candidates=tuple(candidates),
+            pareto=tuple(test.point for test in pareto(passed, self.rule)),
+            shortfall=() if certified else _shortfall(cohort, walks),
+            n_cases=len(cohort.case_ids),
+            n_patients=len(cohort.patients),
+            clustered=cohort.clustered,
+            preregistered=self.preregistered,
+            notes=_notes(cohort, walks),
+        )
+
+
+def _decide_on_two(call: _Call) -> Decision:
+    """Choose candidates on one split and prove them in one walk on the other."""
+    rule = call.rule
+    first, second = call.cohort(rule.select), call.cohort(rule.confirm)
+    check_disjoint(first, second)
+    tester = call.tester(first, rule.alpha)
+    candidates = _candidates([tester.test(rows) for rows in first.points.values()], rule)
+    known = [point for point in candidates if point in second.points]
+    walks = [call.tester(second, rule.alpha).walk("confirm", known)] if known else []
+    found = call.decision(second, walks, candidates)
+    if candidates:
+        return found
+    note = f"On the split {rule.select!r} no point seems to hold every margin: none was tested."
+    return replace(found, notes=(*found.notes, note))
+
+
+def _ordered(order: Sequence[str], cohort: Cohort) -> list[str]:
+    """Turn an order of points and chains into points, each once."""
+    chains, points = chains_of(cohort), {}
+    for name in order:
+        if name not in chains and name not in cohort.points:
+            near = difflib.get_close_matches(name, [*chains, *cohort.points], n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            listed = ", ".join(chains)
+            raise UsageError(f"--order: {name!r} is no point or chain of the run: {hint}chains: {listed}")
+        points.update(dict.fromkeys(chains.get(name, [name])))
+    return list(points)
+
+
+def worst_p(test: PointTest) -> float:
+    """Return the largest p-value of a point's margins; 1 where one is undefined."""
+    return max(1.0 if math.isnan(each.test.p) else each.test.p for each in test.tests)
+
+
+def cost_of(test: PointTest, rule: Rule) -> float:
+    """Return what the objective makes small."""
+    return {"ratio": -test.ratio_file, "bytes": test.mean_bytes, "seconds": test.seconds}[rule.objective]
+
+
+def pareto(tests: Iterable[PointTest], rule: Rule) -> list[PointTest]:
+    """Return the points that none beats in both cost and worst p-value, the surest first."""
+    front: list[PointTest] = []
+    cheapest = math.inf
+    for test in sorted(tests, key=lambda t: (worst_p(t), cost_of(t, rule))):
+        if cost_of(test, rule) < cheapest:
+            front.append(test)
+            cheapest = cost_of(test, rule)
+    return front
+
+
+def _candidates(tests: Sequence[PointTest], rule: Rule) -> list[str]:
+    """Choose what to prove: the Pareto front of the points likely to pass, the surest first."""
+    return [test.point for test in pareto([t for t in tests if worst_p(t) < _LIKELY], rule)]
+
+
+def best(passed: Sequence[PointTest], rule: Rule) -> PointTest | None:
+    """Return the best of the points that passed.
+
+    By seconds, points within 2 % of the fewest count as equal, and of these the one with the most
+    bytes is taken: below the link's knee fewer bytes buy nothing.
+    """
+    if not passed:
+        return None
+    if rule.objective != "seconds":
+        return min(passed, key=lambda test: cost_of(test, rule))
+    fewest = min(test.seconds for test in passed)
+    as_quick = [test for test in passed if test.seconds <= _SAME_SECONDS * fewest]
+    return max(as_quick, key=lambda test: test.mean_bytes)
+
+
+def _notes(cohort: Cohort, walks: Sequence[Walk]) -> tuple[str, ...]:
+    found = []
+    if cohort.n_left_out:
+        found.append(f"{cohort.n_left_out} cases have no answer at pristine and are left out.")
+    for walk in walks:
+        stopped = walk.failed
+        reasons = dict.fromkeys(t.test.reason for t in stopped.tests if t.test.reason) if stopped else {}
+        found += [f"{walk.name}: stopped at {stopped.point}: {reason}." for reason in reasons if stopped]
+    return tuple(found)
+
+
+def _shortfall(cohort: Cohort, walks: Sequence[Walk]) -> tuple[Shortfall, ...]:
+    """Say per margin how many cases the most promising first point would need."""
+    mildest = [walk.tested[0] for walk in walks if walk.tested]
+    if not mildest:
+        return ()
+    point = min(mildest, key=worst_p)
+    return tuple(_short_of(each, point.point, cohort) for each in point.tests)
+
+
+def _short_of(each: MarginTest, point: str, cohort: Cohort) -> Shortfall:
+    margin, test = each.margin, each.test
+    n, _ = cohort.units(among(margin, cohort))
+    least = cases_needed(margin.limit, alpha=test.alpha)
+    return Shortfall(margin, n, least, _needed(each, n, point, cohort), point, test.reason)
+
+
+def _needed(each: MarginTest, n: int, point: str, cohort: Cohort) -> int:
+    """Return how many units would do if further ones behave like these; -1 where none would."""
+    margin, test = each.margin, each.test
+    if math.isnan(test.loss) or test.loss >= margin.limit:
+        return -1
+    if each.passed:
+        return n
+    if cohort.clustered or not is_share(margin):  # the limit closes in with the root of n
+        return math.ceil(n * ((test.upper - test.loss) / (margin.limit - test.loss)) ** 2)
+    changed = test.loss if margin.is_rate else changed_share(margin, cohort, cohort.points[point].answers)
+    return cases_needed(margin.limit, alpha=test.alpha, loss=test.loss, changed=changed)

@@ -1,0 +1,65 @@
+"""The rule: fixed once, the same wherever it is written, and refused where it does not hold together."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any
+
+import pytest
+import tomli_w
+
+from bitdose.decision.margins import Margin
+from bitdose.decision.rule import Rule
+from bitdose.errors import UsageError
+
+ACCURACY = Margin("accuracy", "", 0.02)
+FULL = Rule((ACCURACY, Margin("sensitivity", "covid-19", 0.03)), 0.025, objective="seconds", link="gprs")
+
+
+@pytest.mark.parametrize("rule", [Rule((ACCURACY,)), FULL, Rule((ACCURACY,), order=("jpeg@256", "jpeg:q90"))])
+def test_a_rule_survives_a_study_file(rule: Rule) -> None:
+    """Through TOML and back it is equal and has the same digest."""
+    back = Rule.from_dict(tomllib.loads(tomli_w.dumps(rule.to_dict())))
+    assert back == rule
+    assert back.digest() == rule.digest()
+
+
+def test_the_digest_tells_rules_apart() -> None:
+    """Any change of margin, alpha or order is another rule; the order of margins is not."""
+    margins = FULL.margins
+    assert Rule(margins[::-1], 0.025, objective="seconds", link="gprs").digest() == FULL.digest()
+    others = [FULL.updated(alpha=0.05), FULL.updated(margins=margins[:1]), FULL.updated(order=("jpeg",))]
+    assert len({rule.digest() for rule in (FULL, *others)}) == 4
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({}, "margins: expected a table"),
+        ({"margins": {}}, "at least one"),
+        ({"margins": {"accuracy": "2 %"}}, "margins: expected a table"),
+        ({"margins": {"accuracy": True}}, "margins: expected a table"),
+        ({"alpha": 0}, "above 0 and below 0.5"),
+        ({"alpha": 0.5}, "above 0 and below 0.5"),
+        ({"alpha": float("nan")}, "above 0 and below 0.5"),
+        ({"alpha": "5 %"}, "alpha: expected a number"),
+        ({"order": "jpeg"}, "order: expected a list"),
+        ({"select": "calibration"}, "expected both or neither"),
+        ({"select": "test", "confirm": "test"}, "expected two splits"),
+        ({"select": "a", "confirm": "b", "order": ["jpeg"]}, "not together with --select"),
+        ({"objective": "speed"}, "expected ratio, bytes, seconds"),
+        ({"objective": "seconds"}, "expected --link too"),
+        ({"link": 44}, "link: expected text"),
+        ({"margin": {"accuracy": 0.02}}, "unknown key 'margin'"),
+    ],
+)
+def test_what_is_no_rule_is_refused_in_one_line(values: dict[str, Any], says: str) -> None:
+    """The message names the key and what was expected."""
+    whole = (
+        values
+        if not values or set(values) & {"margins", "margin"}
+        else {"margins": {"accuracy": 0.02}} | values
+    )
+    with pytest.raises(UsageError, match=says) as caught:
+        Rule.from_dict(whole)
+    assert "\n" not in str(caught.value)
