@@ -64,6 +64,12 @@ def texture_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def many_textures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a folder of 60 images, enough to show a wide margin."""
+    return write_texture_set(tmp_path_factory.mktemp("data") / "many-textures", per_class=20)
+
+
+@pytest.fixture(scope="session")
 def texture_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give an ONNX classifier of the texture set with its sidecar."""
     return write_texture_model(tmp_path_factory.mktemp("model") / "texture.onnx")

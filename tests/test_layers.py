@@ -20,8 +20,8 @@ errors
 image hashing lock registry resample
 data codecs metrics stats models
 results saliency dct testing
-study decision transmission training
-report wire
+study decision transmission training compress
+report wire search
 service client
 cli
 __main__

@@ -99,12 +99,16 @@ class Walk:
         In order; the last may have failed.
     untested : tuple of str
         Points that were not reached.
+    bisected : bool
+        Whether ``tested`` are the steps of a bisection, each at a level of its own, in place of a
+        walk from mild to harsh.
     """
 
     name: str
     alpha: float
     tested: tuple[PointTest, ...]
     untested: tuple[str, ...] = ()
+    bisected: bool = False
 
     @property
     def passed(self) -> tuple[PointTest, ...]:
@@ -113,8 +117,9 @@ class Walk:
 
     @property
     def failed(self) -> PointTest | None:
-        """The point at which the walk stopped; None where it came to its end."""
-        return next((test for test in self.tested if not test.passed), None)
+        """The point at which the walk stopped, a bisection's mildest failure; None where none failed."""
+        fails = [test for test in self.tested if not test.passed]
+        return (fails[-1] if self.bisected else fails[0]) if fails else None
 
 
 @dataclass(frozen=True)

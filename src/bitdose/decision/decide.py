@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bitdose.decision.base import Decision, MarginTest, PointTest, Shortfall, Walk
@@ -60,7 +60,7 @@ def decide(
     BitdoseError
         If no case was classified at pristine.
     """
-    call = _Call(table, rule, seconds, seed, preregistered)
+    call = Call(table, rule, seconds, seed, preregistered)
     if rule.select:
         return _decide_on_two(call)
     cohort = call.cohort("")
@@ -74,8 +74,8 @@ def decide(
 
 
 @dataclass(frozen=True)
-class _Call:
-    """What one call of :func:`decide` was given."""
+class Call:
+    """What one decision is made of: the parameters of :func:`decide`."""
 
     table: pl.DataFrame
     rule: Rule
@@ -83,17 +83,30 @@ class _Call:
     seed: int
     preregistered: bool
 
-    def cohort(self, split: str) -> Cohort:
+    def cohort(self, split: str, *, coded: bool = True) -> Cohort:
+        """Read a split's cohort; ``coded`` says that there must be a point besides pristine."""
         found = make_cohort(self.table, split)
         check_labels(self.rule.margins, found.labels)
-        if not found.points:
+        if coded and not found.points:
             raise UsageError("results: only pristine rows; there is no coded point to decide on")
         return found
 
+    def disjoint_from(self, first: str, second: str) -> Cohort:
+        """Read the second split's cohort; raises ``UsageError`` if it shares a patient with the first."""
+        found = self.cohort(second)
+        check_disjoint(self.cohort(first), found)
+        return found
+
+    def has(self, split: str) -> bool:
+        """Whether the table has rows of a split."""
+        return split in self.table["case_split"]
+
     def tester(self, cohort: Cohort, alpha: float) -> Tester:
+        """Make a tester of points at a level."""
         return Tester.of(cohort, self.rule.margins, alpha=alpha, seed=self.seed, seconds=self.seconds)
 
     def decision(self, cohort: Cohort, walks: Sequence[Walk], candidates: Sequence[str] = ()) -> Decision:
+        """Choose among what passed, and say what was missing where nothing did."""
         passed = [test for walk in walks for test in walk.passed]
         certified = best(passed, self.rule)
         return Decision(
@@ -109,24 +122,24 @@ class _Call:
             n_patients=len(cohort.patients),
             clustered=cohort.clustered,
             preregistered=self.preregistered,
-            notes=_notes(cohort, walks),
+            notes=(*_notes(cohort, walks), *self._no_candidate(candidates)),
         )
 
+    def _no_candidate(self, candidates: Sequence[str]) -> list[str]:
+        if not self.rule.select or candidates:
+            return []
+        return [f"On the split {self.rule.select!r} no point seems to hold every margin: none was tested."]
 
-def _decide_on_two(call: _Call) -> Decision:
+
+def _decide_on_two(call: Call) -> Decision:
     """Choose candidates on one split and prove them in one walk on the other."""
     rule = call.rule
-    first, second = call.cohort(rule.select), call.cohort(rule.confirm)
-    check_disjoint(first, second)
+    first, second = call.cohort(rule.select), call.disjoint_from(rule.select, rule.confirm)
     tester = call.tester(first, rule.alpha)
-    candidates = _candidates([tester.test(rows) for rows in first.points.values()], rule)
+    candidates = candidates_of([tester.test(rows) for rows in first.points.values()], rule)
     known = [point for point in candidates if point in second.points]
     walks = [call.tester(second, rule.alpha).walk("confirm", known)] if known else []
-    found = call.decision(second, walks, candidates)
-    if candidates:
-        return found
-    note = f"On the split {rule.select!r} no point seems to hold every margin: none was tested."
-    return replace(found, notes=(*found.notes, note))
+    return call.decision(second, walks, candidates)
 
 
 def _ordered(order: Sequence[str], cohort: Cohort) -> list[str]:
@@ -163,7 +176,7 @@ def pareto(tests: Iterable[PointTest], rule: Rule) -> list[PointTest]:
     return front
 
 
-def _candidates(tests: Sequence[PointTest], rule: Rule) -> list[str]:
+def candidates_of(tests: Sequence[PointTest], rule: Rule) -> list[str]:
     """Choose what to prove: the Pareto front of the points likely to pass, the surest first."""
     return [test.point for test in pareto([t for t in tests if worst_p(t) < _LIKELY], rule)]
 
@@ -196,7 +209,7 @@ def _notes(cohort: Cohort, walks: Sequence[Walk]) -> tuple[str, ...]:
 
 def _shortfall(cohort: Cohort, walks: Sequence[Walk]) -> tuple[Shortfall, ...]:
     """Say per margin how many cases the most promising first point would need."""
-    mildest = [walk.tested[0] for walk in walks if walk.tested]
+    mildest = [walk.failed for walk in walks if walk.failed]
     if not mildest:
         return ()
     point = min(mildest, key=worst_p)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,15 @@ class Plan:
     classifier: Classifier
     identity: Mapping[str, Any]
     manifest: Mapping[str, Any]
+
+    def at(self, points: Sequence[Point]) -> Plan:
+        """Return the same study at other points, which need not hold pristine."""
+        spec = replace(self.spec, points=tuple(map(str, points)))
+        job = replace(self.job, points=tuple(points))
+        identity = _identity(spec, self.cases, job, self.classifier)
+        return replace(
+            self, spec=spec, job=job, identity=identity, manifest={**self.manifest, "identity": identity}
+        )
 
 
 def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
