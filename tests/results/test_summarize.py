@@ -12,6 +12,7 @@ import pytest
 from sklearn import metrics as reference
 
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.metrics.calibration import expected_calibration_error
 from bitdose.results.schema import PRISTINE
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import PointSummary, Summary
@@ -383,3 +384,142 @@ def test_a_study_of_the_papers_size_is_summarised_in_a_minute(capsys: pytest.Cap
         print(f"\nsummarize: {len(table)} rows in {seconds:.1f} s")
     assert (found.n_cases, len(found.points)) == (n, 49)
     assert seconds < 60
+
+
+def sureness_rows(patients: int, cases_each: int, *, seed: int = 0) -> list[dict]:
+    """Draw cases with probabilities at pristine and, less sure, at q90."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for i in range(patients * cases_each):
+        sick, firm = i // cases_each % 2 == 0, rng.normal(1.0, 1.2)
+        for point, loss in ((PRISTINE, 0.0), (Q90, 0.4)):
+            sure = float(1 / (1 + np.exp(-(firm - loss + rng.normal(0, 0.3)))))
+            p_sick = sure if sick else 1 - sure
+            rows.append(
+                row(f"{i:03d}", point, "sick" if sick else "well", "sick" if p_sick > 0.5 else "well",
+                    case_patient=f"p{i // cases_each:03d}", p_sick=p_sick, p_well=1 - p_sick)
+            )  # fmt: skip
+    return rows
+
+
+@pytest.fixture(scope="module", params=[1, 2], ids=["cases", "patients"])
+def sure(request: pytest.FixtureRequest) -> tuple[pl.DataFrame, Summary]:
+    """Summarise 120 cases of 120 patients, and of 60."""
+    table = rows_to_table(sureness_rows(120 // request.param, request.param))
+    return table, summarize(table)
+
+
+def test_calibration_is_of_all_classes(sure: tuple[pl.DataFrame, Summary]) -> None:
+    """Brier score and calibration error are those of the rows, and the loss at q90 is the difference."""
+    table, found = sure
+    for point in found.points:
+        own = table.filter(pl.col("point") == point.point)
+        p, true = (
+            own.select("p_sick", "p_well").to_numpy(),
+            (own["case_label"] == "well").cast(int).to_numpy(),
+        )
+        assert point.brier.value == pytest.approx(2 * reference.brier_score_loss(true, p[:, 1]))
+        assert point.ece.value == pytest.approx(expected_calibration_error(true, p))
+        assert point.brier.low < point.brier.value < point.brier.high
+        assert point.ece.low <= point.ece.value <= point.ece.high
+    before, after = found.points
+    for name in ("brier", "ece"):
+        gap = getattr(after, name).value - getattr(before, name).value
+        difference = getattr(after, f"{name}_difference")
+        assert difference.value == pytest.approx(gap)
+        assert difference.low < gap < difference.high
+    assert after.brier_difference.low > 0
+
+
+def test_each_class_has_its_differences(sure: tuple[pl.DataFrame, Summary]) -> None:
+    """Every metric of a class has its paired difference, the value of which is that of the two points."""
+    _, found = sure
+    before, after = found.points
+    for old, new in zip(before.classes, after.classes, strict=True):
+        for name in ("sensitivity", "specificity", "f1", "auroc"):
+            difference = getattr(new, f"{name}_difference")
+            gap = getattr(new, name).value - getattr(old, name).value
+            assert difference.value == pytest.approx(gap, abs=1e-12)
+            assert difference.low < difference.value < difference.high
+            assert getattr(old, f"{name}_difference").value == 0
+
+
+def test_paired_differences_of_a_class_go_by_its_cases() -> None:
+    """Sensitivity pairs the class's cases, specificity the others: Tango's of discordant cases by hand."""
+    found = summarize(rows_to_table(sureness_rows(120, 1)))
+    table = rows_to_table(sureness_rows(120, 1))
+    before, after = (
+        table.filter(pl.col("point") == p)["predicted"].to_numpy() == "sick" for p in (PRISTINE, Q90)
+    )
+    sick = table.filter(pl.col("point") == Q90)["case_label"].to_numpy() == "sick"
+    one = at(found, Q90).classes[0]
+    gained, lost = (int((x & sick).sum()) for x in (after & ~before, before & ~after))
+    assert one.sensitivity_difference == tango(gained, lost, 60)
+    gained, lost = (int((x & ~sick).sum()) for x in (before & ~after, after & ~before))
+    assert one.specificity_difference == tango(gained, lost, 60)
+
+
+def test_methods_follow_the_patients(sure: tuple[pl.DataFrame, Summary]) -> None:
+    """One case per patient: DeLong and McNemar; several: the patient bootstrap and Obuchowski."""
+    _, found = sure
+    unit = found.resampling_unit
+    after = at(found, Q90)
+    several = unit == "patient"
+    one = after.classes[0]
+    assert after.macro_f1.method == one.f1_difference.method == f"{unit}-bootstrap-bca"
+    assert (
+        one.auroc.method == one.auroc_difference.method == (f"{unit}-bootstrap-bca" if several else "delong")
+    )
+    assert {one.auroc.unit, after.brier.unit, one.f1.unit, one.auroc_difference.unit} == {unit}
+    assert after.flips.p_method == ("obuchowski" if several else "mcnemar-midp")
+    assert 0 < after.flips.p_value < 1
+    assert math.isnan(after.flips.mcnemar_midp) is several
+    assert several or after.flips.p_value == after.flips.mcnemar_midp
+
+
+def test_few_patients_have_no_p_value() -> None:
+    """With 20 patients of two cases the clustered test is silent, and says why."""
+    flips = at(summarize(rows_to_table(sureness_rows(20, 2))), Q90).flips
+    assert math.isnan(flips.p_value)
+    assert flips.p_reason == "20 patients are too few for the clustered test, which needs 50"
+
+
+def test_without_probabilities_nothing_is_said_of_them() -> None:
+    """Brier, calibration error and area, and their differences, are undefined, with the reason."""
+    point = at(summarize(rows_to_table(rows_by_hand()).drop("p_sick", "p_well")), Q90)
+    lacking = [point.brier, point.ece, point.brier_difference, point.ece_difference]
+    lacking += [point.classes[0].auroc, point.classes[0].auroc_difference]
+    assert {one.reason for one in lacking} == {"the table has no probabilities"}
+    assert all(math.isnan(one.value) for one in lacking)
+    assert point.classes[0].sensitivity_difference.value == 0.5
+
+
+def test_without_pristine_rows_no_difference_is_defined() -> None:
+    """Every difference says that no case was classified here and pristine."""
+    point = at(summarize(rows_to_table([one for one in rows_by_hand() if one["point"] != PRISTINE])), Q10)
+    one = point.classes[0]
+    lacking = [point.brier_difference, point.ece_difference, one.f1_difference, one.auroc_difference]
+    assert {e.reason for e in lacking} == {"no case classified here and pristine"}
+    assert one.sensitivity_difference.reason == "no paired case"
+    assert point.flips.p_reason == "no paired case"
+
+
+def test_a_case_that_failed_is_in_no_difference() -> None:
+    """A case without its answer here is left out of both arms: the difference is of the others."""
+    rows = sureness_rows(40, 1)
+    kept = [r for r in rows if (r["case_id"], r["point"]) != ("007", Q90)]
+    found = at(summarize(rows_to_table([*kept, failed("007", Q90, "well")])), Q90)
+    rest = at(summarize(rows_to_table([r for r in rows if r["case_id"] != "007"])), Q90)
+    for name in ("brier_difference", "ece_difference", "macro_f1_difference"):
+        assert getattr(found, name).value == pytest.approx(getattr(rest, name).value, abs=1e-12)
+    difference, other = (point.classes[1].auroc_difference for point in (found, rest))
+    assert (difference.value, difference.low) == pytest.approx((other.value, other.low), abs=1e-12)
+
+
+def test_an_unchanged_point_has_no_limits_but_a_zero(summary: Summary) -> None:
+    """Against itself, pristine differs by exactly zero; a bootstrap that sees no change gives no limits."""
+    point = summary.pristine()
+    for difference in (point.brier_difference, point.ece_difference, point.macro_f1_difference):
+        assert difference.value == 0
+        assert math.isnan(difference.low)
+        assert difference.reason.startswith("limits undefined")

@@ -6,9 +6,18 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bitdose.hashing import rng_for
-from bitdose.stats.bootstrap import patient_draws, percentile_interval, resampled_counts
+from bitdose.metrics.classification import auroc
+from bitdose.metrics.influence import auroc_influence
+from bitdose.stats.bootstrap import (
+    bca_interval,
+    patient_draws,
+    percentile_interval,
+    resampled_counts,
+    strata_of,
+)
 
 PATIENTS = ["a", "a", "b", "c", "d", "d", "e"]
 LABELS = ["x", "x", "x", "y", "y", "y", "y"]
@@ -89,3 +98,120 @@ def test_an_undefined_value_keeps_its_reason() -> None:
     """Where the full set leaves the metric undefined, so is the estimate, for that reason."""
     found = percentile_interval(math.nan, np.ones(5), n=5, level=0.95, reason="no case of class 'x'")
     assert (found.to_dict()["value"], found.reason) == (None, "no case of class 'x'")
+
+
+ONE = np.zeros(40, np.int64)
+
+
+def skewed_mean(level: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+    """Draw 40 skewed values and the means of 20,000 resamples of them."""
+    rng = np.random.default_rng(6)
+    values = rng.exponential(size=40) ** 1.5
+    return values, values[rng.integers(0, 40, (20000, 40))].mean(1)
+
+
+def test_bca_of_a_mean_by_the_formula() -> None:
+    """Skewness over 6 sqrt(n) is the acceleration, the share of draws below gives the bias."""
+    values, means = skewed_mean()
+    found = bca_interval(float(values.mean()), means, values, strata=ONE, n=40, level=0.9)
+    a = stats.skew(values) / (6 * math.sqrt(40))
+    z0 = stats.norm.ppf((means < values.mean()).mean())
+    shares = [stats.norm.cdf(z0 + (z0 + z) / (1 - a * (z0 + z))) for z in stats.norm.ppf([0.05, 0.95])]
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(means, shares)), rel=1e-12)
+    assert (found.method, found.unit, found.n) == ("patient-bootstrap-bca", "patient", 40)
+
+
+def test_bca_of_a_mean_is_scipys() -> None:
+    """On the same skewed values scipy's own BCa limits differ by no more than the draws do."""
+    values, means = skewed_mean()
+    found = bca_interval(float(values.mean()), means, values, strata=ONE, n=40, level=0.95)
+    theirs = stats.bootstrap(
+        (values,), np.mean, n_resamples=20000, method="BCa", rng=np.random.default_rng(8)
+    ).confidence_interval
+    percentile = percentile_interval(float(values.mean()), means, n=40, level=0.95)
+    assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=0.02)
+    assert abs(percentile.high - theirs.high) > 3 * abs(found.high - theirs.high)
+
+
+def test_bca_of_an_area_is_scipys() -> None:
+    """Positives and negatives drawn apart: the limits are scipy's for a statistic of two samples."""
+    rng = np.random.default_rng(1)
+    score = np.r_[rng.normal(1.3, 1, 25), rng.normal(0, 1, 60)]
+    positive = np.arange(85) < 25
+
+    def area(above: np.ndarray, below: np.ndarray, axis: int = -1) -> np.ndarray:
+        return (above[..., :, None] > below[..., None, :]).mean((-1, -2))
+
+    sides = score[positive], score[~positive]
+    theirs = stats.bootstrap(
+        sides, area, n_resamples=4000, method="BCa", batch=500, rng=np.random.default_rng(2)
+    )
+    found = bca_interval(
+        auroc(positive, score),
+        theirs.bootstrap_distribution,
+        auroc_influence(positive, score),
+        strata=positive.astype(np.int64),
+        n=85,
+        level=0.95,
+    )
+    limits = theirs.confidence_interval
+    assert (found.low, found.high) == pytest.approx((limits.low, limits.high), abs=1e-3)
+
+
+def test_bca_without_skew_and_bias_is_the_percentile_interval() -> None:
+    """Symmetric draws about the value and symmetric influence leave the percentiles as they are."""
+    samples = np.linspace(-1, 1, 2001)
+    symmetric = np.r_[-np.arange(20.0), np.arange(20.0)]
+    found = bca_interval(0.0, samples, symmetric, strata=ONE, n=40, level=0.9)
+    plain = percentile_interval(0.0, samples, n=40, level=0.9)
+    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=1e-12)
+
+
+def test_ties_count_half() -> None:
+    """Of draws a third below, a third at and a third above the value, none shows a bias."""
+    samples = np.repeat([0.0, 1.0, 2.0], 100)
+    balanced = np.r_[-np.ones(20), np.ones(20)]
+    found = bca_interval(1.0, samples, balanced, strata=ONE, n=40, level=0.5)
+    assert (found.low, found.high) == (0.0, 2.0)
+
+
+def test_influence_is_centred_in_each_stratum() -> None:
+    """A constant added to one stratum's influence changes nothing: strata keep their sizes."""
+    values, means = skewed_mean()
+    strata = (np.arange(40) < 15).astype(np.int64)
+    limits = [
+        bca_interval(float(values.mean()), means, values + shift * strata, strata=strata, n=40, level=0.95)
+        for shift in (0.0, 9.0)
+    ]
+    assert limits[0].high == pytest.approx(limits[1].high, rel=1e-12)
+
+
+def test_strata_follow_the_columns_of_the_draws() -> None:
+    """Patients a, b are of x and c, d, e of y, in the order of the columns of the weights."""
+    assert strata_of(PATIENTS, LABELS).tolist() == [0, 0, 1, 1, 1]
+    assert strata_of(PATIENTS[::-1], LABELS[::-1]).tolist() == [0, 0, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("samples", "influence", "reason"),
+    [
+        (np.ones(50), np.arange(40.0), "every bootstrap draw gives the same value"),
+        (1 + 1e-16 * np.arange(50), np.arange(40.0), "every bootstrap draw gives the same value"),
+        (np.full(50, np.nan), np.arange(40.0), "no bootstrap draw defines the metric"),
+        (np.arange(2.0, 52), np.arange(40.0), "every bootstrap draw lies on one side of the value"),
+        (np.arange(50.0), np.ones(40), "no patient moves the metric"),
+    ],
+)
+def test_bca_without_spread_gives_no_limits(samples: np.ndarray, influence: np.ndarray, reason: str) -> None:
+    """No spread, no draw, or nothing to correct a bias by: a value with NaN limits and the reason."""
+    found = bca_interval(1.0, samples, influence, strata=ONE, n=40, level=0.95)
+    assert found.value == 1.0
+    assert np.isnan([found.low, found.high]).all()
+    assert found.reason == f"limits undefined: {reason}"
+
+
+def test_bca_of_an_undefined_value_keeps_its_reason() -> None:
+    """Where the full set leaves the metric undefined, so is the estimate, for that reason."""
+    nothing = np.full(40, np.nan)
+    found = bca_interval(math.nan, np.ones(5), nothing, strata=ONE, n=40, level=0.95, reason="no case")
+    assert (found.to_dict()["value"], found.reason) == (None, "no case")

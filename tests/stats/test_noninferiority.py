@@ -150,9 +150,9 @@ def test_what_cannot_be_tested_does_not_pass_and_says_why() -> None:
 
 
 def test_draws_grow_as_alpha_shrinks() -> None:
-    """At least a hundred draws lie beyond the limit, down to an alpha of a four hundredth."""
+    """At least fifty draws lie beyond the limit, down to an alpha of a four hundredth."""
     for alpha in (0.05, 0.0125, 0.0025):
-        assert draws_for(alpha) * alpha >= 100
+        assert draws_for(alpha) * alpha >= 50
 
 
 def test_wilson_is_less_careful_than_the_worst_case() -> None:

@@ -97,7 +97,6 @@ def calibration_gaps(true: ArrayLike, probabilities: ArrayLike, *, bins: int = E
     All other entries are 0. A row with a NaN is NaN throughout.
     """
     table = np.asarray(probabilities, float)
-    table = table.reshape(len(table), -1)
     gaps = np.zeros((len(table), bins))
     if not len(table):
         return gaps

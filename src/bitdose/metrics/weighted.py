@@ -53,7 +53,7 @@ def weighted_confusion(
 
 
 def weighted_auroc(
-    positive: ArrayLike, score: ArrayLike, weights: Floats, *, cases: Ints | None = None
+    positive: ArrayLike, score: ArrayLike, weights: Floats | NDArray[np.float32], *, cases: Ints | None = None
 ) -> Floats:
     """Area under the ROC curve of each weighting, ties half.
 
@@ -86,21 +86,22 @@ def weighted_auroc(
     is_positive, scores = np.asarray(positive, bool), np.asarray(score, float)
     if np.isnan(scores).any():
         return np.full(len(weights), np.nan)
-    per_case = np.ascontiguousarray(np.asarray(weights, float).T)
+    per_case: Floats | NDArray[np.float32] = np.ascontiguousarray(weights.T)
     column = np.arange(scores.size) if cases is None else cases
-    kinds = np.stack([is_positive, ~is_positive], axis=1).astype(float)
-    every_pair = weighted_sum(kinds, per_case.T, cases=cases).prod(1)
-    pairs = _outranked(is_positive, scores, per_case, column)
+    wins, pairs, losses = _ranked(is_positive, scores, per_case, column)
+    every_pair = wins * losses
     return np.asarray(np.divide(pairs, every_pair, out=np.full(pairs.shape, np.nan), where=every_pair > 0))
 
 
-def _outranked(is_positive: NDArray[np.bool_], scores: Floats, per_case: Floats, column: Ints) -> Floats:
-    """Return the weight of the pairs whose positive has the higher score, ties half, ``(draws,)``."""
+def _ranked(
+    is_positive: NDArray[np.bool_], scores: Floats, per_case: Floats | NDArray[np.float32], column: Ints
+) -> tuple[Floats, Floats, Floats]:
+    """Return the weight of positives, of pairs whose positive is higher (ties half), and of negatives."""
     order = np.argsort(scores, kind="stable")
     edges = [0, *(np.flatnonzero(np.diff(scores[order])) + 1).tolist(), len(order)]
     rows, kinds = column[order].tolist(), is_positive[order].tolist()
     draws = per_case.shape[1]
-    pairs, below, product = np.zeros(draws), np.zeros(draws), np.empty(draws)
+    wins, pairs, below, product = np.zeros(draws), np.zeros(draws), np.zeros(draws), np.empty(draws)
     for start, stop in pairwise(edges):
         tied = range(start, stop)
         halves = [rows[i] for i in tied if not kinds[i]] if stop - start > 1 else []
@@ -108,12 +109,13 @@ def _outranked(is_positive: NDArray[np.bool_], scores: Floats, per_case: Floats,
             below += per_case[row] / 2
         for i in tied:
             if kinds[i]:
+                wins += per_case[rows[i]]
                 pairs += np.multiply(per_case[rows[i]], below, out=product)
             elif not halves:
                 below += per_case[rows[i]]
         for row in halves:
             below += per_case[row] / 2
-    return pairs
+    return wins, pairs, below
 
 
 def weighted_brier(

@@ -1,29 +1,22 @@
-"""Where the cases came from and which of them failed, counted from the results table."""
+"""Which cases fare how, by subgroup, and which of them failed, from the results table."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bitdose.report.flips import of_model
-from bitdose.results.schema import OK, PRISTINE
+from bitdose.report.series import default_points
+from bitdose.results import subgroups as results
+from bitdose.results.schema import OK
+from bitdose.results.subgroups import UNKNOWN, Subgroup
 from bitdose.results.summary import Summary
+
+__all__ = ["Failure", "Subgroup", "failures", "subgroups"]
 
 if TYPE_CHECKING:
     from polars import DataFrame, Expr
-
-UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Subgroup:
-    """Cases that share a source format and a compression history, and their pristine answers."""
-
-    case_format: str
-    lossy: str
-    n_cases: int
-    n_ok: int
-    n_right: int
 
 
 @dataclass(frozen=True)
@@ -37,25 +30,21 @@ class Failure:
     example: str
 
 
-def subgroups(table: DataFrame, summary: Summary) -> list[Subgroup]:
-    """Count cases and right answers at pristine per source format and history.
+def subgroups(table: DataFrame, summary: Summary, points: Sequence[str] | None = None) -> list[Subgroup]:
+    """Read accuracy and its loss off the table by source format, history and further columns.
 
-    A column that the table does not have, or a null in it, reads ``unknown``.
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Results in the schema of :mod:`bitdose.results.schema`.
+    summary : Summary
+        Of the same table.
+    points : sequence of str, optional
+        Points in their text form; ``default_points`` where not given.
     """
-    import polars as pl
-
-    rows = of_model(table, summary).filter(pl.col("point") == PRISTINE)
-    lossy = pl.col("case_lossy") if "case_lossy" in rows.columns else pl.lit(None, pl.Boolean)
-    words = pl.when(lossy).then(pl.lit("yes")).when(~lossy).then(pl.lit("no")).otherwise(pl.lit(UNKNOWN))
-    ok = pl.col("status") == OK
-    right = ok & (pl.col("predicted").cast(pl.String) == pl.col("case_label").cast(pl.String))
-    groups = (
-        rows.with_columns(form=_text(rows, "case_format"), lossy=words)
-        .group_by("form", "lossy")
-        .agg(pl.len().alias("n"), ok.sum().alias("n_ok"), right.sum().alias("n_right"))
-        .sort("form", "lossy")
-    )
-    return [Subgroup(*row) for row in groups.select("form", "lossy", "n", "n_ok", "n_right").iter_rows()]
+    chosen = default_points(summary) if points is None else points
+    own = of_model(table, summary)
+    return results.subgroups(own, chosen, labels=summary.labels, level=summary.level)
 
 
 def failures(table: DataFrame, summary: Summary) -> list[Failure]:

@@ -6,20 +6,39 @@ import csv
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from bitdose.report.files import write_atomic
-from bitdose.report.sources import Subgroup
+from bitdose.results.subgroups import Subgroup
 from bitdose.results.summary import ClassSummary, PointSummary, Summary
 from bitdose.stats.estimate import Estimate
 
 Row = dict[str, Any]
 
-_CLASS_METRICS = ("sensitivity", "specificity", "precision", "f1", "auroc")
-_POINT_ESTIMATES = ("accuracy", "macro_f1", "accuracy_difference", "macro_f1_difference")
+_CLASS_METRICS = (
+    "sensitivity",
+    "specificity",
+    "precision",
+    "f1",
+    "auroc",
+    "sensitivity_difference",
+    "specificity_difference",
+    "f1_difference",
+    "auroc_difference",
+)
+_POINT_ESTIMATES = (
+    "accuracy",
+    "macro_f1",
+    "accuracy_difference",
+    "macro_f1_difference",
+    "brier",
+    "ece",
+    "brier_difference",
+    "ece_difference",
+)
 _NAMES = ("point", "chain", "codec", "quality", "strength", "size", "n_ok", "n_failed")
 _MEASURED = (
     "ratio_file",
@@ -34,6 +53,7 @@ _MEASURED = (
     "decode_ms",
 )
 _FLIP_COUNTS = ("n", "changed", "right_to_wrong", "wrong_to_right", "wrong_to_wrong", "mcnemar_midp")
+_P_VALUE = ("p_value", "p_method", "p_reason")
 
 
 def summary_rows(summary: Summary) -> list[Row]:
@@ -53,8 +73,8 @@ def summary_rows(summary: Summary) -> list[Row]:
 
 
 def subgroup_rows(groups: Sequence[Subgroup]) -> list[Row]:
-    """Flatten the subgroups of the sources, with the accuracy at pristine of each; NaN if none."""
-    return [asdict(one) | {"accuracy": one.n_right / one.n_ok if one.n_ok else math.nan} for one in groups]
+    """Flatten the subgroups: one row per column, group and point; estimates as in :func:`summary_rows`."""
+    return [_subgroup(one) for one in groups]
 
 
 def write_csv(path: Path, rows: Sequence[Row]) -> Path:
@@ -96,6 +116,7 @@ def _point(point: PointSummary, labels: Sequence[str]) -> Row:
     for name in _POINT_ESTIMATES:
         row |= _estimate(name, getattr(point, name))
     row |= {f"flips_{name}": getattr(point.flips, name) for name in _FLIP_COUNTS}
+    row |= {name: getattr(point.flips, name) for name in _P_VALUE}
     row |= _estimate("flips_share", point.flips.share)
     row |= _estimate("flips_harmful_share", point.flips.harmful_share)
     row |= {name: getattr(point, name) for name in _MEASURED}
@@ -103,6 +124,14 @@ def _point(point: PointSummary, labels: Sequence[str]) -> Row:
         row |= _class(one)
     for true, counts in zip(labels, point.confusion, strict=True):
         row |= {f"confusion[{true}→{name}]": count for name, count in zip(labels, counts, strict=True)}
+    return row
+
+
+def _subgroup(one: Subgroup) -> Row:
+    estimates = ("accuracy", "accuracy_difference")
+    row: Row = {f.name: getattr(one, f.name) for f in fields(one) if f.name not in estimates}
+    for name in estimates:
+        row |= _estimate(name, getattr(one, name))
     return row
 
 

@@ -17,7 +17,7 @@ USEFUL_LOSS = 0.05
 
 @dataclass(frozen=True)
 class ClassSummary:
-    """One class at one point, one against the rest."""
+    """One class at one point, one against the rest; differences are against pristine."""
 
     label: str
     n: int
@@ -26,6 +26,10 @@ class ClassSummary:
     precision: Estimate
     f1: Estimate
     auroc: Estimate
+    sensitivity_difference: Estimate
+    specificity_difference: Estimate
+    f1_difference: Estimate
+    auroc_difference: Estimate
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,9 @@ class Flips:
     ``n`` counts the cases classified at both points; ``share`` is ``changed / n``. The three
     kinds add up to ``changed``: a wrong answer can turn into another wrong one. ``mcnemar_midp``
     is NaN without such a case, for the reason that ``share`` gives, and where a patient has
-    several cases: the test takes cases as independent.
+    several cases: the test takes cases as independent. ``p_value`` is two-sided for as many healed
+    as harmed answers: McNemar's mid-p where each patient has one case, else Obuchowski's clustered
+    test; ``p_reason`` says why it is NaN. None is corrected for the number of points.
     """
 
     n: int
@@ -46,6 +52,9 @@ class Flips:
     share: Estimate
     harmful_share: Estimate
     mcnemar_midp: float
+    p_value: float
+    p_method: str
+    p_reason: str
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,8 @@ class PointSummary:
 
     Ratios without ``_mean`` are total bytes over total bytes; ``encode_ms`` and ``decode_ms``
     are medians per case; PSNR is the mean of the finite values (infinite if all are), SSIM
-    the mean. ``confusion[true][predicted]`` follows ``Summary.labels``.
+    the mean. ``confusion[true][predicted]`` follows ``Summary.labels``. ``brier`` and ``ece`` are of
+    all classes; lower is better, so that a positive difference is a loss.
     """
 
     point: str
@@ -69,6 +79,10 @@ class PointSummary:
     macro_f1: Estimate
     accuracy_difference: Estimate
     macro_f1_difference: Estimate
+    brier: Estimate
+    ece: Estimate
+    brier_difference: Estimate
+    ece_difference: Estimate
     classes: tuple[ClassSummary, ...]
     confusion: tuple[tuple[int, ...], ...]
     flips: Flips

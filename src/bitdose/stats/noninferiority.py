@@ -205,38 +205,15 @@ def tango_p(gained: float, lost: float, n: float, margin: float) -> float:
     return float(ndtr(-gap / math.sqrt(variance)))
 
 
-def dirichlet_weights(
-    patients: int, pseudo: int, *, draws: int, rng: np.random.Generator
-) -> tuple[Floats, Floats]:
-    """Draw unnormalised Dirichlet weights of patients and of worst-case patients.
-
-    Parameters
-    ----------
-    patients, pseudo : int
-        Numbers of real and of worst-case patients.
-    draws : int
-        Number of weightings.
-    rng : numpy.random.Generator
-        Source of randomness; seed it by names.
-
-    Returns
-    -------
-    tuple of numpy.ndarray
-        ``(draws, patients)`` and ``(draws, pseudo)`` float, standard exponential: divided by their
-        sum they are uniform on the simplex.
-    """
-    return rng.standard_exponential((draws, patients)), rng.standard_exponential((draws, pseudo))
-
-
 def draws_for(alpha: float) -> int:
-    """Return how many draws place the limit at ``alpha`` firmly: 100 beyond it, 2,000 at least.
+    """Return how many draws place the limit at ``alpha`` firmly: 50 beyond it, 2,000 at least.
 
     Examples
     --------
     >>> draws_for(0.05), draws_for(0.0125)
-    (2000, 8000)
+    (2000, 4000)
     """
-    return min(40_000, max(2000, math.ceil(100 / alpha)))
+    return min(40_000, max(2000, math.ceil(50 / alpha)))
 
 
 def cases_needed(margin: float, *, alpha: float, loss: float = 0.0, changed: float = 0.0) -> int:

@@ -1,0 +1,259 @@
+"""The answers at one point as arrays, and what every bootstrap draw makes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitdose.errors import UsageError
+from bitdose.hashing import rng_for
+from bitdose.metrics import classification as metric
+from bitdose.metrics.calibration import brier_per_case, calibration_gaps
+from bitdose.metrics.influence import auroc_influence
+from bitdose.metrics.weighted import weighted_auroc, weighted_sum
+from bitdose.results.schema import OK, probability_columns
+from bitdose.stats.bootstrap import patient_draws, strata_of
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Design:
+    """What all points share: classes, cases, patients, bootstrap draws.
+
+    ``weights`` is ``(draws, n_cases)``: how often each case enters each draw; ``strata`` holds the
+    stratum of each patient.
+    """
+
+    labels: tuple[str, ...]
+    level: float
+    ids: dict[str, int]
+    weights: Floats
+    patient_of_case: Ints
+    strata: Ints
+
+    @property
+    def clustered(self) -> bool:
+        """Whether a patient has several cases."""
+        return self.n_patients < len(self.ids)
+
+    @property
+    def n_patients(self) -> int:
+        """Number of patients."""
+        return self.strata.size
+
+    @property
+    def unit(self) -> str:
+        """The resampling unit's name."""
+        return "patient" if self.clustered else "case"
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What the classifier says at one point of every case of the design.
+
+    ``true`` and ``predicted`` are ``(n_cases,)`` class indices, -1 where the case has no answer
+    here; ``probabilities`` is ``(n_cases, n_classes)``, NaN where there is none.
+    """
+
+    true: Ints
+    predicted: Ints
+    probabilities: Floats
+    has_probabilities: bool
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A point's answers on some of the cases, by which numbers are taken.
+
+    The same cases at two points make two arms of a comparison: both see the same draws.
+    """
+
+    design: Design
+    cases: Ints
+    true: Ints
+    predicted: Ints
+    probabilities: Floats
+    has_probabilities: bool
+
+    @property
+    def patients(self) -> Ints:
+        """Patient of each case, ``(n,)``."""
+        return self.design.patient_of_case[self.cases]
+
+    @cached_property
+    def confusion(self) -> Ints:
+        """Counts by true and predicted class, ``(K, K)``."""
+        return metric.confusion_matrix(self.true, self.predicted, len(self.design.labels))
+
+    @cached_property
+    def brier(self) -> Floats:
+        """Each case's part of the Brier score, ``(n,)``."""
+        return brier_per_case(self.true, self.probabilities)
+
+    @cached_property
+    def gaps(self) -> Floats:
+        """Confidence minus hit of each case in the column of its bin, ``(n, bins)``."""
+        return calibration_gaps(self.true, self.probabilities)
+
+    @cached_property
+    def confusions(self) -> Ints:
+        """Confusion matrix of every draw, ``(draws, K, K)``."""
+        k = len(self.design.labels)
+        return np.rint(self._sums[:, : k * k]).astype(np.int64).reshape(-1, k, k)
+
+    @cached_property
+    def brier_samples(self) -> Floats:
+        """Brier score of every draw, ``(draws,)``; NaN for a draw without a case."""
+        return self._per_case(self._sums[:, -1:])[:, 0]
+
+    @cached_property
+    def gap_samples(self) -> Floats:
+        """Mean of ``gaps`` over the cases of every draw, ``(draws, bins)``; NaN for a draw without one."""
+        return self._per_case(self._sums[:, -1 - self.gaps.shape[1] : -1])
+
+    @cached_property
+    def _sums(self) -> Floats:
+        """All that is added up over the cases of a draw: reading the weights once is what costs."""
+        k = len(self.design.labels)
+        cells = np.zeros((self.cases.size, k * k))
+        cells[np.arange(self.cases.size), self.true * k + self.predicted] = 1
+        return weighted_sum(
+            np.column_stack([cells, self.gaps, self.brier]), self.design.weights, cases=self.cases
+        )
+
+    def _per_case(self, sums: Floats) -> Floats:
+        total = self.confusions.sum((1, 2))[:, None]
+        return np.asarray(np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0))
+
+    @cached_property
+    def without_probabilities(self) -> str:
+        """Say why nothing can be said of probabilities, if so."""
+        if not self.cases.size:
+            return "no case classified"
+        if not self.has_probabilities:
+            return "the table has no probabilities"
+        return "a case has no probability" if np.isnan(self.probabilities).any() else ""
+
+    @cached_property
+    def aurocs(self) -> Floats:
+        """Area under the ROC curve of every class against the rest, ``(K,)``."""
+        return np.array([metric.auroc(self.true == k, p) for k, p in enumerate(self.probabilities.T)])
+
+    @cached_property
+    def auroc_influences(self) -> Floats:
+        """Influence of each case on every class's area, ``(K, n)``."""
+        return np.array([auroc_influence(self.true == k, p) for k, p in enumerate(self.probabilities.T)])
+
+    @cached_property
+    def auroc_samples(self) -> Floats:
+        """Area under the ROC curve of every class in every draw, ``(K, draws)``."""
+        weights = self.design.weights
+        cases = self.cases
+        areas = [
+            weighted_auroc(self.true == k, p, weights, cases=cases)
+            for k, p in enumerate(self.probabilities.T)
+        ]
+        return np.array(areas)
+
+    def among(self, some: Bools) -> Arm:
+        """Return the arm on the marked ones of its cases."""
+        return Arm(
+            self.design,
+            self.cases[some],
+            self.true[some],
+            self.predicted[some],
+            self.probabilities[some],
+            self.has_probabilities,
+        )
+
+    def by_patient(self, influence: Floats) -> Floats:
+        """Add up the influence of each patient's cases, ``(n_patients,)``."""
+        sums = np.bincount(self.patients, weights=influence, minlength=self.design.n_patients)
+        return sums.astype(float)  # bincount of nothing is int
+
+
+def make_design(
+    cases: pl.DataFrame, labels: tuple[str, ...], *, level: float, draws: int, seed: int
+) -> Design:
+    """Draw the bootstrap samples of a table's cases, one row per case in the order of their ids."""
+    patients, classes = cases["case_patient"].to_list(), cases["case_label"].to_list()
+    ids = cases["case_id"].to_list()
+    counts, patient_of_case = patient_draws(
+        patients, classes, draws=draws, rng=rng_for(seed, "patient-bootstrap", *ids)
+    )
+    # Made case by case, so that the kernels find all draws of a case beside each other.
+    weights = counts.T.astype(float)[patient_of_case].T
+    strata = strata_of(patients, classes)
+    return Design(labels, level, {name: i for i, name in enumerate(ids)}, weights, patient_of_case, strata)
+
+
+def answers_at(rows: pl.DataFrame | None, design: Design) -> Answers:
+    """Read a point's rows into arrays; failed rows have no answer.
+
+    Raises
+    ------
+    UsageError
+        If a row that is ok names a class that is none of the design's.
+    """
+    true, predicted = (np.full(len(design.ids), -1, np.int64) for _ in range(2))
+    columns = probability_columns(design.labels)
+    probabilities = np.full((len(design.ids), len(columns)), np.nan)
+    if rows is None:
+        return Answers(true, predicted, probabilities, has_probabilities=False)
+    ok = rows.filter(rows["status"] == OK)
+    cases = np.array([design.ids[case] for case in ok["case_id"]], np.int64)
+    true[cases], predicted[cases] = (
+        class_indices(ok[name], design.labels) for name in ("case_label", "predicted")
+    )
+    known = set(columns) <= set(ok.columns)
+    if known:
+        probabilities[cases] = ok.select(columns).to_numpy()
+    return Answers(true, predicted, probabilities, known)
+
+
+def class_indices(column: pl.Series, labels: tuple[str, ...]) -> Ints:
+    """Return each label's place among the labels; an unknown one raises ``UsageError``."""
+    index = {label: i for i, label in enumerate(labels)}
+    unknown = set(column.unique().to_list()) - set(index)
+    if unknown:
+        raise UsageError(f"results: labels {sorted(map(str, unknown))} are none of {list(labels)}")
+    return np.array([index[value] for value in column.to_list()], np.int64)
+
+
+def arm_of(design: Design, answers: Answers, cases: Ints) -> Arm:
+    """Take a point's answers on some cases, ``(n,)`` indices in ascending order."""
+    a = answers
+    return Arm(design, cases, a.true[cases], a.predicted[cases], a.probabilities[cases], a.has_probabilities)
+
+
+def whole_arm(design: Design, answers: Answers) -> Arm:
+    """Take a point's answers on all cases that have one."""
+    return arm_of(design, answers, np.flatnonzero(answers.predicted >= 0))
+
+
+class Reference:
+    """The answers that every point is compared with; arms are made once per set of cases and kept."""
+
+    def __init__(self, design: Design, answers: Answers) -> None:
+        self.design = design
+        self.answers = answers
+        self._arms: dict[bytes, Arm] = {}
+
+    def pair(self, arm: Arm) -> tuple[Arm, Arm]:
+        """Return an arm and the reference's, both on the cases of the arm that the reference has too."""
+        here = self.answers.predicted[arm.cases] >= 0
+        now = arm if here.all() else arm.among(here)
+        key = now.cases.tobytes()
+        if key not in self._arms:
+            self._arms[key] = arm_of(self.design, self.answers, now.cases)
+        return now, self._arms[key]

@@ -1,0 +1,204 @@
+"""Estimates of one arm, and of the difference between two arms on the same cases.
+
+Proportions take Wilson's interval and paired differences of them Tango's; where patients have
+several cases both take the effective sample size (``stats/clusters.py``). F1 and the Brier score
+take BCa limits of a bootstrap over patients, the same draws for all points. AUROC takes DeLong's
+interval where each patient has one case, and the bootstrap where not. The calibration error has
+limits of its own (``stats/gaps.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from bitdose.metrics import classification as metric
+from bitdose.metrics.influence import f1_influence
+from bitdose.results.arms import Arm, Bools, Design, Floats
+from bitdose.stats.bootstrap import bca_interval
+from bitdose.stats.clusters import clustered_tango, clustered_wilson
+from bitdose.stats.delong import delong, delong_difference
+from bitdose.stats.estimate import Estimate, undefined
+from bitdose.stats.gaps import gap_difference, gap_interval
+from bitdose.stats.proportions import tango, wilson
+
+NO_PAIR = "no case classified here and pristine"
+
+
+def share(hits: Bools, among: Bools, arm: Arm, what: str) -> Estimate:
+    """Share of hits among some of an arm's cases; ``what`` names the cases, for the reason."""
+    hit, level = hits[among], arm.design.level
+    if arm.design.clustered:
+        return clustered_wilson(hit, arm.patients[among], level=level, what=what)
+    return wilson(int(hit.sum()), hit.size, level=level, what=what)
+
+
+def share_difference(now: Bools, then: Bools, among: Bools, arm: Arm, what: str = "") -> Estimate:
+    """Share of cases right now minus those right then, among some of an arm's cases."""
+    gained, lost = (now & ~then)[among], (~now & then)[among]
+    if what and arm.cases.size and not gained.size:
+        return undefined(f"no {what}", level=arm.design.level, unit=arm.design.unit)
+    if arm.design.clustered:
+        return clustered_tango(gained, lost, arm.patients[among], level=arm.design.level)
+    return tango(int(gained.sum()), int(lost.sum()), gained.size, level=arm.design.level)
+
+
+def accuracy_difference(now: Arm, then: Arm) -> Estimate:
+    """Accuracy of the one arm minus that of the other."""
+    everyone = np.ones(now.cases.size, bool)
+    return share_difference(now.predicted == now.true, then.predicted == then.true, everyone, now)
+
+
+def macro_f1(arm: Arm) -> Estimate:
+    """Mean of the classes' F1."""
+    influence = f1_influence(arm.true, arm.predicted, len(arm.design.labels)).mean(1)
+    value, samples = float(metric.macro_f1(arm.confusion)), metric.macro_f1(arm.confusions)
+    return _boot(value, samples, influence, arm, _absent(arm))
+
+
+def macro_f1_difference(now: Arm, then: Arm) -> Estimate:
+    """Mean of the classes' F1, of the one arm minus the other."""
+    return _difference(
+        now,
+        then,
+        value=lambda arm: float(metric.macro_f1(arm.confusion)),
+        samples=lambda arm: metric.macro_f1(arm.confusions),
+        influence=lambda arm: f1_influence(arm.true, arm.predicted, len(arm.design.labels)).mean(1),
+        reason=_absent(now),
+    )
+
+
+def f1(arm: Arm, k: int) -> Estimate:
+    """F1 of class k."""
+    influence = f1_influence(arm.true, arm.predicted, len(arm.design.labels))[:, k]
+    value, samples = metric.f1_score(arm.confusion)[k], metric.f1_score(arm.confusions)[:, k]
+    return _boot(float(value), samples, influence, arm, _no_case(arm, k))
+
+
+def f1_difference(now: Arm, then: Arm, k: int) -> Estimate:
+    """F1 of class k, of the one arm minus the other."""
+    return _difference(
+        now,
+        then,
+        value=lambda arm: float(metric.f1_score(arm.confusion)[k]),
+        samples=lambda arm: metric.f1_score(arm.confusions)[:, k],
+        influence=lambda arm: f1_influence(arm.true, arm.predicted, len(arm.design.labels))[:, k],
+        reason=_no_case(now, k),
+    )
+
+
+def auroc(arm: Arm, k: int) -> Estimate:
+    """Area under the ROC curve of class k against the rest."""
+    if arm.design.clustered and not np.isnan(arm.aurocs[k]):
+        return _boot(float(arm.aurocs[k]), arm.auroc_samples[k], arm.auroc_influences[k], arm, "")
+    found = _without_scores(arm) or delong(arm.true == k, arm.probabilities[:, k], level=arm.design.level)
+    return replace(found, unit=arm.design.unit)
+
+
+def auroc_difference(now: Arm, then: Arm, k: int) -> Estimate:
+    """Area under the ROC curve of class k, of the one arm minus the other."""
+    if now.design.clustered and not np.isnan(now.aurocs[k] - then.aurocs[k]):
+        spread = now.auroc_samples[k] - then.auroc_samples[k]
+        pull = now.auroc_influences[k] - then.auroc_influences[k]
+        return _boot(float(now.aurocs[k] - then.aurocs[k]), spread, pull, now, "")
+    scores = now.probabilities[:, k], then.probabilities[:, k]
+    found = (
+        _no_pair(now)
+        or _without_scores(now)
+        or _without_scores(then)
+        or delong_difference(now.true == k, *scores, level=now.design.level)
+    )
+    return replace(found, unit=now.design.unit)
+
+
+def brier(arm: Arm) -> Estimate:
+    """Brier score over all classes."""
+    if arm.without_probabilities:
+        return _undefined(arm.without_probabilities, arm.design)
+    value = float(arm.brier.mean())
+    return _boot(value, arm.brier_samples, (arm.brier - value) / arm.brier.size, arm, "")
+
+
+def brier_difference(now: Arm, then: Arm) -> Estimate:
+    """Brier score of the one arm minus that of the other."""
+    why = NO_PAIR if not now.cases.size else now.without_probabilities or then.without_probabilities
+    if why:
+        return _undefined(why, now.design)
+    change = now.brier - then.brier
+    value, spread = float(change.mean()), now.brier_samples - then.brier_samples
+    return _boot(value, spread, (change - value) / change.size, now, "")
+
+
+def ece(arm: Arm) -> Estimate:
+    """Calibration error of the most probable class."""
+    if arm.without_probabilities:
+        return _undefined(arm.without_probabilities, arm.design)
+    design = arm.design
+    return gap_interval(
+        arm.gaps.mean(0), arm.gap_samples, n=design.n_patients, level=design.level, unit=design.unit
+    )
+
+
+def ece_difference(now: Arm, then: Arm) -> Estimate:
+    """Calibration error of the one arm minus that of the other."""
+    why = NO_PAIR if not now.cases.size else now.without_probabilities or then.without_probabilities
+    if why:
+        return _undefined(why, now.design)
+    design = now.design
+    gaps, samples = (now.gaps.mean(0), then.gaps.mean(0)), (now.gap_samples, then.gap_samples)
+    return gap_difference(gaps, samples, n=design.n_patients, level=design.level, unit=design.unit)
+
+
+def _difference(
+    now: Arm,
+    then: Arm,
+    *,
+    value: Callable[[Arm], float],
+    samples: Callable[[Arm], Floats],
+    influence: Callable[[Arm], Floats],
+    reason: str,
+) -> Estimate:
+    if not now.cases.size:
+        return _undefined(NO_PAIR, now.design)
+    spread, pull = samples(now) - samples(then), influence(now) - influence(then)
+    return _boot(value(now) - value(then), spread, pull, now, reason)
+
+
+def _boot(value: float, samples: Floats, influence: Floats, arm: Arm, reason: str) -> Estimate:
+    design = arm.design
+    return bca_interval(
+        value,
+        samples,
+        arm.by_patient(influence),
+        strata=design.strata,
+        n=design.n_patients,
+        level=design.level,
+        reason=reason,
+        unit=design.unit,
+    )
+
+
+def _undefined(reason: str, design: Design) -> Estimate:
+    return undefined(reason, level=design.level, unit=design.unit)
+
+
+def _no_pair(arm: Arm) -> Estimate | None:
+    return None if arm.cases.size else _undefined(NO_PAIR, arm.design)
+
+
+def _without_scores(arm: Arm) -> Estimate | None:
+    if arm.has_probabilities or not arm.cases.size:
+        return None
+    return _undefined("the table has no probabilities", arm.design)
+
+
+def _no_case(arm: Arm, k: int) -> str:
+    return f"no case of class {arm.design.labels[k]!r}"
+
+
+def _absent(arm: Arm) -> str:
+    labels = arm.design.labels
+    missing = [label for label, row in zip(labels, arm.confusion, strict=True) if not row.sum()]
+    return f"no case of class {', '.join(map(repr, missing))}" if missing else ""

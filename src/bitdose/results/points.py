@@ -1,0 +1,98 @@
+"""All numbers of one point: from its rows and the answers at pristine to a ``PointSummary``."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bitdose.results import estimates as estimate
+from bitdose.results.arms import Arm, Reference, answers_at, whole_arm
+from bitdose.results.rates import mean_psnr_db, number, rates_of
+from bitdose.results.schema import OK
+from bitdose.results.summary import ClassSummary, Flips, PointSummary
+from bitdose.stats.obuchowski import obuchowski
+from bitdose.stats.proportions import mcnemar_midp
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def summarize_point(rows: pl.DataFrame, reference: Reference) -> PointSummary:
+    """Summarise one point's rows, failed ones among them, against the reference."""
+    ok, first = rows.filter(rows["status"] == OK), rows.row(0, named=True)
+    arm = whole_arm(reference.design, answers_at(rows, reference.design))
+    now, then = reference.pair(arm)
+    everyone = np.ones(arm.cases.size, bool)
+    return PointSummary(
+        point=first["point"],
+        chain=first["codec_chain"],
+        codec=first["codec_name"] or first["point"].split(":")[0],
+        quality=first["codec_quality"],
+        strength=first["codec_strength"],
+        size=first["codec_size"] or "",
+        n_ok=len(ok),
+        n_failed=len(rows) - len(ok),
+        accuracy=estimate.share(arm.predicted == arm.true, everyone, arm, "classified case"),
+        macro_f1=estimate.macro_f1(arm),
+        accuracy_difference=estimate.accuracy_difference(now, then),
+        macro_f1_difference=estimate.macro_f1_difference(now, then),
+        brier=estimate.brier(arm),
+        ece=estimate.ece(arm),
+        brier_difference=estimate.brier_difference(now, then),
+        ece_difference=estimate.ece_difference(now, then),
+        classes=tuple(_class(k, arm, now, then) for k in range(len(reference.design.labels))),
+        confusion=tuple(tuple(map(int, row)) for row in arm.confusion),
+        flips=_flips(now, then),
+        **vars(rates_of(ok)),
+        psnr_db=mean_psnr_db(ok),
+        ssim=number(ok["ssim"].drop_nans().mean()),
+        encode_ms=number(ok["encode_ms"].median()),
+        decode_ms=number(ok["decode_ms"].median()),
+    )
+
+
+def _class(k: int, arm: Arm, now: Arm, then: Arm) -> ClassSummary:
+    label = arm.design.labels[k]
+    inside, outside = f"case of class {label!r}", f"case outside class {label!r}"
+    is_class, called, positive = arm.true == k, arm.predicted == k, now.true == k
+    now_called, then_called = now.predicted == k, then.predicted == k
+    return ClassSummary(
+        label=label,
+        n=int(is_class.sum()),
+        sensitivity=estimate.share(called, is_class, arm, inside),
+        specificity=estimate.share(~called, ~is_class, arm, outside),
+        precision=estimate.share(is_class, called, arm, f"answer {label!r}"),
+        f1=estimate.f1(arm, k),
+        auroc=estimate.auroc(arm, k),
+        sensitivity_difference=estimate.share_difference(now_called, then_called, positive, now, inside),
+        specificity_difference=estimate.share_difference(~now_called, ~then_called, ~positive, now, outside),
+        f1_difference=estimate.f1_difference(now, then, k),
+        auroc_difference=estimate.auroc_difference(now, then, k),
+    )
+
+
+def _flips(now: Arm, then: Arm) -> Flips:
+    right_now, right_then = now.predicted == now.true, then.predicted == then.true
+    lost, gained, changed = ~right_now & right_then, right_now & ~right_then, now.predicted != then.predicted
+    everyone, clustered = np.ones(now.cases.size, bool), now.design.clustered
+    n_changed, harmful, healed = int(changed.sum()), int(lost.sum()), int(gained.sum())
+    midp = mcnemar_midp(healed, harmful) if now.cases.size and not clustered else math.nan
+    p_value, method, why = midp, "mcnemar-midp", "" if now.cases.size else "no paired case"
+    if clustered:
+        test = obuchowski(gained, lost, now.patients)
+        p_value, method, why = test.p_value, "obuchowski", test.reason
+    return Flips(
+        n=now.cases.size,
+        changed=n_changed,
+        right_to_wrong=harmful,
+        wrong_to_right=healed,
+        wrong_to_wrong=n_changed - harmful - healed,
+        share=estimate.share(changed, everyone, now, "paired case"),
+        harmful_share=estimate.share(lost, everyone, now, "paired case"),
+        mcnemar_midp=midp,
+        p_value=p_value,
+        p_method=method,
+        p_reason=why,
+    )
