@@ -77,7 +77,7 @@ def test_losses_under_weights_are_scikit_learns(name: str, patients: int) -> Non
     rng = np.random.default_rng(7)
     cohort, coded = cohort_of(rng, patients=patients)
     draws = Draws.of(cohort.stratum_of_patient, 3, alpha=0.05, rng=rng)
-    few = Draws(draws.patients[:20], np.zeros((20, 3), np.float32), draws.stratum)
+    few = Draws(draws.patients[:, :20], np.zeros((3, 20), np.float32), draws.stratum)
     margin = Margin.of(name, 0.1)
     found = check_composite(margin, cohort, coded, few, alpha=0.05)
     assert found.test.loss == pytest.approx(slow_loss(margin, cohort, [cohort.pristine, coded], np.ones(N)))

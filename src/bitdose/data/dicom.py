@@ -61,8 +61,8 @@ def read_dicom(data: bytes, *, max_pixels: int) -> Decoded:
         ``no-pixels``, ``wrong-frames``, ``truncated``, ``unsupported`` or ``too-large``;
         the caller's :func:`~bitdose.data.guard.decoding` translates the rest.
     """
-    dataset = _parse(data)
-    _check_pixels(dataset, data)
+    dataset = parse_dicom(data)
+    check_pixel_data(dataset, data)
     check_pixel_count(frame_shape(dataset), max_pixels)
     frames = decode_frames(dataset)
     photometric = str(dataset.PhotometricInterpretation)
@@ -70,10 +70,11 @@ def read_dicom(data: bytes, *, max_pixels: int) -> Decoded:
         image, steps = to_grey_image(frames, dataset)
     else:
         image, steps = _colour(frames, dataset, photometric)
-    return Decoded(image, _is_lossy(dataset), steps)
+    return Decoded(image, is_lossy(dataset), steps)
 
 
-def _parse(data: bytes) -> Any:
+def parse_dicom(data: bytes) -> Any:
+    """Parse a DICOM object, with or without a preamble; its transfer syntax is filled in if it is missing."""
     import pydicom
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -86,7 +87,8 @@ def _parse(data: bytes) -> Any:
     return dataset
 
 
-def _check_pixels(dataset: Any, data: bytes) -> None:
+def check_pixel_data(dataset: Any, data: bytes) -> None:
+    """Raise ``CaseError`` with the reason if an object holds no pixel data that are read here."""
     if "PixelData" in dataset:
         return
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
@@ -102,7 +104,7 @@ def _check_pixels(dataset: Any, data: bytes) -> None:
 def _colour(frames: NDArray[Any], dataset: Any, photometric: str) -> tuple[Image, tuple[str, ...]]:
     """Bring palette or three-sample frames to one RGB image, or to a grey volume."""
     if photometric == "PALETTE COLOR":
-        frames, bits = _looked_up(frames, dataset)
+        frames, bits = palette_to_rgb(frames, dataset)
         steps: tuple[str, ...] = ("palette>rgb",)
     else:
         bits = int(dataset.BitsStored)
@@ -119,7 +121,7 @@ def _colour(frames: NDArray[Any], dataset: Any, photometric: str) -> tuple[Image
     return stack([to_grey(image) for image in images], volume=True), (*steps, "rgb frames>grey volume")
 
 
-def _looked_up(frames: NDArray[Any], dataset: Any) -> tuple[NDArray[Any], int]:
+def palette_to_rgb(frames: NDArray[Any], dataset: Any) -> tuple[NDArray[Any], int]:
     """Apply the palette; one of 16 bits whose low bytes say nothing becomes 8 bits."""
     from pydicom.pixels.processing import apply_color_lut
 
@@ -132,7 +134,8 @@ def _looked_up(frames: NDArray[Any], dataset: Any) -> tuple[NDArray[Any], int]:
     return rgb, 16
 
 
-def _is_lossy(dataset: Any) -> bool | None:
+def is_lossy(dataset: Any) -> bool | None:
+    """Say whether an object's pixels are lossily coded or were; None where it cannot be known."""
     attribute = str(dataset.get("LossyImageCompression", "")).strip()
     syntax = str(dataset.file_meta.TransferSyntaxUID)
     if attribute == "01" or syntax in _JPEG_LOSSY:

@@ -82,7 +82,8 @@ def _as_stored(frames: NDArray[Any], bits: int, *, signed: bool) -> NDArray[Any]
     if not signed:
         return frames & frames.dtype.type((1 << bits) - 1) if frames.dtype.kind == "u" else frames
     spare = 8 * frames.dtype.itemsize - bits
-    whole = frames.view(f"i{frames.dtype.itemsize}")
+    native = frames.astype(frames.dtype.newbyteorder("="), copy=False)
+    whole = native.view(f"i{native.dtype.itemsize}")
     return (whole << spare) >> spare if spare > 0 else whole
 
 
@@ -133,7 +134,7 @@ def _modality(
 ) -> tuple[Callable[[Ramp, Any], Ramp], tuple[str, ...]]:
     sequence = dataset.get("ModalityLUTSequence")
     if sequence:
-        lut = _lut(sequence[0], dataset)
+        lut = lut_of(sequence[0], dataset)
         return (lambda ramp, _key: lut(ramp)), ("modality lut",)
     known = list(dict.fromkeys(key for key in rescales if key))
     if not known:
@@ -164,7 +165,7 @@ def _window(dataset: Any) -> tuple[Callable[[Ramp], Ramp] | None, tuple[str, ...
     """Return the map from rescaled values to [0, 1], if the object names one."""
     sequence = dataset.get("VOILUTSequence")
     if sequence:
-        lut = _lut(sequence[0], dataset)
+        lut = lut_of(sequence[0], dataset)
         return (lambda values: lut(values) / ((1 << lut.bits) - 1)), ("voi lut",)
     group = _group(dataset, 0, "FrameVOILUTSequence")
     center, width = _first(group.get("WindowCenter")), _first(group.get("WindowWidth"))
@@ -210,7 +211,7 @@ def _first(value: Any) -> float | None:
     return float(value[0]) if many and not isinstance(value, str) else float(value)
 
 
-def _lut(item: Any, dataset: Any) -> _Lut:
+def lut_of(item: Any, dataset: Any) -> _Lut:
     """Read a Modality or VOI LUT item, its data as words, bytes or packed bytes."""
     n_entries, first, bits = (int(value) for value in item.LUTDescriptor)
     n_entries = n_entries or 1 << 16

@@ -60,7 +60,8 @@ def folder_cases(folder: Path) -> list[Case]:
         classes = [(top.name, below) for top in tops for below in _folders(top)]
     else:
         classes = [("", top) for top in tops]
-    cases = [_case(folder, path, below.name, split) for split, below in classes for path in _files(below)]
+    files = [(split, below, path) for split, below in classes for path in image_files(below)]
+    cases = [_case(folder, path, below.name, split) for split, below, path in files]
     if not cases:
         raise UsageError(f"data {folder.name!r}: no images in its {len(classes)} class folders; {_FORM}")
     return cases
@@ -95,7 +96,8 @@ def _folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _files(folder: Path) -> list[Path]:
+def image_files(folder: Path) -> list[Path]:
+    """List the files below a folder that may be images, hidden ones left out, sorted."""
     found: list[Path] = []
     for place, below, names in os.walk(folder):
         below[:] = sorted(name for name in below if not name.startswith("."))

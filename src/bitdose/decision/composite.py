@@ -35,6 +35,7 @@ class _Sums:
     ``worst`` holds, per class of the worst-case patient, candidates for its features in both arms.
     """
 
+    name: str
     before: Floats
     after: Floats
     worst: tuple[tuple[int, Floats, Floats], ...]
@@ -66,23 +67,29 @@ def _sums(margin: Margin, cohort: Cohort, answers: Answers) -> _Sums:
             for a in (cohort.pristine, answers)
         ]
         worst = [(c, np.array([0.0, 1.0]), np.array([2.0, 1.0])) for c in _present(cohort)]
-        return _Sums(arms[0], arms[1], tuple(worst), lambda s: s[:, 0] / s[:, 1], -1.0)
+        return _Sums(margin.name, arms[0], arms[1], tuple(worst), lambda s: s[:, 0] / s[:, 1], -1.0)
     if margin.metric == "ece":
         arms = [_ece_features(cohort, a) for a in (cohort.pristine, answers)]
         sure, wrong = np.zeros(ECE_BINS + 1), np.zeros(ECE_BINS + 1)
         sure[-1], wrong[-1], wrong[-2] = 1, 1, 1
         worst = [(c, sure, wrong) for c in _present(cohort)]
-        return _Sums(arms[0], arms[1], tuple(worst), lambda s: np.abs(s[:, :-1]).sum(1) / s[:, -1], -1.0)
+        return _Sums(
+            margin.name, arms[0], arms[1], tuple(worst), lambda s: np.abs(s[:, :-1]).sum(1) / s[:, -1], -1.0
+        )
     k = len(cohort.labels)
     arms = [np.eye(k * k)[cohort.true * k + a.predicted] for a in (cohort.pristine, answers)]
     cell = np.eye(k * k)
     flips = [(c, cell[c * k + c], cell[c * k + d]) for c in _present(cohort) for d in range(k) if d != c]
-    return _Sums(arms[0], arms[1], tuple(flips), _of_confusion(margin, cohort.labels), 1.0)
+    return _Sums(margin.name, arms[0], arms[1], tuple(flips), _of_confusion(margin, cohort.labels), 1.0)
 
 
 def _present(cohort: Cohort) -> list[int]:
     """Return the classes that patients stand for; a worst-case patient is of one of them."""
     return [int(c) for c in np.unique(cohort.stratum_of_patient)]
+
+
+def _gap_of_bins(sums: NDArray[Any]) -> NDArray[Any]:
+    return np.asarray(np.abs(sums[:, :-1]).sum(1) / sums[:, -1])
 
 
 def _ece_features(cohort: Cohort, answers: Answers) -> Floats:
@@ -116,9 +123,11 @@ def _loss_samples(sums: _Sums, cohort: Cohort, draws: Draws) -> Floats:
         return -math.inf if math.isnan(loss) else loss
 
     worst_class, was, turned = max(sums.worst, key=loss_with)
-    arms = ((before, was), (after, turned))
-    values = [sums.finish(draws.sums(part, usual * extra, worst_class)) for part, extra in arms]
-    return np.asarray(sums.sign * (values[0] - values[1]), float)
+    pristine = draws.kept(
+        (sums.name, worst_class), lambda: sums.finish(draws.sums(before, usual * was, worst_class))
+    )
+    coded = sums.finish(draws.sums(after, usual * turned, worst_class))
+    return np.asarray(sums.sign * (pristine - coded), float)
 
 
 def _per_patient(features: Floats, cohort: Cohort) -> Floats:
@@ -133,16 +142,24 @@ def _auroc_samples(
     """Return AUROC pristine, coded, and the loss of each draw, the mean over the classes asked."""
     places = [cohort.labels.index(margin.label)] if margin.label else list(range(len(cohort.labels)))
     worst_class = _worst_of_auroc(places, cohort)
-    usual = usual_size(np.bincount(cohort.patient_of_case).astype(float))
-    columns = [*cohort.patient_of_case, len(cohort.patients)]
-    weights = draws.weights(worst_class)[:, columns].astype(float)
-    weights[:, -1] *= usual
-    values, samples = [], []
-    for arm, end in ((cohort.pristine, math.inf), (answers, -math.inf)):
+    weights = draws.kept(("cases", worst_class), lambda: _weights_of_cases(cohort, draws, worst_class))
+
+    def under_weights(arm: Answers, end: float) -> tuple[float, Floats]:
         parts = list(_one_against_rest(arm, end, places, cohort.true, worst_class))
-        values.append(float(np.mean([metric.auroc(truth[:-1], score[:-1]) for truth, score in parts])))
-        samples.append(np.mean([weighted_auroc(truth, score, weights) for truth, score in parts], axis=0))
-    return values[0], values[1], np.asarray(samples[0] - samples[1], float)
+        value = float(np.mean([metric.auroc(truth[:-1], score[:-1]) for truth, score in parts]))
+        return value, np.mean([weighted_auroc(truth, score, weights) for truth, score in parts], axis=0)
+
+    before = draws.kept((margin.name, worst_class), lambda: under_weights(cohort.pristine, math.inf))
+    after = under_weights(answers, -math.inf)
+    return before[0], after[0], np.asarray(before[1] - after[1], float)
+
+
+def _weights_of_cases(cohort: Cohort, draws: Draws, worst_class: int) -> NDArray[np.float32]:
+    """Return ``(draws, n_cases + 1)`` weights, the worst-case patient's cases as the last one."""
+    usual = usual_size(np.bincount(cohort.patient_of_case).astype(float))
+    rows = draws.weights(worst_class).T[[*cohort.patient_of_case, len(cohort.patients)]]
+    rows[-1] *= np.float32(usual)
+    return rows.T
 
 
 def _worst_of_auroc(places: list[int], cohort: Cohort) -> int:

@@ -175,10 +175,9 @@ def _test_mean(
     per_patient = np.bincount(patients, weights=loss, minlength=size)
     cases = np.bincount(patients, minlength=size).astype(float)
     usual = usual_size(cases)
-    weights, worst = draws.patients, draws.worst[:, :1]
-    features = np.column_stack([per_patient, cases]).astype(np.float32)
-    sums = weights @ features + worst * np.float32(usual)
-    samples = sums[:, 0] / sums[:, 1]
+    features = np.stack([per_patient, cases]).astype(np.float32)
+    sums = features @ draws.patients + np.float32(usual) * draws.worst[0]
+    samples = sums[0] / sums[1]
     n = int((cases > 0).sum())
     return draws_test(
         float(loss.mean()), samples.astype(float), margin=margin.limit, alpha=alpha, n=n, unit="patient"

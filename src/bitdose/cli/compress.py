@@ -1,0 +1,128 @@
+"""``bitdose compress``: a point or a profile applied to a file, a folder or a DICOM series."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from bitdose.codecs.point import Point
+    from bitdose.compress.apply import Check
+    from bitdose.compress.run import Outcome
+    from bitdose.errors import CaseError
+
+_UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+
+
+def compress(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN", help="An image or DICOM file, or a folder of them.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new file, or the folder that mirrors IN.")],
+    point: Annotated[str | None, typer.Option(help="What to apply: jpeg:q30, jpeg2000:20x@256, …")] = None,
+    profile: Annotated[Path | None, typer.Option(help="A profile: its point, within its limits.")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write files anew that are there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep files that are there; do the rest.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Compress images at a point: rasters become streams, DICOM becomes DICOM with the lossy attributes.
+
+    Example: bitdose compress series coded --point jpeg2000:20x
+    """
+    from bitdose.compress.places import check_targets, tasks_of
+    from bitdose.compress.run import compress_files
+
+    if overwrite and resume:
+        raise _usage("--overwrite, --resume: expected one of them, got both")
+    chosen, check = _choice(point, profile)
+    tasks = tasks_of(source, out, chosen)
+    check_targets(tasks, overwrite=overwrite, resume=resume)
+    with _progress(len(tasks)) as tick:
+        outcome = compress_files(
+            tasks, chosen, resume=resume, check=check, on_failure=_say_failure, on_done=tick
+        )
+    answer = {"point": str(chosen), "files": len(tasks), **outcome.to_dict()}
+    typer.echo(json.dumps(answer, indent=2) if as_json else "\n".join(_lines(outcome, chosen, out)))
+    if outcome.failures:
+        raise typer.Exit(1)
+
+
+def _choice(point: str | None, profile: Path | None) -> tuple[Point, Check | None]:
+    from bitdose.codecs.point import Point
+
+    if (point is None) == (profile is None):
+        raise _usage("--point, --profile: expected one of them, such as --point jpeg2000:20x")
+    if profile is None:
+        return Point.parse(point or ""), None
+    text, check = _profile(profile)
+    return Point.parse(text), check
+
+
+def _profile(path: Path) -> tuple[str, Check]:
+    """Return the point of a profile that holds, and the check of its limits; say its warnings."""
+    from datetime import UTC, datetime
+
+    from bitdose.compress.limits import limit_check
+    from bitdose.decision.profile import load_profile
+    from bitdose.decision.verify import ERROR, WARNING, verify
+    from bitdose.errors import BitdoseError
+
+    profile = load_profile(path)
+    said: dict[str, list[str]] = {}
+    for finding in verify(profile, now=datetime.now(UTC)):
+        said.setdefault(finding.level, []).append(f"--profile {path}: {finding.check}: {finding.text}")
+    if ERROR in said:
+        raise BitdoseError(said[ERROR][0])
+    for line in said.get(WARNING, []):
+        typer.echo(f"bitdose: {line}", err=True)
+    return profile.point, limit_check(profile.limits)
+
+
+def _usage(message: str) -> Exception:
+    from bitdose.errors import UsageError
+
+    return UsageError(message)
+
+
+def _say_failure(name: str, error: CaseError) -> None:
+    typer.echo("bitdose: " + " ".join(f"{name}: {error}".split()), err=True)
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
+    """Show a bar with ETA on stderr if that is a terminal; give what moves it, or None."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    shown = (TextColumn("files"), BarColumn(), MofNCompleteColumn(), TextColumn("ETA"), TimeRemainingColumn())
+    with Progress(*shown, console=Console(stderr=True), transient=True) as bar:
+        task: Any = bar.add_task("files", total=total)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def _lines(outcome: Outcome, point: Point, out: Path) -> list[str]:
+    kept = f", {outcome.kept} kept" if outcome.kept else ""
+    failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
+    lines = [f"{outcome.written} files at {point} in {out}{kept}{failed}"]
+    if outcome.written:
+        lines.append(
+            f"{_size(outcome.bytes_file)} became {_size(outcome.bytes_written)}; streams: "
+            f"{outcome.ratio_file:.1f}:1 of the files, {outcome.ratio_pixels:.1f}:1 of the raw pixels"
+        )
+    return [*lines, "Research use only, not a medical device."]
+
+
+def _size(n_bytes: int) -> str:
+    for unit, size in _UNITS:
+        if n_bytes >= size:
+            return f"{n_bytes / size:.1f} {unit}"
+    return f"{n_bytes} bytes"

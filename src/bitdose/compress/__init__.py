@@ -1,0 +1,1 @@
+"""A certified or chosen point applied to image files and DICOM objects."""

@@ -1,0 +1,78 @@
+"""A profile's limits, checked file by file before anything is coded.
+
+A profile was certified on images of certain modalities, sizes and depths, and says nothing
+of others. What it does not state is not checked, and a modality only where the file names one: a
+PNG does not. The file's format is not checked: the samples count, not their container.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+from bitdose.compress.record import Facts
+from bitdose.errors import CaseError
+
+OUTSIDE = "outside-profile"
+_RANGES = ("height", "width", "slices")
+
+
+class Limits(Protocol):
+    """What a profile limits: modalities, smallest and largest sizes, depths and kinds that occurred."""
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """DICOM's codes; empty where not stated."""
+
+    @property
+    def height(self) -> tuple[int, int] | None:
+        """Smallest and largest, in samples; None where not stated."""
+
+    @property
+    def width(self) -> tuple[int, int] | None:
+        """Smallest and largest, in samples; None where not stated."""
+
+    @property
+    def slices(self) -> tuple[int, int] | None:
+        """Smallest and largest number; None where not stated."""
+
+    @property
+    def bits(self) -> tuple[int, ...]:
+        """Bits per sample that occurred; empty where not stated."""
+
+    @property
+    def photometric(self) -> tuple[str, ...]:
+        """``MONOCHROME2``, ``RGB`` or both; empty where not stated."""
+
+
+def limit_check(limits: Limits) -> Callable[[Facts], None]:
+    """Return a check that raises ``CaseError`` (``outside-profile``) for a file beyond the limits.
+
+    Examples
+    --------
+    >>> from types import SimpleNamespace
+    >>> limits = SimpleNamespace(
+    ...     modalities=("CR",), height=(256, 4096), width=None, slices=None, bits=(8, 12), photometric=()
+    ... )
+    >>> limit_check(limits)(Facts("CR", 100, 128, 12))
+    Traceback (most recent call last):
+        ...
+    bitdose.errors.CaseError: outside-profile: height 100: the profile holds for 256 to 4096
+    """
+
+    def check(facts: Facts) -> None:
+        if facts.modality:
+            _among("modality", facts.modality, limits.modalities)
+        _among("photometric", facts.photometric, limits.photometric)
+        _among("bits", facts.bits, limits.bits)
+        for name in _RANGES:
+            span, value = getattr(limits, name), getattr(facts, name)
+            if span and not span[0] <= value <= span[1]:
+                raise CaseError(OUTSIDE, f"{name} {value}: the profile holds for {span[0]} to {span[1]}")
+
+    return check
+
+
+def _among(name: str, value: str | int, allowed: tuple[str, ...] | tuple[int, ...]) -> None:
+    if allowed and value not in allowed:
+        raise CaseError(OUTSIDE, f"{name} {value}: the profile holds for {', '.join(map(str, allowed))}")

@@ -1,0 +1,167 @@
+"""All files of one call, each on its own: what fails is said and counted, and the rest goes on."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bitdose.codecs.point import Point
+from bitdose.compress.apply import Check, compress_bytes
+from bitdose.compress.dicom import Uids
+from bitdose.compress.places import Task
+from bitdose.compress.record import Compressed
+from bitdose.data.sniff import sniff
+from bitdose.errors import BitdoseError, CaseError
+
+
+@dataclass
+class Outcome:
+    """Counts and bytes of one call; ``ratio_*`` are totals over totals, NaN where nothing was written.
+
+    Parameters
+    ----------
+    written, kept : int
+        Files made, and files that were there already.
+    failures : list of tuple of str
+        Name, status and reason.
+    bytes_file, bytes_pixels, bytes_coded, bytes_written : int
+        Sources, their raw pixels, streams, and files made; of what was written.
+    """
+
+    written: int = 0
+    kept: int = 0
+    failures: list[tuple[str, str, str]] = field(default_factory=list)
+    bytes_file: int = 0
+    bytes_pixels: int = 0
+    bytes_coded: int = 0
+    bytes_written: int = 0
+
+    @property
+    def ratio_file(self) -> float:
+        """Bytes of the source files over bytes of the streams."""
+        return self.bytes_file / self.bytes_coded if self.bytes_coded else float("nan")
+
+    @property
+    def ratio_pixels(self) -> float:
+        """Raw bytes of the original pixels over bytes of the streams."""
+        return self.bytes_pixels / self.bytes_coded if self.bytes_coded else float("nan")
+
+    def add(self, source_bytes: int, made: Compressed) -> None:
+        """Count one file."""
+        self.written += 1
+        self.bytes_file += source_bytes
+        self.bytes_pixels += made.bytes_pixels
+        self.bytes_coded += made.bytes_coded
+        self.bytes_written += len(made.data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return it for JSON; an undefined ratio is null."""
+        ratios = {"ratio_file": self.ratio_file, "ratio_pixels": self.ratio_pixels}
+        return {
+            "written": self.written,
+            "kept": self.kept,
+            "failed": len(self.failures),
+            "failures": [{"file": n, "status": s, "reason": r} for n, s, r in self.failures],
+            "bytes_file": self.bytes_file,
+            "bytes_pixels": self.bytes_pixels,
+            "bytes_coded": self.bytes_coded,
+            "bytes_written": self.bytes_written,
+            **{name: value if self.written else None for name, value in ratios.items()},
+        }
+
+
+def compress_files(
+    tasks: list[Task],
+    point: Point,
+    *,
+    resume: bool = False,
+    check: Check | None = None,
+    on_failure: Callable[[str, CaseError], None] | None = None,
+    on_done: Callable[[int], None] | None = None,
+) -> Outcome:
+    """Compress every file of a list.
+
+    Parameters
+    ----------
+    tasks : list of Task
+        As :func:`bitdose.compress.places.tasks_of` gives them.
+    point : Point
+        What to apply.
+    resume : bool
+        Keep targets that exist instead of writing them anew.
+    check : callable, optional
+        Refuses a file by its facts, by raising ``CaseError``.
+    on_failure : callable, optional
+        Called with name and error of each file that fails.
+    on_done : callable, optional
+        Called with the number of files dealt with.
+
+    Raises
+    ------
+    BitdoseError
+        If a target cannot be written (a full disk, no permission): the next would fail as well.
+    """
+    outcome, uids = Outcome(), Uids()
+    for count, task in enumerate(tasks, start=1):
+        if resume and task.target.exists():
+            outcome.kept += 1
+            _learn(uids, task)
+        else:
+            try:
+                data = _read(task.source)
+                made = compress_bytes(data, point, uids=uids, now=datetime.now(UTC), check=check)
+            except CaseError as error:
+                outcome.failures.append((task.name, error.status, error.reason))
+                if on_failure is not None:
+                    on_failure(task.name, error)
+            else:
+                write_whole(task.target, made.data)
+                outcome.add(len(data), made)
+        if on_done is not None:
+            on_done(count)
+    return outcome
+
+
+def write_whole(target: Path, data: bytes) -> None:
+    """Write a file that is there whole or not at all: beside its place first, then renamed.
+
+    Raises
+    ------
+    BitdoseError
+        If it cannot be written; says why.
+    """
+    beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with beside.open("xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(target)
+        finally:
+            beside.unlink(missing_ok=True)
+    except OSError as error:
+        raise BitdoseError(
+            f"OUT {target}: cannot be written ({error.strerror or type(error).__name__})"
+        ) from error
+
+
+def _learn(uids: Uids, task: Task) -> None:
+    source, made = _read(task.source), _read(task.target)
+    if sniff(source) == sniff(made) == "DICOM":
+        uids.learn(source, made)
+
+
+def _read(path: Path) -> bytes:
+    if not path.is_file():
+        raise CaseError("missing-file", "no regular file: a broken link, a pipe or a device")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CaseError("unreadable", f"the file cannot be opened ({type(error).__name__})") from None
