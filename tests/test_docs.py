@@ -16,8 +16,11 @@ from bitdose.results.schema import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-COMMANDS = ("demo", "study", "report", "codecs", "points", "models")
-DATA_COMMANDS = ("data get", "data make covidx", "data make brain", "data check")
+COMMANDS = (
+    "demo", "study", "report", "decide", "search", "compress", "train", "links", "codecs", "points", "models",
+    "data get", "data make covidx", "data make brain", "data check",
+    "profile show", "profile verify", "profile key",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("page", ["cli.md", "reference.md"])
@@ -35,7 +38,7 @@ def test_whatever_can_be_used_is_in_the_documents() -> None:
     text = "\n".join(page.read_text() for page in PAGES)
     options = [option for name in ("jpeg", "jpeg2000") for option in CODECS.get(name).option_names]
     for word in (
-        *(f"bitdose {c}" for c in (*COMMANDS, *DATA_COMMANDS)),
+        *(f"bitdose {c}" for c in COMMANDS),
         *options,
         *PRESETS,
         *KERNELS,

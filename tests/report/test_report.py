@@ -176,14 +176,17 @@ def test_every_figure_can_be_removed_later(paths: ReportPaths, tmp_path: Path) -
 
 def test_subgroups_are_written_as_a_table(paths: ReportPaths, table: pl.DataFrame) -> None:
     """subgroups.csv holds the cases and the pristine accuracy by format and history, as counted by hand."""
-    rows = {row["case_format"]: row for row in csv.DictReader(paths.subgroups.read_text().splitlines())}
-    assert set(rows) == {"jpeg", "png"}
+    listed = list(csv.DictReader(paths.subgroups.read_text().splitlines()))
+    rows = {(row["column"], row["group"]): row for row in listed if row["point"] == "pristine"}
+    assert set(rows) == {("format", "jpeg"), ("format", "png"), ("lossy", "no"), ("lossy", "yes")}
     png = table.filter((pl.col("point") == "pristine") & (pl.col("case_format") == "png"))
     ok = png.filter(pl.col("status") == "ok")
     right = ok.filter(pl.col("predicted") == pl.col("case_label"))
-    assert (rows["png"]["lossy"], int(rows["png"]["n_cases"])) == ("no", len(png))
-    assert (int(rows["png"]["n_ok"]), int(rows["png"]["n_right"])) == (len(ok), len(right))
-    assert float(rows["png"]["accuracy"]) == len(right) / len(ok)
+    one = rows["format", "png"]
+    assert (int(one["n_cases"]), int(one["n_patients"])) == (len(png), png["case_patient"].n_unique())
+    assert (int(one["n_ok"]), int(one["n_right"])) == (len(ok), len(right))
+    assert float(one["accuracy"]) == len(right) / len(ok)
+    assert float(one["accuracy_low"]) < float(one["accuracy"]) < float(one["accuracy_high"])
 
 
 def test_unfinished_study_is_marked(table: pl.DataFrame, summary: Summary, tmp_path: Path) -> None:

@@ -9,10 +9,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 
 from bitdose.report.files import write_atomic
-from bitdose.report.tables import summary_rows, write_csv, write_json
+from bitdose.report.sources import subgroups
+from bitdose.report.tables import subgroup_rows, summary_rows, write_csv, write_json
 from bitdose.results.summary import Summary
 from bitdose.stats.estimate import undefined
 
@@ -65,6 +67,41 @@ def test_columns_have_the_promised_names(summary: Summary) -> None:
     assert row["auroc_high[normal]"] == point.classes[0].auroc.high
     assert row["confusion[normal→covid-19]"] == point.confusion[0][2]
     assert row["flips_right_to_wrong"] == point.flips.right_to_wrong
+
+
+def test_calibration_differences_and_p_values_have_columns(summary: Summary) -> None:
+    """Brier, calibration error, every difference of a class and the p value stand under their names."""
+    row, point = summary_rows(summary)[-1], summary.points[-1]
+    assert (row["brier"], row["ece_high"]) == (point.brier.value, point.ece.high)
+    assert row["ece_difference_low"] == point.ece_difference.low
+    assert row["brier_difference_method"] == "patient-bootstrap-bca"
+    for name in ("sensitivity", "specificity", "f1", "auroc"):
+        difference = getattr(point.classes[1], f"{name}_difference")
+        assert row[f"{name}_difference[pneumonia]"] == difference.value
+        assert row[f"{name}_difference_low[pneumonia]"] == difference.low
+    assert (row["p_value"], row["p_method"]) == (point.flips.p_value, "obuchowski")
+
+
+def test_subgroups_have_a_row_each(summary: Summary, table: pl.DataFrame, tmp_path: Path) -> None:
+    """Column, group, point and counts lead, estimates follow; what is not shown says why."""
+    ward = pl.col("case_id").str.slice(-2).cast(pl.Int64) % 20
+    more = table.with_columns(case_ward="ward " + ward.cast(pl.String), case_sex=pl.lit("f"))
+    groups = subgroups(more, summary, ["pristine", "jpeg:q30"])
+    path = write_csv(tmp_path / "subgroups.csv", subgroup_rows(groups))
+    rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+    names = ["column", "group", "point", "n_cases", "n_patients", "n_ok", "n_right", "note", "accuracy"]
+    assert list(rows[0])[:9] == names
+    found = {(row["column"], row["group"], row["point"]): row for row in rows}
+    assert set(found) == {
+        *(("format", g, p) for g in ("jpeg", "png") for p in ("pristine", "jpeg:q30")),
+        *(("lossy", g, p) for g in ("no", "yes") for p in ("pristine", "jpeg:q30")),
+        ("ward", "", ""),
+    }
+    one = next(g for g in groups if (g.column, g.group, g.point) == ("format", "png", "jpeg:q30"))
+    row = found["format", "png", "jpeg:q30"]
+    assert float(row["accuracy_difference_low"]) == one.accuracy_difference.low
+    assert found["format", "png", "pristine"]["accuracy_difference"] == ""
+    assert found["ward", "", ""]["note"] == "not shown: 20 different texts"
 
 
 def test_undefined_is_empty_with_its_reason(summary: Summary, tmp_path: Path) -> None:

@@ -11,7 +11,19 @@ from collections.abc import Sequence
 
 import typer
 
-from bitdose.cli import data, demo, lists, report, study, train
+from bitdose.cli import (
+    compress,
+    data,
+    decide,
+    demo,
+    links,
+    lists,
+    profile,
+    report,
+    search,
+    study,
+    train,
+)
 from bitdose.errors import BitdoseError, UsageError
 
 ABOUT = (
@@ -45,8 +57,13 @@ app = typer.Typer(
 app.command("demo")(demo.demo)
 app.command("study")(study.study)
 app.command("report")(report.report)
+app.command("decide")(decide.decide)
+app.command("search")(search.search)
+app.add_typer(profile.app, name="profile")
+app.command("compress")(compress.compress)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
+app.command("links")(links.links)
 app.command("codecs")(lists.codecs)
 app.command("points")(lists.points)
 app.command("models")(lists.models)

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitdose.cli.decide import PROFILE, Facts, known_decision, read_facts
+
 if TYPE_CHECKING:
+    from bitdose.decision.base import Decision
     from bitdose.report.build import ReportPaths
 
 
@@ -54,12 +57,14 @@ def make_report(
     from bitdose.report.build import write_report
     from bitdose.report.findings import findings
     from bitdose.results.summarize import summarize
-    from bitdose.study.store import disk_errors, read_run
+    from bitdose.study.store import disk_errors
+    from bitdose.transmission import LINKS
 
-    table = read_run(run)
-    manifest = _manifest(run)
+    facts = read_facts(run)
+    table, manifest = facts.table, facts.manifest
     planned = manifest.get("identity", {}).get("cases", 0)
     summary = summarize(table, level=level, seed=manifest.get("seed", 0), n_planned=planned)
+    decision = known_decision(facts)
     target = out or (run if run.is_dir() else run.parent)
     with disk_errors(target):
         paths = write_report(
@@ -70,14 +75,31 @@ def make_report(
             load_variants=_variants(run) if images else None,
             max_gallery=gallery,
             points=points,
+            decision=decision,
+            links=tuple(LINKS.values()),
+            profile=_profile_id(facts),
         )
-    return paths, findings(summary)
+    return paths, findings(summary, margin=_accuracy_margin(decision))
 
 
-def _manifest(run: Path) -> dict[str, Any]:
-    from bitdose.study.store import MANIFEST, read_manifest
+def _accuracy_margin(decision: Decision | None) -> float:
+    from bitdose.report.findings import MARGIN
 
-    return read_manifest(run) if (run / MANIFEST).exists() else {}
+    margins = decision.rule.margins if decision else ()
+    return next((margin.limit for margin in margins if margin.name == "accuracy"), MARGIN)
+
+
+def _profile_id(facts: Facts) -> str:
+    """Return the id of the run's profile; empty where it has none that can be read."""
+    from bitdose.decision.profile import load_profile
+    from bitdose.errors import BitdoseError
+
+    place = facts.file(PROFILE)
+    try:
+        return load_profile(place).id if place.exists() else ""
+    except BitdoseError as error:
+        typer.echo(f"bitdose: the report names no profile: {error}", err=True)
+        return ""
 
 
 def _variants(run: Path) -> Any:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitdose.cli.rules import make_rule
+
 if TYPE_CHECKING:
     from bitdose.study.plan import Plan
     from bitdose.study.run import Outcome
@@ -68,6 +70,13 @@ def study(
     max_failures: Annotated[
         float | None, typer.Option(help="Share of cases that may fail before the study stops. [default: 0.2]")
     ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(help="METRIC[CLASS]=LIMIT, fixed before the run; decides at its end. May be repeated."),
+    ] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="With --margin: as for 'decide'. [default: 0.05]")
+    ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
     ] = None,
@@ -97,41 +106,62 @@ def study(
         "layout": layout, "range": _numbers("--range", value_range), "mean": _numbers("--mean", mean),
         "std": _numbers("--std", std), "resize": resize, "output": output, "threshold": threshold,
     }  # fmt: skip
-    spec = _spec(
+    spec = make_spec(
         data, points=tuple(points) if points else None, model=model, split=split, limit=limit,
         classes=class_mapping(classes), color=color, path_column=path_column, label_column=label_column,
         weights=weights, exact=exact, ssim=ssim, seed=seed, max_failures=max_failures,
         input={key: value for key, value in inputs.items() if value is not None} or None,
     )  # fmt: skip
+    if margin or alpha is not None or spec.decision:
+        rule = make_rule(spec.decision, margins=margin, alpha=alpha)
+        spec = spec.updated(decision=rule.to_dict())
     plan = make_plan(spec)
     if dry_run:
         _dry_run(plan, workers, as_json=as_json)
         return
     folder = out or Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
     outcome = _run(plan, folder, workers, resume=resume or retry_failed, retry_failed=retry_failed)
+    _tell(plan, folder, outcome, write_report=write_report, images=images, as_json=as_json)
+
+
+def _tell(
+    plan: Plan, folder: Path, outcome: Outcome, *, write_report: bool, images: bool, as_json: bool
+) -> None:
+    """Decide if a rule was fixed, write the report, and print what was found."""
     result: dict[str, Any] = {
         "run": str(folder), "cases": outcome.total, "done": outcome.done, "resumed_past": outcome.skipped,
         "failed": outcome.failed, "points": len(plan.job.points),
     }  # fmt: skip
-    findings: list[str] = []
+    findings = _decide(folder, plan.spec, result) if plan.spec.decision else []
     if write_report:
         from bitdose.cli.report import make_report
 
-        paths, findings = make_report(folder, images=images)
-        result |= {"report": str(paths.html), "findings": findings}
+        paths, found = make_report(folder, images=images)
+        findings = [*findings, *found]
+        result |= {"report": str(paths.html)}
+    if findings:
+        result |= {"findings": findings}
     if as_json:
         typer.echo(json.dumps(result, indent=2))
         return
-    for line in (
-        *findings,
-        "",
-        f"{outcome.done} cases x {len(plan.job.points)} points in {folder}",
-        *_next(result),
-    ):
+    done = f"{outcome.done} cases x {len(plan.job.points)} points in {folder}"
+    for line in (*findings, "", done, *_next(result)):
         typer.echo(line)
 
 
-def _spec(data: str, **options: Any) -> StudySpec:
+def _decide(folder: Path, spec: StudySpec, result: dict[str, Any]) -> list[str]:
+    """Decide by the rule fixed before the run; return the sentences, and note the files in the result."""
+    from bitdose.cli.decide import certify, decision_of, read_facts
+    from bitdose.decision.rule import Rule
+
+    facts = read_facts(folder)
+    decided = certify(facts, decision_of(facts, Rule.from_dict(spec.decision)))
+    result |= decided.written | {"certified": decided.certified}
+    return decided.sentences
+
+
+def make_spec(data: str, **options: Any) -> StudySpec:
+    """Put a spec together: a study file, and over it what the command line says."""
     from bitdose.errors import UsageError
     from bitdose.study.spec import StudySpec, read_spec
 

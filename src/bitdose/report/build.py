@@ -4,44 +4,63 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bitdose.decision.base import Decision
+from bitdose.decision.bdrate import bd_rates
+from bitdose.decision.front import front
 from bitdose.errors import BitdoseError
-from bitdose.report.draw import Drawing, draw
-from bitdose.report.figures import FlipFigure, MatrixFigure
+from bitdose.report.audit import audit_rows
+from bitdose.report.decision import evidence_rows, neighbours, rule_rows, sentences, walk_rows
+from bitdose.report.draw import draw
+from bitdose.report.exports import write_compressai_json
+from bitdose.report.figures import Figure, FlipFigure, MatrixFigure
 from bitdose.report.files import write_atomic
-from bitdose.report.findings import findings
+from bitdose.report.findings import MARGIN, findings
 from bitdose.report.flips import FlippedCase, flipped_cases, of_model
+from bitdose.report.forest import forest_figures
 from bitdose.report.gallery import LoadVariants, crop_box, gallery_cases, load_panels, points_for
-from bitdose.report.html import Page, Picture, render
+from bitdose.report.html import Decided, Page, Picture, render, render_audit
+from bitdose.report.links import link_rows, link_sentences, link_table
 from bitdose.report.plate import gallery_png
-from bitdose.report.series import BASES, Basis, all_figures
+from bitdose.report.series import BASES, Basis, all_figures, default_points
+from bitdose.report.shown import not_shown
 from bitdose.report.sources import failures, subgroups
 from bitdose.report.tables import subgroup_rows, summary_rows, write_csv, write_json
-from bitdose.results.schema import OK
+from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.summary import Summary
+from bitdose.transmission import Link
 
 if TYPE_CHECKING:
     from polars import DataFrame
 
 FIGURES = "figures"
+AUDIT = "audit.html"
+AUDIT_TITLE = "Audit of compressed input to this classifier"
 # The names of all files that a report ever puts there.
 _OURS = re.compile(
-    r"(?:(?:accuracy|macro_f1)_(?:file|pixels)|confusion|flips|ratio_knob_[\w.-]+)\.(?:svg|png)|case_\d{2,}\.png"
+    r"(?:(?:accuracy|macro_f1)_(?:file|pixels)|confusion|flips|(?:forest|ratio_knob)_[\w.-]+)\.(?:svg|png)"
+    r"|case_\d{2,}\.png"
 )
 
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where the report's files are; ``figures`` holds the SVG and PNG of each figure, and the plates."""
+    """Where the report's files are; ``figures`` holds the SVG and PNG of each figure, and the plates.
+
+    ``audit`` and ``exports`` are there with a decision, ``links`` with links.
+    """
 
     html: Path
     csv: Path
     json: Path
     subgroups: Path
     figures: tuple[Path, ...]
+    audit: Path | None = None
+    links: Path | None = None
+    exports: tuple[Path, ...] = ()
 
 
 def write_report(
@@ -55,8 +74,13 @@ def write_report(
     max_gallery: int = 6,
     bases: Sequence[Basis] = BASES,
     points: Sequence[str] | None = None,
+    decision: Decision | None = None,
+    links: Sequence[Link] = (),
+    profile: str = "",
 ) -> ReportPaths:
     """Write a run folder's ``figures/``, ``report.html``, ``summary.{csv,json}`` and ``subgroups.csv``.
+
+    With a decision, ``audit.html`` and ``exports/`` too; with links, ``links.csv``.
 
     Parameters
     ----------
@@ -80,6 +104,12 @@ def write_report(
         Which ratios to draw against; the first gives the headline figure.
     points : sequence of str, optional
         Points whose confusion matrices are shown; chosen by ``default_points`` if not given.
+    decision : Decision, optional
+        Of the same table; it then opens the page.
+    links : sequence of Link
+        Lines for which seconds per exam are told.
+    profile : str
+        What the audit page says of who signed what; empty where nothing is signed.
 
     Returns
     -------
@@ -93,41 +123,123 @@ def write_report(
         If the folder cannot be written; each file is whole, old or new.
     """
     figures = all_figures(summary, bases=bases, points=points)
-    paths, pictures = [], []
-    for figure in figures:
-        drawing = draw(figure)
-        paths += _write_figure(out / FIGURES, figure.name, drawing)
-        pictures.append(Picture(figure.title, figure.alt, drawing.svg, "svg+xml"))
+    drawn = [(figure, *_drawn(out, figure)) for figure in figures]
+    paths = [path for _, _, written in drawn for path in written]
     flipped = flipped_cases(table, summary)
-    plates, note = _plates(flipped, table, summary, load_variants, max_gallery)
+    shown = _near_first(flipped, table, summary, decision)
+    plates, note = _plates(shown, table, summary, load_variants, max_gallery)
     for number, plate in enumerate(plates, 1):
         paths.append(write_atomic(out / FIGURES / f"case_{number:02d}.png", plate.data))
-    groups = subgroups(table, summary)
-    drawn = list(zip(figures, pictures, strict=True))
+    groups = subgroups(table, summary, _looked_at(summary, decision))
     page = Page(
         title=title,
         summary=summary,
-        findings=findings(summary),
-        curves=[p for f, p in drawn if f.name.startswith(("accuracy", "macro_f1"))],
-        matrices=[p for f, p in drawn if isinstance(f, MatrixFigure)],
-        flip_bars=[p for f, p in drawn if isinstance(f, FlipFigure)],
-        knobs=[p for f, p in drawn if f.name.startswith("ratio_knob")],
+        findings=findings(summary, margin=_margin(decision)),
+        curves=[p for f, p, _ in drawn if f.name.startswith(("accuracy", "macro_f1"))],
+        matrices=[p for f, p, _ in drawn if isinstance(f, MatrixFigure)],
+        flip_bars=[p for f, p, _ in drawn if isinstance(f, FlipFigure)],
+        knobs=[p for f, p, _ in drawn if f.name.startswith("ratio_knob")],
         plates=plates,
         plate_note=note,
         flipped=flipped,
         failures=failures(table, summary),
         subgroups=groups,
         manifest=manifest,
+        front=front(summary.points),
+        bd_rates=[b for score in ("accuracy", "macro_f1") for b in bd_rates(summary, score=score)],
     )
+    page, forests = _with_decision(page, out, table, decision, links)
+    page = _with_links(page, table, links)
     written = ReportPaths(
         html=write_atomic(out / "report.html", render(page).encode()),
         csv=write_csv(out / "summary.csv", summary_rows(summary)),
         json=write_json(out / "summary.json", summary),
         subgroups=write_csv(out / "subgroups.csv", subgroup_rows(groups)),
-        figures=tuple(paths),
+        figures=(*paths, *forests),
+        audit=_audit(out, page, table, decision, profile),
+        links=write_csv(out / "links.csv", link_rows(page.links)) if page.links else None,
+        exports=write_compressai_json(out, summary) if decision else (),
     )
     _remove_stale(out / FIGURES, written.figures)
     return written
+
+
+def _looked_at(summary: Summary, decision: Decision | None) -> tuple[str, ...]:
+    """Return the usual points to look at, and the certified one."""
+    best = [decision.certified.point] if decision and decision.certified else []
+    return tuple(dict.fromkeys((*default_points(summary), *best)))
+
+
+def _margin(decision: Decision | None) -> float:
+    """Return the loss of accuracy that was accepted; the usual one where none was."""
+    margins = decision.rule.margins if decision else ()
+    return next((margin.limit for margin in margins if margin.name == "accuracy"), MARGIN)
+
+
+def _with_decision(
+    page: Page, out: Path, table: DataFrame, decision: Decision | None, links: Sequence[Link]
+) -> tuple[Page, list[Path]]:
+    """Add the decision to a page and draw its figures."""
+    if decision is None:
+        return page, []
+    drawn = [_drawn(out, figure) for figure in forest_figures(decision, page.summary)]
+    decided = Decided(
+        certified=decision.certified.point if decision.certified else "",
+        sentences=sentences(decision, table),
+        rule=rule_rows(decision),
+        evidence=evidence_rows(decision),
+        walks=walk_rows(decision),
+        notes=decision.notes,
+        forests=[picture for picture, _ in drawn],
+        not_shown=not_shown(decision, table, page.summary, groups=page.subgroups, links=links),
+    )
+    return replace(page, decided=decided), [path for _, written in drawn for path in written]
+
+
+def _with_links(page: Page, table: DataFrame, links: Sequence[Link]) -> Page:
+    """Add the seconds per exam to a page."""
+    if not links:
+        return page
+    seconds = link_table(table, page.summary, links)
+    best = page.decided.certified if page.decided else ""
+    shown = (*default_points(page.summary), best)
+    said = link_sentences(seconds, best)
+    return replace(page, links=seconds, link_sentences=said, link_points=shown)
+
+
+def _audit(out: Path, page: Page, table: DataFrame, decision: Decision | None, profile: str) -> Path | None:
+    """Write the audit page; without a decision, remove the one of an earlier report."""
+    path = out / AUDIT
+    if decision is None or page.decided is None:
+        if path.is_file() and AUDIT_TITLE.encode() in path.read_bytes():
+            path.unlink()
+        return None
+    questions = audit_rows(
+        page.summary,
+        table,
+        manifest=page.manifest,
+        decision=decision,
+        open_points=page.decided.not_shown,
+        groups=page.subgroups,
+        profile=profile,
+    )
+    return write_atomic(path, render_audit(AUDIT_TITLE, questions).encode())
+
+
+def _near_first(
+    flipped: Sequence[FlippedCase], table: DataFrame, summary: Summary, decision: Decision | None
+) -> Sequence[FlippedCase]:
+    """Put the cases whose answer changed at the certified point or beside it before the others."""
+    import polars as pl
+
+    if decision is None:
+        return flipped
+    chains = {name: [p.point for p in points] for name, points in summary.chains().items()}
+    ranked: dict[str, FlippedCase] = {}
+    for point in neighbours(decision, chains):
+        rows = table.filter(pl.col("point").is_in([PRISTINE, point]))
+        ranked |= {one.case_id: one for one in flipped_cases(rows, summary) if one.case_id not in ranked}
+    return [*ranked.values(), *(one for one in flipped if one.case_id not in ranked)]
 
 
 def _remove_stale(folder: Path, current: Iterable[Path]) -> None:
@@ -138,11 +250,12 @@ def _remove_stale(folder: Path, current: Iterable[Path]) -> None:
             path.unlink()
 
 
-def _write_figure(folder: Path, name: str, drawing: Drawing) -> list[Path]:
-    return [
-        write_atomic(folder / f"{name}.svg", drawing.svg),
-        write_atomic(folder / f"{name}.png", drawing.png),
-    ]
+def _drawn(out: Path, figure: Figure) -> tuple[Picture, list[Path]]:
+    """Draw a figure for the page and as files."""
+    drawing, stem = draw(figure), out / FIGURES / figure.name
+    files = ((".svg", drawing.svg), (".png", drawing.png))
+    written = [write_atomic(stem.with_name(stem.name + end), data) for end, data in files]
+    return Picture(figure.title, figure.alt, drawing.svg, "svg+xml"), written
 
 
 def _plates(

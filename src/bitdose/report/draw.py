@@ -11,7 +11,18 @@ import warnings
 from io import BytesIO
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bitdose.report.figures import Figure, FlipFigure, FlipPanel, LineFigure, Matrix, MatrixFigure, Series
+from bitdose.report.canvas import new_canvas, plain
+from bitdose.report.draw_forest import forest
+from bitdose.report.figures import (
+    Figure,
+    FlipFigure,
+    FlipPanel,
+    ForestFigure,
+    LineFigure,
+    Matrix,
+    MatrixFigure,
+    Series,
+)
 from bitdose.report.style import GRID, INK, MUTED, PRISTINE, RIGHT, WRONG, style_of
 
 if TYPE_CHECKING:
@@ -69,7 +80,7 @@ def draw(figure: Figure) -> Drawing:
 
     Parameters
     ----------
-    figure : LineFigure, MatrixFigure or FlipFigure
+    figure : LineFigure, MatrixFigure, FlipFigure or ForestFigure
         The data.
 
     Returns
@@ -89,35 +100,18 @@ def draw(figure: Figure) -> Drawing:
     return Drawing(svg.getvalue(), png.getvalue())
 
 
-def plain(text: str, longest: int = 60) -> str:
-    """Make text safe for matplotlib: no formula, no control signs, cut at ``longest`` signs.
-
-    Examples
-    --------
-    >>> print(plain("a long name", 7))
-    a long…
-    """
-    shown = "".join(sign if sign.isprintable() else " " for sign in text)
-    cut = shown if len(shown) <= longest else shown[: longest - 1] + "…"
-    return cut.replace("$", r"\$")
-
-
 def _canvas(figure: Figure) -> Canvas:
     if isinstance(figure, LineFigure):
         return _lines(figure)
+    if isinstance(figure, ForestFigure):
+        return forest(figure)
     return _matrices(figure) if isinstance(figure, MatrixFigure) else _flips(figure)
-
-
-def _new(width: float, height: float) -> Canvas:
-    from matplotlib.figure import Figure as Canvas
-
-    return Canvas(figsize=(width, height), layout="constrained")
 
 
 def _lines(figure: LineFigure) -> Canvas:
     from matplotlib.ticker import FuncFormatter
 
-    canvas = _new(5.6, 4.0)
+    canvas = new_canvas(5.6, 4.0)
     axes = canvas.add_subplot()
     scale = 100 if figure.percent else 1
     for reference in figure.references:
@@ -210,7 +204,7 @@ def _matrices(figure: MatrixFigure) -> Canvas:
     rows = math.ceil(count / (_LARGE_PER_ROW if many else _MATRICES_PER_ROW))
     columns = math.ceil(count / rows)
     side = min(4.0, 0.17 * len(figure.labels)) if many else 1.75
-    canvas = _new(max(3.4, side * columns + 1.1), (side + 0.75) * rows + 0.9)
+    canvas = new_canvas(max(3.4, side * columns + 1.1), (side + 0.75) * rows + 0.9)
     grid = canvas.subplots(rows, columns, squeeze=False)
     names, at = [plain(label, _LONGEST_LABEL) for label in figure.labels], range(len(figure.labels))
     for index, axes in enumerate(grid.flat):
@@ -260,7 +254,7 @@ def _matrix(axes: Axes, matrix: Matrix, labels: tuple[str, ...]) -> None:
 def _flips(figure: FlipFigure) -> Canvas:
     columns = min(_PANELS_PER_ROW, len(figure.panels))
     rows = math.ceil(len(figure.panels) / columns)
-    canvas = _new(3.6 * columns + 0.4, 2.3 * rows + 0.5)
+    canvas = new_canvas(3.6 * columns + 0.4, 2.3 * rows + 0.5)
     grid = canvas.subplots(rows, columns, squeeze=False, sharey=True)
     for index, axes in enumerate(grid.flat):
         if index < len(figure.panels):

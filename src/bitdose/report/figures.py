@@ -87,4 +87,52 @@ class FlipFigure:
     panels: tuple[FlipPanel, ...]
 
 
-Figure = LineFigure | MatrixFigure | FlipFigure
+@dataclass(frozen=True)
+class ForestRow:
+    """One point in a forest plot: a loss with its limits, and what it is called.
+
+    ``chain`` gives it its look. ``low`` is NaN where the interval is one-sided; ``loss`` is NaN where
+    nothing is known. ``passed`` fills the marker, ``marked`` sets the certified point off, ``note``
+    stands at the right.
+    """
+
+    label: str
+    chain: str
+    loss: float
+    low: float
+    high: float
+    passed: bool
+    marked: bool = False
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class ForestGroup:
+    """The rows of one chain or walk, mildest first."""
+
+    name: str
+    rows: tuple[ForestRow, ...]
+
+
+@dataclass(frozen=True)
+class ForestFigure:
+    """Losses of many points against one margin, worse to the right.
+
+    ``margin`` is NaN where none was set. ``reach`` is what the axis shows, lowest and highest loss;
+    what lies beyond is drawn as an arrow at the edge, and its numbers stand in the note. ``filled``
+    and ``hollow`` say what the two kinds of marker mean.
+    """
+
+    name: str
+    title: str
+    alt: str
+    x_title: str
+    groups: tuple[ForestGroup, ...]
+    margin: float
+    reach: tuple[float, float]
+    percent: bool
+    filled: str
+    hollow: str
+
+
+Figure = LineFigure | MatrixFigure | FlipFigure | ForestFigure

@@ -6,14 +6,24 @@ import math
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bitdose.decision.bdrate import BdRate
+from bitdose.decision.margins import Margin
+from bitdose.report.audit import Question
+from bitdose.report.decision import EvidenceRow, WalkRow
 from bitdose.report.findings import counted, signed
 from bitdose.report.flips import FlippedCase
+from bitdose.report.links import LinkTable, seconds_text
 from bitdose.report.plate import bytes_text
+from bitdose.report.shown import NotShown
 from bitdose.report.sources import Failure, Subgroup
-from bitdose.results.summary import Summary
+from bitdose.report.words import is_share, shown_amount
+from bitdose.results.summary import PointSummary, Summary
 from bitdose.stats.estimate import Estimate
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 DISCLAIMER = "Research use only, not a medical device."
 MAX_FLIPPED_ROWS = 200
@@ -39,11 +49,26 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Decided:
+    """The decision as the page shows it; the first sentence is the verdict."""
+
+    certified: str
+    sentences: Sequence[str]
+    rule: Sequence[tuple[str, str]]
+    evidence: Sequence[EvidenceRow]
+    walks: Sequence[WalkRow]
+    notes: Sequence[str]
+    forests: Sequence[Picture]
+    not_shown: NotShown
+
+
+@dataclass(frozen=True)
 class Page:
     """All that the page shows, in its order.
 
     ``headline`` is the first figure; ``curves``, ``matrices``, ``flip_bars`` and ``knobs`` the
-    others; ``plates`` the gallery, and ``plate_note`` why it is empty or lacks a case.
+    others; ``plates`` the gallery, and ``plate_note`` why it is empty or lacks a case. ``decided`` is
+    None without a decision, ``links`` without links.
     """
 
     title: str
@@ -59,10 +84,47 @@ class Page:
     failures: Sequence[Failure] = ()
     subgroups: Sequence[Subgroup] = ()
     manifest: Mapping[str, Any] = field(default_factory=dict)
+    decided: Decided | None = None
+    links: LinkTable | None = None
+    link_sentences: Sequence[str] = ()
+    link_points: Sequence[str] = ()
+    front: Sequence[PointSummary] = ()
+    bd_rates: Sequence[BdRate] = ()
 
 
 def render(page: Page) -> str:
     """Write the page as HTML text. Titles, labels and case ids are escaped: they are user input."""
+    rows = flat_manifest(page.manifest)
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            page=page,
+            summary=page.summary,
+            disclaimer=DISCLAIMER,
+            flipped=page.flipped[:MAX_FLIPPED_ROWS],
+            n_flipped_left_out=max(0, len(page.flipped) - MAX_FLIPPED_ROWS),
+            failures=page.failures[:MAX_FAILURE_ROWS],
+            n_failures_left_out=max(0, len(page.failures) - MAX_FAILURE_ROWS),
+            methods=methods_used(page.summary),
+            manifest=rows[:_MAX_MANIFEST_ROWS],
+            n_manifest_left_out=max(0, len(rows) - _MAX_MANIFEST_ROWS),
+        )
+    )
+
+
+def render_audit(title: str, questions: Sequence[Question]) -> str:
+    """Write the audit page as HTML text: the questions by topic, each with its answers or its state."""
+    topics: dict[str, list[Question]] = {}
+    for question in questions:
+        topics.setdefault(question.topic, []).append(question)
+    states = [question.state for question in questions]
+    tally = {state: states.count(state) for state in dict.fromkeys(states)}
+    template = _environment().get_template("audit.html.j2")
+    return template.render(title=title, disclaimer=DISCLAIMER, topics=topics, tally=tally)
+
+
+def _environment() -> Environment:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -73,19 +135,42 @@ def render(page: Page) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"num": num, "est": est, "pct": pct, "pts": pts, "size": size, "counted": counted}
-    rows = flat_manifest(page.manifest)
-    return environment.get_template("report.html.j2").render(
-        page=page,
-        summary=page.summary,
-        disclaimer=DISCLAIMER,
-        flipped=page.flipped[:MAX_FLIPPED_ROWS],
-        n_flipped_left_out=max(0, len(page.flipped) - MAX_FLIPPED_ROWS),
-        failures=page.failures[:MAX_FAILURE_ROWS],
-        n_failures_left_out=max(0, len(page.failures) - MAX_FAILURE_ROWS),
-        methods=methods_used(page.summary),
-        manifest=rows[:_MAX_MANIFEST_ROWS],
-        n_manifest_left_out=max(0, len(rows) - _MAX_MANIFEST_ROWS),
-    )
+    environment.filters |= {
+        "amount": amount,
+        "level": level,
+        "seconds": seconds_text,
+        "pvalue": pvalue,
+        "joined": joined,
+    }
+    return environment
+
+
+def joined(text: str) -> str:
+    """Keep a percent sign on the line of its number."""
+    return text.replace(" %", "\u00a0%")
+
+
+def amount(value: float, margin: Margin) -> str:
+    """Write a loss or a margin without its unit; an en dash where it is undefined."""
+    return "–" if math.isnan(value) else shown_amount(value, margin, unit=False)
+
+
+def level(value: float, margin: Margin) -> str:
+    """Write a metric's own value: a share in percent, anything else as it is."""
+    return num(100 * value, 1) if is_share(margin) else num(value, 3)
+
+
+def pvalue(value: float) -> str:
+    """Write a p-value: ``< 0.0001`` where it is smaller.
+
+    Examples
+    --------
+    >>> pvalue(0.01234), pvalue(1e-9)
+    ('0.012', '< 0.0001')
+    """
+    if math.isnan(value):
+        return "–"
+    return "< 0.0001" if value < 1e-4 else f"{value:.2g}"  # noqa: PLR2004 -- no test here means more
 
 
 def num(value: float | None, digits: int = 1) -> str:
@@ -140,10 +225,18 @@ def methods_used(summary: Summary) -> list[tuple[str, str]]:
             "difference of accuracy": point.accuracy_difference,
             "difference of macro F1": point.macro_f1_difference,
             "share of changed answers": point.flips.share,
+            "Brier score": point.brier,
+            "calibration error": point.ece,
+            "difference of Brier score": point.brier_difference,
+            "difference of calibration error": point.ece_difference,
         }
         for one in point.classes:
-            named |= {m: getattr(one, m) for m in ("sensitivity", "specificity", "precision", "auroc")}
-            named["F1 of a class"] = one.f1
+            names = ("sensitivity", "specificity", "precision", "auroc")
+            named |= {m: getattr(one, m) for m in names}
+            named |= {
+                f"difference of {m}": getattr(one, f"{m}_difference") for m in names if m != "precision"
+            }
+            named |= {"F1 of a class": one.f1, "difference of F1 of a class": one.f1_difference}
         for name, estimate in named.items():
             if not math.isnan(estimate.value):
                 uses.setdefault(f"{estimate.method}, unit {estimate.unit}", {})[name] = None

@@ -1,0 +1,225 @@
+"""``bitdose decide``: the strongest compression that provably keeps the loss within the margins."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bitdose.cli.rules import make_rule, seconds_on
+
+if TYPE_CHECKING:
+    from polars import DataFrame
+
+    from bitdose.decision.base import Decision
+    from bitdose.decision.profile import Profile
+    from bitdose.decision.rule import Rule
+
+Text = str | None
+
+DECISION = "decision.json"
+PROFILE = "profile.json"
+
+
+def decide(
+    run: Annotated[Path, typer.Argument(help="A run folder, or a results table (Parquet or CSV).")],
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="METRIC=LIMIT or METRIC[CLASS]=LIMIT; may be repeated. [default: the study file's]"
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Largest chance that the certified point loses more. [default: 0.05]"),
+    ] = None,
+    select: Annotated[Text, typer.Option(help="Split that gives the candidates.")] = None,
+    confirm: Annotated[Text, typer.Option(help="Split that proves them, in one walk.")] = None,
+    order: Annotated[
+        Text, typer.Option(help="One order of points and chains, with commas, in place of sharing alpha.")
+    ] = None,
+    objective: Annotated[
+        Text, typer.Option(help="Best by: ratio, bytes or seconds. [default: ratio]")
+    ] = None,
+    link: Annotated[Text, typer.Option(help="For seconds: gprs, 3g, up=44k,rtt=750ms ...")] = None,
+    out: Annotated[Path | None, typer.Option(help="The profile. [default: RUN/profile.json]")] = None,
+    modality: Annotated[
+        Text, typer.Option(help="DICOM modality that the profile is for, such as DX, CR, MG, MR.")
+    ] = None,
+    expires: Annotated[Text, typer.Option(help="Days (365d) or a date. [default: 365d]")] = None,
+    key: Annotated[Path | None, typer.Option(help="Signing key. [default: made on first use]")] = None,
+    write_report: Annotated[
+        bool, typer.Option("--report/--no-report", help="Write the report again, with the decision.")
+    ] = True,
+    images: Annotated[bool, typer.Option("--images/--no-images", help="Show cases in the report.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Certify the best point whose loss is shown to be within every margin, and write its profile.
+
+    Exit code 1 says that nothing could be certified.
+
+    Example: bitdose decide runs/xrays-net --margin accuracy=0.02 --margin 'sensitivity[covid-19]=0.03'
+    """
+    facts = read_facts(run)
+    rule = make_rule(
+        facts.registered, margins=margin, alpha=alpha, select=select, confirm=confirm, order=order,
+        objective=objective, link=link,
+    )  # fmt: skip
+    decision = decision_of(facts, rule)
+    result = certify(facts, decision, out=out, modality=modality, expires=expires, key=key)
+    if write_report:
+        from bitdose.cli.report import make_report
+
+        paths, _ = make_report(run, images=images)
+        result.written["report"] = str(paths.html)
+    result.show(as_json=as_json)
+    if decision.certified is None:
+        raise typer.Exit(1)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A run as a decision needs it: its results, its manifest, the rule fixed before it."""
+
+    run: Path
+    table: DataFrame
+    manifest: dict[str, Any]
+
+    @property
+    def registered(self) -> dict[str, Any]:
+        """The rule that the study file fixed; empty where it fixed none."""
+        found: dict[str, Any] = self.manifest.get("identity", {}).get("decision", {})
+        return found
+
+    def file(self, name: str) -> Path:
+        """Return where a file of this run stands; beside a bare table, under the table's name."""
+        return self.run / name if self.run.is_dir() else self.run.with_name(f"{self.run.stem}.{name}")
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision, its sentences, and the files written."""
+
+    decision: Decision
+    sentences: list[str]
+    written: dict[str, str]
+
+    @property
+    def certified(self) -> str | None:
+        """The certified point's text form."""
+        return self.decision.certified.point if self.decision.certified else None
+
+    def show(self, *, as_json: bool, more: Mapping[str, Any] | None = None, last: str = "") -> None:
+        """Print it for a person or a program."""
+        if as_json:
+            typer.echo(json.dumps({**self.decision.to_dict(), **self.written, **(more or {})}, indent=2))
+            return
+        files = [f"{name}: {path}" for name, path in self.written.items()]
+        for line in (*self.sentences, *([last] if last else []), "", *files):
+            typer.echo(line)
+
+
+def read_facts(run: Path) -> Facts:
+    """Read a run folder or a bare table; raises ``UsageError`` where there is none."""
+    from bitdose.study.store import MANIFEST, read_manifest, read_run
+
+    table = read_run(run)
+    return Facts(run, table, read_manifest(run) if (run / MANIFEST).exists() else {})
+
+
+def decision_of(facts: Facts, rule: Rule) -> Decision:
+    """Decide on a run's results; a rule equal to the one fixed before the run is pre-registered.
+
+    A search's points were chosen by its rule, so that rule alone can be decided on there.
+    """
+    from bitdose.decision.decide import decide as decide_table
+    from bitdose.decision.rule import Rule
+    from bitdose.errors import UsageError
+    from bitdose.search import is_search, replayed
+
+    registered = Rule.from_dict(facts.registered) if facts.registered else None
+    same = registered is not None and registered.digest() == rule.digest()
+    seconds = seconds_on(rule)
+    if not is_search(facts.manifest):
+        seed = facts.manifest.get("seed", 0)
+        return decide_table(facts.table, rule, seconds=seconds, seed=seed, preregistered=same)
+    if not same:
+        raise UsageError(
+            f"{facts.run}: a search answers for its own rule only; leave the options out, or search again"
+        )
+    return replayed(facts.table, facts.manifest, seconds=seconds)
+
+
+def known_decision(facts: Facts) -> Decision | None:
+    """Reach a run's decision again: by the rule of its decision.json, else the one fixed before it."""
+    from bitdose.decision.rule import Rule
+    from bitdose.errors import UsageError
+
+    target, values = facts.file(DECISION), facts.registered
+    if target.exists():
+        try:
+            values = json.loads(target.read_text(encoding="utf-8"))["rule"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{target}: no decision; remove it, or run 'bitdose decide' again") from error
+    return decision_of(facts, Rule.from_dict(values)) if values else None
+
+
+def certify(
+    facts: Facts,
+    decision: Decision,
+    *,
+    out: Path | None = None,
+    modality: Text = None,
+    expires: Text = None,
+    key: Path | None = None,
+) -> Decided:
+    """Write decision.json and, where a point is certified, its signed profile."""
+    from bitdose.report.decision import sentences
+    from bitdose.study.store import disk_errors, write_text
+
+    said, target = sentences(decision, facts.table), facts.file(DECISION)
+    written = {"decision": str(target)}
+    profile = _profile(facts, decision, modality=modality, expires=expires)
+    with disk_errors(target.parent):
+        write_text(target, json.dumps(decision.to_dict(), indent=2) + "\n")
+    if profile is None:
+        facts.file(PROFILE).unlink(missing_ok=True)  # what an earlier rule certified no longer holds
+        if decision.certified is not None:
+            said = [
+                *said,
+                "No profile: a table without its run folder does not say which classifier it is of.",
+            ]
+        return Decided(decision, said, written)
+    from bitdose.decision.profile import save_profile
+    from bitdose.decision.signing import load_or_make_key, sign
+
+    signed = sign(profile, load_or_make_key(key))
+    place = out or facts.file(PROFILE)
+    save_profile(signed, place)
+    return Decided(decision, said, written | {"profile": str(place)})
+
+
+def _profile(facts: Facts, decision: Decision, *, modality: Text, expires: Text) -> Profile | None:
+    """Make the certified point's profile; None where there is none, or no manifest to make it from."""
+    if decision.certified is None or not facts.manifest:
+        return None
+    import polars as pl
+
+    from bitdose.decision.certify import make_profile
+    from bitdose.decision.moments import DEFAULT_LIFE
+    from bitdose.results.schema import PRISTINE
+    from bitdose.results.summarize import summarize
+
+    own = pl.col("point").is_in([PRISTINE, decision.certified.point])
+    if decision.rule.confirm:
+        own &= pl.col("case_split") == decision.rule.confirm
+    summary = summarize(facts.table.filter(own), seed=facts.manifest.get("seed", 0))
+    return make_profile(
+        decision, facts.table, summary.points[-1], facts.manifest, now=datetime.now(UTC), modality=modality,
+        expires=expires or DEFAULT_LIFE,
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""The options that make a rule, shared by ``study``, ``decide`` and ``search``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from bitdose.errors import UsageError
+
+if TYPE_CHECKING:
+    from bitdose.decision.rule import Rule
+    from bitdose.decision.walk import Seconds
+
+
+def make_rule(
+    registered: Mapping[str, Any], *, margins: list[str] | None, **options: str | float | None
+) -> Rule:
+    """Put a rule together: what was fixed before the run, and over it what the command line says.
+
+    Parameters
+    ----------
+    registered : mapping
+        The study file's ``[decision]``; empty where there is none.
+    margins : list of str or None
+        As after ``--margin``; they replace the registered ones altogether.
+    options
+        ``alpha``, ``order`` (with commas), ``select``, ``confirm``, ``objective``, ``link``; None keeps
+        what is registered.
+
+    Raises
+    ------
+    UsageError
+        If there is no margin, or the rule does not hold together.
+    """
+    from bitdose.decision.margins import read_margins
+    from bitdose.decision.rule import Rule
+
+    values: dict[str, Any] = dict(registered)
+    if margins:
+        values["margins"] = {margin.name: margin.limit for margin in read_margins(margins)}
+    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    if isinstance(given.get("order"), str):
+        given["order"] = [word.strip() for word in given["order"].split(",") if word.strip()]
+    values |= given
+    if not values.get("margins"):
+        raise UsageError(
+            "--margin: expected at least one, such as --margin accuracy=0.02; the study file fixed none"
+        )
+    rule = Rule.from_dict(values)
+    seconds_on(rule)
+    return rule
+
+
+def seconds_on(rule: Rule) -> Seconds | None:
+    """Return the function from bytes per exam to seconds on the rule's link; None without a link."""
+    from functools import partial
+
+    from bitdose.transmission import Link, seconds
+
+    return partial(seconds, Link.parse(rule.link)) if rule.link else None

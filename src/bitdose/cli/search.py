@@ -1,0 +1,101 @@
+"""``bitdose search``: the certified point by bisection, without measuring the whole grid."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bitdose.cli.decide import Text, certify, read_facts
+from bitdose.cli.rules import make_rule, seconds_on
+
+
+def search(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="Folder with a sub-folder per class, a CSV/Parquet table, or a study's TOML file."
+        ),
+    ],
+    model: Annotated[
+        Text, typer.Option(help="ONNX or TorchScript file, module:factory, or 'phantom'.")
+    ] = None,
+    points: Annotated[
+        list[str] | None,
+        typer.Option(help="The grid to search: as for 'study'. [default: paper]"),
+    ] = None,
+    margin: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="METRIC=LIMIT or METRIC[CLASS]=LIMIT; may be repeated. [default: the study file's]"
+        ),
+    ] = None,
+    alpha: Annotated[
+        float | None,
+        typer.Option(help="Largest chance that the certified point loses more. [default: 0.05]"),
+    ] = None,
+    select: Annotated[Text, typer.Option(help="Split that gives the candidates.")] = None,
+    confirm: Annotated[Text, typer.Option(help="Split that proves them, one by one.")] = None,
+    objective: Annotated[
+        Text, typer.Option(help="Best by: ratio, bytes or seconds. [default: ratio]")
+    ] = None,
+    link: Annotated[Text, typer.Option(help="For seconds: gprs, 3g, up=44k,rtt=750ms ...")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/search-DATA]")] = None,
+    split: Annotated[Text, typer.Option(help="Split of the table to use; 'all' takes all.")] = None,
+    limit: Annotated[int | None, typer.Option(help="At most so many cases, spread over the classes.")] = None,
+    classes: Annotated[
+        Text, typer.Option(help="Data label to model label: a=b,c=d; 'a=' drops a class.")
+    ] = None,
+    color: Annotated[Text, typer.Option(help="keep, or grey: colour sources to luma first.")] = None,
+    weights: Annotated[Text, typer.Option(help="state_dict file for module:factory.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of whatever is drawn. [default: 0]")] = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
+    ] = None,
+    modality: Annotated[
+        Text, typer.Option(help="DICOM modality that the profile is for, such as DX, CR, MG, MR.")
+    ] = None,
+    expires: Annotated[Text, typer.Option(help="Days (365d) or a date. [default: 365d]")] = None,
+    key: Annotated[Path | None, typer.Option(help="Signing key. [default: made on first use]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+) -> None:
+    """Find the strongest point within the margins by bisecting every chain of the grid.
+
+    Run again with the same call, it goes on where it was stopped. Exit code 1 says that nothing could
+    be certified, or that it was stopped.
+
+    Example: bitdose search xrays/cases.csv --split test --model net.onnx --margin accuracy=0.02
+    """
+    from bitdose.cli.progress import study_progress
+    from bitdose.cli.study import class_mapping, make_spec
+    from bitdose.search import search as run_search
+
+    spec = make_spec(
+        data, points=tuple(points) if points else None, model=model, split=split, limit=limit,
+        classes=class_mapping(classes), color=color, weights=weights, seed=seed,
+    )  # fmt: skip
+    rule = make_rule(
+        spec.decision,
+        margins=margin,
+        alpha=alpha,
+        select=select,
+        confirm=confirm,
+        objective=objective,
+        link=link,
+    )
+    folder = out or Path("runs") / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
+    found = run_search(spec, rule, folder, seconds=seconds_on(rule), workers=workers, progress=study_progress)
+    cost = (
+        f"{found.evaluated} of {found.whole_grid} case-points measured in {found.rounds} rounds "
+        f"({found.whole_grid / max(found.evaluated, 1):.1f}x fewer)"
+    )
+    if found.decision is None:
+        typer.echo(f"bitdose: interrupted: {cost} are in {folder}; run the same call to go on", err=True)
+        raise typer.Exit(1)
+    result = certify(read_facts(folder), found.decision, modality=modality, expires=expires, key=key)
+    result.show(
+        as_json=as_json, more={"evaluated": found.evaluated, "whole_grid": found.whole_grid}, last=cost
+    )
+    if found.decision.certified is None:
+        raise typer.Exit(1)
