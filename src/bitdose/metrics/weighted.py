@@ -10,6 +10,7 @@ of some of the weighted cases only, ``cases`` says which columns of the weights 
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -86,7 +87,7 @@ def weighted_auroc(
     is_positive, scores = np.asarray(positive, bool), np.asarray(score, float)
     if np.isnan(scores).any():
         return np.full(len(weights), np.nan)
-    per_case: Floats | NDArray[np.float32] = np.ascontiguousarray(weights.T)
+    per_case = np.ascontiguousarray(weights.T)
     column = np.arange(scores.size) if cases is None else cases
     wins, pairs, losses = _ranked(is_positive, scores, per_case, column)
     every_pair = wins * losses
@@ -94,7 +95,7 @@ def weighted_auroc(
 
 
 def _ranked(
-    is_positive: NDArray[np.bool_], scores: Floats, per_case: Floats | NDArray[np.float32], column: Ints
+    is_positive: NDArray[np.bool_], scores: Floats, per_case: NDArray[Any], column: Ints
 ) -> tuple[Floats, Floats, Floats]:
     """Return the weight of positives, of pairs whose positive is higher (ties half), and of negatives."""
     order = np.argsort(scores, kind="stable")
