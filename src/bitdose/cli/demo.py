@@ -9,6 +9,7 @@ import typer
 
 _PER_CLASS = 30
 _SEED = 20260
+_MARGIN = "accuracy=0.1"  # what 90 phantoms can show
 
 
 def demo(
@@ -18,12 +19,14 @@ def demo(
         int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
     ] = None,
 ) -> None:
-    """Draw phantoms, run the paper's points on them, write the report, print the findings.
+    """Draw phantoms, run the paper's points on them, certify one, write its profile and the report.
 
     Example: bitdose demo --out demo-run
     """
+    from bitdose.cli.decide import certify, decision_of, read_facts
     from bitdose.cli.progress import study_progress
     from bitdose.cli.report import make_report
+    from bitdose.cli.rules import make_rule
     from bitdose.data.phantoms import write_phantoms
     from bitdose.errors import UsageError
     from bitdose.study.plan import make_plan
@@ -35,7 +38,8 @@ def demo(
         phantoms = write_phantoms(out / f"phantoms-{per_class}", n_per_class=per_class, seed=_SEED)
     except OSError as error:
         raise UsageError(f"--out {out}: expected a folder to write to: {error.strerror}") from error
-    plan = make_plan(StudySpec(data=str(phantoms), model="phantom"))
+    rule = make_rule({}, margins=[_MARGIN])
+    plan = make_plan(StudySpec(data=str(phantoms), model="phantom", decision=rule.to_dict()))
     with study_progress(len(plan.cases.cases)) as watch:
         outcome = run_study(plan, out / "run", workers=workers, resume=True, watch=watch)
     if outcome.interrupted:
@@ -44,6 +48,9 @@ def demo(
             err=True,
         )
         raise typer.Exit(1)
+    facts = read_facts(out / "run")
+    decided = certify(facts, decision_of(facts, rule), key=out / "demo-key.pem")
     paths, findings = make_report(out / "run")
-    for line in (*findings, f"report: {paths.html}"):
+    files = [f"{name}: {path}" for name, path in (decided.written | {"report": str(paths.html)}).items()]
+    for line in (*decided.sentences, "", *findings, "", *files):
         typer.echo(line)
