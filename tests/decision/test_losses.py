@@ -76,12 +76,12 @@ def test_losses_under_weights_are_scikit_learns(name: str, patients: int) -> Non
     """Without a worst-case patient, each draw's loss is the metric's on cases so weighted."""
     rng = np.random.default_rng(7)
     cohort, coded = cohort_of(rng, patients=patients)
-    draws = Draws.of(cohort.stratum_of_patient, 3, alpha=0.05, rng=rng)
-    few = Draws(draws.patients[:, :20], np.zeros((3, 20), np.float32), draws.stratum)
+    draws = Draws.of(len(cohort.patients), alpha=0.05, rng=rng)
+    few = Draws(draws.patients[:, :20], np.zeros(20, np.float32))
     margin = Margin.of(name, 0.1)
     found = check_composite(margin, cohort, coded, few, alpha=0.05)
     assert found.test.loss == pytest.approx(slow_loss(margin, cohort, [cohort.pristine, coded], np.ones(N)))
-    per_patient = few.weights(0)[:, :-1][:, cohort.patient_of_case].astype(float)
+    per_patient = few.weights()[:, :-1][:, cohort.patient_of_case].astype(float)
     slow = [slow_loss(margin, cohort, [cohort.pristine, coded], w) for w in per_patient]
     assert found.test.upper == pytest.approx(np.sort(slow)[-1], abs=2e-5)
     assert found.test.p == (1 + sum(loss >= 0.1 for loss in slow)) / 21
@@ -91,30 +91,48 @@ def test_the_worst_case_patient_raises_every_limit() -> None:
     """With it each metric's limit lies higher than without."""
     rng = np.random.default_rng(8)
     cohort, coded = cohort_of(rng, patients=N)
-    draws = Draws.of(cohort.stratum_of_patient, 3, alpha=0.05, rng=rng)
-    without = Draws(draws.patients, np.zeros_like(draws.worst), draws.stratum)
+    draws = Draws.of(len(cohort.patients), alpha=0.05, rng=rng)
+    without = Draws(draws.patients, np.zeros_like(draws.worst))
     for name in ("macro_f1", "precision[c]", "f1[c]", "sensitivity", "auroc", "auroc[a]", "brier", "ece"):
         margin = Margin.of(name, 0.1)
         limits = [check_composite(margin, cohort, coded, d, alpha=0.05).test.upper for d in (draws, without)]
         assert limits[0] > limits[1], name
 
 
-def test_classes_keep_their_size_in_every_draw() -> None:
-    """Weights of a class add up to its number of patients, the worst-case patient among them."""
-    stratum = np.array([0, 0, 0, 1, 1, 2])
-    draws = Draws.of(stratum, 3, alpha=0.05, rng=np.random.default_rng(2))
-    weights = draws.weights(1)
-    assert weights[:, :3].sum(1) == pytest.approx(3)
-    assert weights[:, [3, 4, 6]].sum(1) == pytest.approx(2)
-    assert weights[:, 5] == pytest.approx(1)
-    assert weights.min() > 0
+def test_the_mix_of_classes_varies_from_draw_to_draw() -> None:
+    """Where only one class loses, all its cases alike, the loss is as unsure as the share of the class."""
+    n, rng = 4000, np.random.default_rng(2)
+    true = (np.arange(n) < 0.3 * n).astype(np.int64)
+    sure, unsure = np.eye(2)[true], np.where(true[:, None] == 1, 0.5, np.eye(2)[true])
+    names = tuple(f"{i:04d}" for i in range(n))
+    cohort = Cohort(("a", "b"), names, true, np.arange(n), names, Answers(true, sure), {})
+    draws = Draws.of(n, alpha=0.05, rng=rng)
+    found = check_composite(Margin.of("brier", 0.5), cohort, Answers(true, unsure), draws, alpha=0.05).test
+    assert found.loss == pytest.approx(0.15)
+    spread = 0.5 * math.sqrt(0.3 * 0.7 / n)
+    assert found.upper == pytest.approx(0.15 + 1.645 * spread + 2 / n, abs=0.15 * spread)
+
+
+def test_a_lost_calibration_is_not_hidden_by_chance() -> None:
+    """Coded answers drawn together by a known calibration error never seem to lose less than it."""
+    n, rng = 300, np.random.default_rng(3)
+    names = tuple(f"{i:04d}" for i in range(n))
+    below = 0
+    for _ in range(60):
+        p = rng.uniform(0.5, 0.9, n)
+        true = (rng.random(n) > p).astype(np.int64)
+        arms = [Answers(np.zeros(n, np.int64), np.column_stack([q, 1 - q])) for q in (p, p + 0.08)]
+        cohort = Cohort(("a", "b"), names, true, np.arange(n), names, arms[0], {})
+        draws = Draws.of(n, alpha=0.05, rng=rng)
+        below += check_composite(Margin.of("ece", 0.08), cohort, arms[1], draws, alpha=0.05).test.passed
+    assert below <= 3
 
 
 def test_shares_and_rates_of_independent_cases_are_counted() -> None:
     """Accuracy, a class's sensitivity and specificity, and flips, against counts by hand."""
     rng = np.random.default_rng(9)
     cohort, coded = cohort_of(rng, patients=N)
-    draws = Draws.of(cohort.stratum_of_patient, 3, alpha=0.05, rng=rng)
+    draws = Draws.of(len(cohort.patients), alpha=0.05, rng=rng)
     true, then, now = cohort.true, cohort.pristine.predicted, coded.predicted
     rights = {
         "accuracy": (np.ones(N, bool), then == true, now == true),
@@ -146,7 +164,7 @@ def test_with_one_case_per_patient_draws_and_counts_agree() -> None:
     cohort, coded = cohort_of(rng, patients=N)
     pairs = Cohort(**{**vars(cohort), "patients": cohort.patients[:-1]})  # one fewer name: clustered
     margin = Margin.of("harmful_flips", 0.2)
-    draws = Draws.of(cohort.stratum_of_patient, 3, alpha=0.0025, rng=rng)
+    draws = Draws.of(len(cohort.patients), alpha=0.0025, rng=rng)
     exact = check_margin(margin, cohort, coded, draws, alpha=0.0025).test
     drawn = check_margin(margin, pairs, coded, draws, alpha=0.0025).test
     assert (exact.method, drawn.method) == ("clopper-pearson", "worst-case-dirichlet")

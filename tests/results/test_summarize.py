@@ -467,9 +467,9 @@ def test_methods_follow_the_patients(sure: tuple[pl.DataFrame, Summary]) -> None
     several = unit == "patient"
     one = after.classes[0]
     assert after.macro_f1.method == one.f1_difference.method == f"{unit}-bootstrap-bca"
-    assert (
-        one.auroc.method == one.auroc_difference.method == (f"{unit}-bootstrap-bca" if several else "delong")
-    )
+    over_patients = f"{unit}-bootstrap-bca"
+    assert one.auroc.method == (over_patients if several else "delong-logit")
+    assert one.auroc_difference.method == (over_patients if several else "delong")
     assert {one.auroc.unit, after.brier.unit, one.f1.unit, one.auroc_difference.unit} == {unit}
     assert after.flips.p_method == ("obuchowski" if several else "mcnemar-midp")
     assert 0 < after.flips.p_value < 1

@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from MLstatkit import Delong_test
+from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
 from bitdose.stats.delong import delong, delong_difference
@@ -27,7 +28,9 @@ def test_by_hand() -> None:
     """Positives 3, 1 and negatives 2, 0: V10 = 1, 1/2 and V01 = 1/2, 1; variance 1/8 / 2 twice."""
     found = delong([1, 1, 0, 0], [3, 1, 2, 0], level=0.5)
     assert found.value == 0.75
-    assert found.low == pytest.approx(0.75 - 0.67449 * math.sqrt(1 / 8), abs=1e-5)
+    half = 0.67449 * math.sqrt(1 / 8) / (0.75 * 0.25)
+    assert math.log(found.low / (1 - found.low)) == pytest.approx(math.log(3) - half, abs=1e-4)
+    assert math.log(found.high / (1 - found.high)) == pytest.approx(math.log(3) + half, abs=1e-4)
 
 
 @pytest.mark.parametrize("decimals", [1, 6])
@@ -39,10 +42,10 @@ def test_agrees_with_the_direct_sum(decimals: int) -> None:
         score = np.round(rng.random(64) + 0.4 * positive, decimals)
         area, variance = direct(positive, score)
         found = delong(positive, score)
-        half = 1.959963985 * math.sqrt(variance)
+        half = 1.959963985 * math.sqrt(variance) / (area * (1 - area))
         assert found.value == pytest.approx(area, abs=1e-12)
         assert found.value == pytest.approx(roc_auc_score(positive, score), abs=1e-12)
-        expected = (max(0.0, area - half), min(1.0, area + half))
+        expected = expit(logit(area) - half), expit(logit(area) + half)
         assert (found.low, found.high) == pytest.approx(expected, abs=1e-8)
 
 

@@ -1,14 +1,14 @@
 """Metrics that are no mean over cases, tested by draws: F1, AUROC, calibration, means over classes.
 
 Every metric but AUROC is a function of weighted sums of features, so that all draws of both arms
-come from two matrix products. Each class keeps its number of patients in every draw.
+come from two matrix products.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -32,13 +32,13 @@ Finish = Callable[[NDArray[Any]], NDArray[Any]]
 class _Sums:
     """A metric of weighted sums: features of both arms per case, and how to finish them.
 
-    ``worst`` holds, per class of the worst-case patient, candidates for its features in both arms.
+    ``worst`` holds candidates for the features of the worst-case patient in both arms.
     """
 
     name: str
     before: Floats
     after: Floats
-    worst: tuple[tuple[int, Floats, Floats], ...]
+    worst: tuple[tuple[Floats, Floats], ...]
     finish: Finish
     sign: float
 
@@ -50,12 +50,17 @@ def check_composite(
     if margin.metric == "auroc":
         before, after, samples = _auroc_samples(margin, cohort, answers, draws)
         loss = before - after
+    elif margin.metric == "ece":
+        before, after, samples = _ece_samples(cohort, answers, draws)
+        loss = after - before
     else:
         sums = _sums(margin, cohort, answers)
         before, after = (float(sums.finish(part.sum(0)[None])[0]) for part in (sums.before, sums.after))
         loss, samples = sums.sign * (before - after), _loss_samples(sums, cohort, draws)
     n, unit = cohort.units(np.ones(cohort.true.size, bool))
     found = draws_test(loss, samples, margin=margin.limit, alpha=alpha, n=n, unit=unit)
+    if margin.metric == "ece" and found.reason == "":
+        found = replace(found, method=f"{found.method}-bound")
     return MarginTest(margin, before, after, found)
 
 
@@ -66,20 +71,12 @@ def _sums(margin: Margin, cohort: Cohort, answers: Answers) -> _Sums:
             np.column_stack([brier_per_case(cohort.true, a.probabilities), one])
             for a in (cohort.pristine, answers)
         ]
-        worst = [(c, np.array([0.0, 1.0]), np.array([2.0, 1.0])) for c in _present(cohort)]
-        return _Sums(margin.name, arms[0], arms[1], tuple(worst), lambda s: s[:, 0] / s[:, 1], -1.0)
-    if margin.metric == "ece":
-        arms = [_ece_features(cohort, a) for a in (cohort.pristine, answers)]
-        sure, wrong = np.zeros(ECE_BINS + 1), np.zeros(ECE_BINS + 1)
-        sure[-1], wrong[-1], wrong[-2] = 1, 1, 1
-        worst = [(c, sure, wrong) for c in _present(cohort)]
-        return _Sums(
-            margin.name, arms[0], arms[1], tuple(worst), lambda s: np.abs(s[:, :-1]).sum(1) / s[:, -1], -1.0
-        )
+        worst = (np.array([0.0, 1.0]), np.array([2.0, 1.0]))
+        return _Sums(margin.name, arms[0], arms[1], (worst,), lambda s: s[:, 0] / s[:, 1], -1.0)
     k = len(cohort.labels)
     arms = [np.eye(k * k)[cohort.true * k + a.predicted] for a in (cohort.pristine, answers)]
     cell = np.eye(k * k)
-    flips = [(c, cell[c * k + c], cell[c * k + d]) for c in _present(cohort) for d in range(k) if d != c]
+    flips = [(cell[c * k + c], cell[c * k + d]) for c in _present(cohort) for d in range(k) if d != c]
     return _Sums(margin.name, arms[0], arms[1], tuple(flips), _of_confusion(margin, cohort.labels), 1.0)
 
 
@@ -88,13 +85,23 @@ def _present(cohort: Cohort) -> list[int]:
     return [int(c) for c in np.unique(cohort.stratum_of_patient)]
 
 
-def _gap_of_bins(sums: NDArray[Any]) -> NDArray[Any]:
-    return np.asarray(np.abs(sums[:, :-1]).sum(1) / sums[:, -1])
+def _ece_samples(cohort: Cohort, answers: Answers, draws: Draws) -> tuple[float, float, Floats]:
+    """Return the calibration error pristine, coded, and for each draw a bound of what it grew by.
 
-
-def _ece_features(cohort: Cohort, answers: Answers) -> Floats:
-    gaps = calibration_gaps(cohort.true, answers.probabilities)
-    return np.column_stack([gaps, np.ones(len(gaps))])
+    Chance opens gaps, the more the better the calibration is, so that the difference of two
+    observed errors is too small where coding spoils a good one. What is drawn is therefore
+    ``Σ_b |γ_b - g_b|`` over the bins' gaps coded and pristine: never less than the difference of
+    the errors, and too large by chance, not too small. The worst-case patient adds its weight.
+    """
+    before, after = (calibration_gaps(cohort.true, a.probabilities) for a in (cohort.pristine, answers))
+    n = cohort.true.size
+    change = np.column_stack([after - before, np.zeros(n), np.ones(n)])
+    worst = np.zeros(ECE_BINS + 2)
+    worst[-2:] = usual_size(np.bincount(cohort.patient_of_case).astype(float))
+    sums = draws.sums(_per_patient(change, cohort), worst)
+    samples = np.abs(sums[:, :-1]).sum(1) / sums[:, -1]
+    was, now = (float(np.abs(gaps.mean(0)).sum()) for gaps in (before, after))
+    return was, now, np.asarray(samples, float)
 
 
 def _of_confusion(margin: Margin, labels: tuple[str, ...]) -> Finish:
@@ -116,17 +123,15 @@ def _loss_samples(sums: _Sums, cohort: Cohort, draws: Draws) -> Floats:
     before, after = (_per_patient(part, cohort) for part in (sums.before, sums.after))
     usual = usual_size(np.bincount(cohort.patient_of_case).astype(float))
 
-    def loss_with(worst: tuple[int, Floats, Floats]) -> float:
-        arms = (before.sum(0) + usual * worst[1], after.sum(0) + usual * worst[2])
+    def loss_with(worst: tuple[Floats, Floats]) -> float:
+        arms = (before.sum(0) + usual * worst[0], after.sum(0) + usual * worst[1])
         values = [float(sums.finish(arm[None])[0]) for arm in arms]
         loss = sums.sign * (values[0] - values[1])
         return -math.inf if math.isnan(loss) else loss
 
-    worst_class, was, turned = max(sums.worst, key=loss_with)
-    pristine = draws.kept(
-        (sums.name, worst_class), lambda: sums.finish(draws.sums(before, usual * was, worst_class))
-    )
-    coded = sums.finish(draws.sums(after, usual * turned, worst_class))
+    was, turned = max(sums.worst, key=loss_with)
+    pristine = draws.kept((sums.name, was.tobytes()), lambda: sums.finish(draws.sums(before, usual * was)))
+    coded = sums.finish(draws.sums(after, usual * turned))
     return np.asarray(sums.sign * (pristine - coded), float)
 
 
@@ -142,7 +147,7 @@ def _auroc_samples(
     """Return AUROC pristine, coded, and the loss of each draw, the mean over the classes asked."""
     places = [cohort.labels.index(margin.label)] if margin.label else list(range(len(cohort.labels)))
     worst_class = _worst_of_auroc(places, cohort)
-    weights = draws.kept(("cases", worst_class), lambda: _weights_of_cases(cohort, draws, worst_class))
+    weights = draws.kept("cases", lambda: _weights_of_cases(cohort, draws))
 
     def under_weights(arm: Answers, end: float) -> tuple[float, Floats]:
         parts = list(_one_against_rest(arm, end, places, cohort.true, worst_class))
@@ -154,10 +159,10 @@ def _auroc_samples(
     return before[0], after[0], np.asarray(before[1] - after[1], float)
 
 
-def _weights_of_cases(cohort: Cohort, draws: Draws, worst_class: int) -> NDArray[np.float32]:
+def _weights_of_cases(cohort: Cohort, draws: Draws) -> NDArray[np.float32]:
     """Return ``(draws, n_cases + 1)`` weights, the worst-case patient's cases as the last one."""
     usual = usual_size(np.bincount(cohort.patient_of_case).astype(float))
-    rows = draws.weights(worst_class).T[[*cohort.patient_of_case, len(cohort.patients)]]
+    rows = draws.weights().T[[*cohort.patient_of_case, len(cohort.patients)]]
     rows[-1] *= np.float32(usual)
     return rows.T
 

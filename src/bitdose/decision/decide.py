@@ -219,7 +219,8 @@ def _shortfall(cohort: Cohort, walks: Sequence[Walk]) -> tuple[Shortfall, ...]:
 def _short_of(each: MarginTest, point: str, cohort: Cohort) -> Shortfall:
     margin, test = each.margin, each.test
     n, _ = cohort.units(among(margin, cohort))
-    least = cases_needed(margin.limit, alpha=test.alpha)
+    # A metric of ratios has no such number: how much a case weighs depends on the class mix.
+    least = cases_needed(margin.limit, alpha=test.alpha) if is_share(margin) else -1
     return Shortfall(margin, n, least, _needed(each, n, point, cohort), point, test.reason)
 
 

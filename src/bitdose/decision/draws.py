@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from bitdose.stats.noninferiority import draws_for
 
 Floats = NDArray[np.float32]
-Ints = NDArray[np.int64]
 _T = TypeVar("_T")
 
 _MAX_WEIGHTS = 40_000_000
@@ -24,29 +22,29 @@ _LEAST_DRAWS = 2000
 class Draws:
     """Weightings of one cohort's patients; the same for every point and metric.
 
+    Classes are not held to their sizes: another sample of patients has another mix, and where coding
+    costs one class more than another, another loss.
+
     Parameters
     ----------
     patients : numpy.ndarray
         ``(n_patients, draws)`` float32, standard exponential.
     worst : numpy.ndarray
-        ``(n_classes, draws)`` float32: of the worst-case patient, were it of that class.
-    stratum : numpy.ndarray
-        ``(n_patients,)`` int: class of each patient.
+        ``(draws,)`` float32: of the worst-case patient.
     """
 
     patients: Floats
     worst: Floats
-    stratum: Ints
     _kept: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, stratum: Ints, n_classes: int, *, alpha: float, rng: np.random.Generator) -> Draws:
+    def of(cls, n_patients: int, *, alpha: float, rng: np.random.Generator) -> Draws:
         """Draw as many weightings as a test at ``alpha`` needs, within a bound on memory."""
         count = draws_for(alpha)
-        if count * stratum.size > _MAX_WEIGHTS:
-            count = max(_LEAST_DRAWS, _MAX_WEIGHTS // stratum.size)
-        patients = rng.standard_exponential((stratum.size, count), dtype=np.float32)
-        return cls(patients, rng.standard_exponential((n_classes, count), dtype=np.float32), stratum)
+        if count * n_patients > _MAX_WEIGHTS:
+            count = max(_LEAST_DRAWS, _MAX_WEIGHTS // n_patients)
+        patients = rng.standard_exponential((n_patients, count), dtype=np.float32)
+        return cls(patients, rng.standard_exponential(count, dtype=np.float32))
 
     @property
     def n_draws(self) -> int:
@@ -60,35 +58,8 @@ class Draws:
         found: _T = self._kept[key]
         return found
 
-    @cached_property
-    def _blocks(self) -> dict[int, tuple[Ints, Floats]]:
-        """Patients of each class and their weights, a block of rows per class."""
-        places = {int(c): np.flatnonzero(self.stratum == c) for c in np.unique(self.stratum)}
-        return {c: (rows, self.patients[rows]) for c, rows in places.items()}
-
-    @cached_property
-    def _totals(self) -> dict[int, Floats]:
-        """``(draws,)`` per class: the weight of its patients."""
-        return {c: block.sum(0) for c, (_, block) in self._blocks.items()}
-
-    def scales(self, worst_class: int) -> tuple[dict[int, Floats], Floats]:
-        """Return what brings each class back to its number of patients, worst-case patient counted.
-
-        Returns
-        -------
-        dict of int to numpy.ndarray
-            ``(draws,)`` factor of the weights of each class's patients.
-        numpy.ndarray
-            ``(draws,)``: weight of the worst-case patient, scaled.
-        """
-        extra, found = self.worst[worst_class], {}
-        for c, total in self._totals.items():
-            size = np.float32(self._blocks[c][0].size)
-            found[c] = size / (total + extra if c == worst_class else total)
-        return found, extra * found[worst_class]
-
-    def sums(self, features: NDArray[np.float64], worst: NDArray[np.float64], worst_class: int) -> Floats:
-        """Add per-patient features up under each weighting, class sizes kept.
+    def sums(self, features: NDArray[np.float64], worst: NDArray[np.float64]) -> Floats:
+        """Add per-patient features up under each weighting, the worst-case patient's among them.
 
         Parameters
         ----------
@@ -96,28 +67,19 @@ class Draws:
             ``(n_patients, k)``.
         worst : numpy.ndarray
             ``(k,)``: those of the worst-case patient.
-        worst_class : int
-            Its class; one that has patients.
 
         Returns
         -------
         numpy.ndarray
             ``(draws, k)`` float32.
         """
-        scales, extra = self.scales(worst_class)
-        total = np.outer(worst.astype(np.float32), extra)
-        for c, (rows, block) in self._blocks.items():
-            total += scales[c] * (features[rows].T.astype(np.float32) @ block)
+        total = features.T.astype(np.float32) @ self.patients
+        total += np.outer(worst.astype(np.float32), self.worst)
         return np.asarray(total.T, np.float32)
 
-    def weights(self, worst_class: int) -> Floats:
-        """Return ``(draws, n_patients + 1)`` weights, the worst-case patient last, class sizes kept."""
-        scales, extra = self.scales(worst_class)
-        found = np.empty((self.stratum.size + 1, self.n_draws), np.float32)
-        for c, (rows, block) in self._blocks.items():
-            found[rows] = block * scales[c]
-        found[-1] = extra
-        return found.T
+    def weights(self) -> Floats:
+        """Return ``(draws, n_patients + 1)`` weights, the worst-case patient last."""
+        return np.vstack([self.patients, self.worst]).T
 
 
 def usual_size(cases: NDArray[np.float64]) -> float:

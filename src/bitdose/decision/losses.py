@@ -4,8 +4,8 @@ Three kinds of metric, three tests:
 
 - **shares of cases** (accuracy, a class's sensitivity or specificity): cases gained and lost;
 - **rates of flips**: the exact binomial test;
-- **everything else** (F1, AUROC, calibration, means over classes): draws of weights, each class
-  keeping its number of patients, the same draws for both arms.
+- **everything else** (F1, AUROC, calibration, means over classes): draws of weights, the same for
+  both arms.
 
 Where a patient has several cases, all three take draws of weights of patients; a share must pass
 Tango's test at the effective sample size as well. The worst-case patient of each draw is right at
@@ -171,13 +171,12 @@ def _test_mean(
     loss: Floats, patients: NDArray[np.int64], draws: Draws, margin: Margin, alpha: float
 ) -> LossTest:
     """Test a mean over cases by weights of patients, one of them lost altogether."""
-    size = draws.stratum.size
+    size = draws.patients.shape[0]
     per_patient = np.bincount(patients, weights=loss, minlength=size)
     cases = np.bincount(patients, minlength=size).astype(float)
     usual = usual_size(cases)
-    features = np.stack([per_patient, cases]).astype(np.float32)
-    sums = features @ draws.patients + np.float32(usual) * draws.worst[0]
-    samples = sums[0] / sums[1]
+    sums = draws.sums(np.column_stack([per_patient, cases]), np.array([usual, usual]))
+    samples = sums[:, 0] / sums[:, 1]
     n = int((cases > 0).sum())
     return draws_test(
         float(loss.mean()), samples.astype(float), margin=margin.limit, alpha=alpha, n=n, unit="patient"

@@ -56,7 +56,7 @@ class Tester:
     ) -> Tester:
         """Make a tester whose weightings depend on the names of the cases and the seed alone."""
         rng = rng_for(seed, "decision", *cohort.case_ids)
-        draws = Draws.of(cohort.stratum_of_patient, len(cohort.labels), alpha=alpha, rng=rng)
+        draws = Draws.of(len(cohort.patients), alpha=alpha, rng=rng)
         return cls(cohort, margins, draws, alpha, seconds)
 
     def test(self, rows: PointRows) -> PointTest:

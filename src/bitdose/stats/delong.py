@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,7 +17,10 @@ _ROUNDING = 1e-24
 
 
 def delong(positive: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Estimate:
-    """AUROC with DeLong's variance, from mid-ranks, clipped to [0, 1].
+    """AUROC with DeLong's variance, from mid-ranks, its interval on the logit scale.
+
+    ``logit A ± z sd / (A (1 - A))``: near 1 the plain interval holds the truth far less often than its
+    level says (``benchmarks/validity.py intervals``: 81 % for 95 % at A = 0.95 and n = 50).
 
     Parameters
     ----------
@@ -37,19 +41,24 @@ def delong(positive: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Est
     References
     ----------
     DeLong 1988, Biometrics 44:837, doi 10.2307/2531595; Sun & Xu 2014, IEEE SPL 21:1389,
-    doi 10.1109/LSP.2014.2337313.
+    doi 10.1109/LSP.2014.2337313. Pepe 2003, The Statistical Evaluation of Medical Tests, 5.2.3 (logit).
 
     Examples
     --------
     >>> f"{delong([1, 1, 1, 0, 0, 0], [.9, .8, .3, .4, .2, .1]):.3f}"
-    '0.889 (0.581 to 1.000)'
+    '0.889 (0.261 to 0.995)'
     """
     is_positive, scores = np.asarray(positive, bool), np.asarray(score, float)
     lacking = _lacking(is_positive, scores)
     if lacking:
         return undefined(lacking, level=level)
     area, *parts = _components(is_positive, scores)
-    return _interval(area, parts, level, (0.0, 1.0))
+    plain = _interval(area, parts, level, (-math.inf, math.inf))
+    if math.isnan(plain.low) or not 0 < area < 1:
+        return plain
+    half, odds = (plain.high - area) / (area * (1 - area)), math.log(area / (1 - area))
+    low, high = (1 / (1 + math.exp(-end)) for end in (odds - half, odds + half))
+    return replace(plain, low=low, high=high, method="delong-logit")
 
 
 def delong_difference(
