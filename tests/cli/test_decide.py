@@ -193,3 +193,49 @@ def test_a_search_answers_for_its_own_rule_only(
     capsys.readouterr()
     assert run(["decide", str(tmp_path / "run"), "--margin", "accuracy=0.3", "--no-report"]) == 2
     assert "its own rule only" in capsys.readouterr().err
+
+
+def test_an_unfinished_run_is_not_decided_on(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Who looks on the way and stops when it suits voids alpha; the report still says what is there."""
+    for part in (own_run / "results").glob("*.parquet"):
+        kept = pl.read_parquet(part)
+        kept.filter(pl.col("case_id").str.contains("[0-4].png$")).write_parquet(part)
+    assert run(["decide", str(own_run), *WIDE, "--no-report"]) == 2
+    assert "of 60 cases have run; finish them first" in capsys.readouterr().err
+    assert run(["report", str(own_run), "--no-images"]) == 0
+
+
+def test_a_profile_elsewhere_leaves_no_older_one_in_the_run(own_run: Path, tmp_path: Path) -> None:
+    """The run folder never holds a profile of another rule than its decision's."""
+    assert run(["decide", str(own_run), *WIDE, "--no-report"]) == 0
+    more = ("--margin", "accuracy=0.3", "--out", str(tmp_path / "mine.json"), "--no-report")
+    assert run(["decide", str(own_run), *more]) == 0
+    assert (tmp_path / "mine.json").is_file()
+    assert not (own_run / "profile.json").exists()
+
+
+def test_a_decision_of_another_run_is_told_apart(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error names the file, not options that nobody gave; an empty rule is no rule."""
+    rule = {"margins": {"accuracy": 0.1}, "select": "a", "confirm": "b"}
+    for held in ({"rule": rule}, {"rule": {}}, []):
+        (own_run / "decision.json").write_text(json.dumps(held))
+        assert run(["report", str(own_run), "--no-images"]) == 2
+        assert "decision.json: " in capsys.readouterr().err
+
+
+def test_a_bare_tables_report_stands_in_a_folder_of_its_name(measured: Path, tmp_path: Path) -> None:
+    """Two tables in one folder do not overwrite each other's reports."""
+    table = tmp_path / "theirs.parquet"
+    read_run(measured).write_parquet(table)
+    assert run(["decide", str(table), *WIDE, "--no-images"]) == 0
+    assert (tmp_path / "theirs-report" / "report.html").is_file()
+    assert not (tmp_path / "report.html").exists()
+
+
+@pytest.mark.parametrize("options", [["--order", ","], ["--out", "."], ["--expires", "never"]])
+def test_options_are_checked_also_where_nothing_will_be_certified(
+    measured: Path, options: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A wrong option is told before the answer, whatever the answer is."""
+    assert run(["decide", str(measured), "--margin", "accuracy=0.001", *options, "--no-report"]) == 2
+    assert options[0].lstrip("-")[:6] in capsys.readouterr().err

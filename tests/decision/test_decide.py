@@ -265,3 +265,77 @@ def test_a_decision_is_json(make_rows: MakeRows) -> None:
     assert written["certified"]["tests"][0]["pristine"] is None
     assert written["walks"][0]["tested"][0]["passed"] is True
     assert worst_p(found.certified) == written["certified"]["tests"][0]["test"]["p"]
+
+
+EVERY = (
+    "accuracy", "sensitivity", "sensitivity[sick]", "specificity[sick]", "precision[sick]", "f1[sick]",
+    "macro_f1", "auroc", "auroc[sick]", "brier", "ece", "flips", "harmful_flips[sick]",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("sure", [0.6, 0.99])
+def test_few_unchanged_cases_never_prove_a_small_margin(make_rows: MakeRows, name: str, sure: float) -> None:
+    """Thirty cases without a changed answer leave every metric a limit above zero, and above a thousandth."""
+    truth = TRUTH[:30]
+    table = make_rows({"pristine": truth, "jpeg:q90": truth}, truth, sure=sure)
+    (test,) = decide(table, rule(f"{name}=0.001")).walks[0].tested[0].tests
+    assert test.test.upper > 0.001
+    assert not test.passed
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_set_of_one_class_proves_nothing_of_classes_told_apart(make_rows: MakeRows, name: str) -> None:
+    """What compares classes is undefined where there is one; what is of the cases alone still counts."""
+    sick = ["sick"] * 300
+    table = make_rows({"pristine": sick, "jpeg:q90": sick}, sick)
+    (test,) = decide(table, rule(f"{name}=0.02")).walks[0].tested[0].tests
+    of_cases = {"accuracy", "sensitivity[sick]", "f1[sick]", "brier", "ece", "flips", "harmful_flips[sick]"}
+    assert (test.test.reason == "") == (name in of_cases)
+    assert math.isnan(test.test.p) or test.test.upper > 0
+
+
+def test_a_size_that_is_not_known_stops_the_choice(make_rows: MakeRows) -> None:
+    """Without bytes no point is the smallest: an error, not the first of the list."""
+    table = make_rows(ANSWERS, TRUTH)
+    here = pl.when(pl.col("point") == "jpeg:q50").then(None).otherwise("bytes_coded").alias("bytes_coded")
+    with pytest.raises(UsageError, match="size of jpeg:q50 is not known"):
+        decide(table.with_columns(here), rule())
+
+
+@pytest.mark.parametrize("column", ["codec_chain", "codec_strength"])
+def test_a_point_without_its_place_in_a_chain_is_refused(make_rows: MakeRows, column: str) -> None:
+    """Without chain or strength there is no order to walk."""
+    table = make_rows(ANSWERS, TRUTH)
+    here = pl.when(pl.col("point") == "jpeg:q50").then(None).otherwise(column).alias(column)
+    with pytest.raises(UsageError, match=f"{column} is missing at point 'jpeg:q50'"):
+        decide(table.with_columns(here), rule())
+
+
+def test_an_ok_row_without_an_answer_is_no_answer(make_rows: MakeRows) -> None:
+    """A table from elsewhere may lack one: the point fails with the count."""
+    table = make_rows(ANSWERS, TRUTH)
+    here = (pl.col("point") == "jpeg:q90") & (pl.col("case_id") == "case-0003")
+    found = decide(
+        table.with_columns(pl.when(here).then(None).otherwise("predicted").alias("predicted")), rule()
+    )
+    assert (
+        "1 of 400 cases have no answer at this point (no-answer 1)"
+        in found.walks[0].failed.tests[0].test.reason
+    )
+
+
+def test_what_an_assessor_should_know_is_noted(make_rows: MakeRows) -> None:
+    """Unnamed patients, and splits that stand together."""
+    splits = ["train", "test"] * (N // 2)
+    notes = decide(make_rows(ANSWERS, TRUTH, splits=splits), rule()).notes
+    assert notes[0] == "No patient is named: each case counts as a patient of its own."
+    assert notes[1].startswith("The splits test, train stand together")
+    named = make_rows(ANSWERS, TRUTH, patients=[f"p{n}" for n in range(N)])
+    assert decide(named, rule()).notes == ()
+
+
+def test_an_alpha_that_draws_cannot_tell_is_undefined(make_rows: MakeRows) -> None:
+    """A p-value of draws is never below one over their number: NaN with the reason, no false hope."""
+    found = decide(make_rows(ANSWERS, TRUTH), rule("macro_f1=0.1", alpha=1e-7))
+    assert "is below what" in found.walks[0].failed.tests[0].test.reason

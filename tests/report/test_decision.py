@@ -66,8 +66,8 @@ def test_a_certificate_reads_as_sentences() -> None:
             "than the 2 points allowed (a loss of 0.6 points seen, upper limit 1.4 points)."
         ),
         (
-            "The chance that this point truly loses more than a margin is at most 5 %, if the patients are a "
-            "random sample of those that it is for."
+            "Of 100 studies like this one at most 5 would certify a point that truly loses more than a "
+            "margin, if the patients are a random sample of those that it is for."
         ),
         "Margins, order and alpha stood in the study file before the run.",
     ]

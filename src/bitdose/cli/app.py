@@ -32,6 +32,7 @@ ABOUT = (
 )
 _CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
+_INTERRUPTED = 130  # what click makes of Ctrl-C
 _DEBUG = "BITDOSE_DEBUG"
 _PLAIN = "bitdose.plain"
 _ASCII_SIGNS = {
@@ -112,7 +113,7 @@ def run(arguments: list[str]) -> int:
         if os.environ.get(_DEBUG) == "1":
             raise
         return _fail(_unexpected(error), 1)
-    return code if isinstance(code, int) else 0
+    return _fail("interrupted", 1) if code == _INTERRUPTED else code if isinstance(code, int) else 0
 
 
 def _check_text(arguments: list[str]) -> None:

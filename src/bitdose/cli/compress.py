@@ -27,6 +27,9 @@ def compress(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The new file, or the folder that mirrors IN.")],
     point: Annotated[str | None, typer.Option(help="What to apply: jpeg:q30, jpeg2000:20x@256, …")] = None,
     profile: Annotated[Path | None, typer.Option(help="A profile: its point, within its limits.")] = None,
+    trust: Annotated[
+        list[str] | None, typer.Option(help="Public key that may sign the profile; repeatable. No other may.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Write files anew that are there.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Keep files that are there; do the rest.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
@@ -40,7 +43,7 @@ def compress(
 
     if overwrite and resume:
         raise _usage("--overwrite, --resume: expected one of them, got both")
-    chosen, check = _choice(point, profile)
+    chosen, check = _choice(point, profile, trust or [])
     tasks = tasks_of(source, out, chosen)
     check_targets(tasks, overwrite=overwrite, resume=resume)
     with _progress(len(tasks)) as tick:
@@ -53,29 +56,32 @@ def compress(
         raise typer.Exit(1)
 
 
-def _choice(point: str | None, profile: Path | None) -> tuple[Point, Check | None]:
+def _choice(point: str | None, profile: Path | None, trust: list[str]) -> tuple[Point, Check | None]:
     from bitdose.codecs.point import Point
 
     if (point is None) == (profile is None):
         raise _usage("--point, --profile: expected one of them, such as --point jpeg2000:20x")
     if profile is None:
         return Point.parse(point or ""), None
-    text, check = _profile(profile)
+    text, check = _profile(profile, trust)
     return Point.parse(text), check
 
 
-def _profile(path: Path) -> tuple[str, Check]:
+def _profile(path: Path, trust: list[str]) -> tuple[str, Check]:
     """Return the point of a profile that holds, and the check of its limits; say its warnings."""
     from datetime import UTC, datetime
 
     from bitdose.compress.limits import limit_check
     from bitdose.decision.profile import load_profile
+    from bitdose.decision.signing import check_public_key, own_public_key
     from bitdose.decision.verify import ERROR, WARNING, verify
     from bitdose.errors import BitdoseError
 
     profile = load_profile(path)
     said: dict[str, list[str]] = {}
-    for finding in verify(profile, now=datetime.now(UTC)):
+    trusted = [check_public_key(key, name="--trust") for key in trust]
+    own = "" if trusted else own_public_key()
+    for finding in verify(profile, now=datetime.now(UTC), trusted=trusted, own_key=own):
         said.setdefault(finding.level, []).append(f"--profile {path}: {finding.check}: {finding.text}")
     if ERROR in said:
         raise BitdoseError(said[ERROR][0])
@@ -112,7 +118,8 @@ def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
 def _lines(outcome: Outcome, point: Point, out: Path) -> list[str]:
     kept = f", {outcome.kept} kept" if outcome.kept else ""
     failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
-    lines = [f"{outcome.written} files at {point} in {out}{kept}{failed}"]
+    noun = "file" if outcome.written == 1 else "files"
+    lines = [f"{outcome.written} {noun} at {point} in {out}{kept}{failed}"]
     if outcome.written:
         lines.append(
             f"{_size(outcome.bytes_file)} became {_size(outcome.bytes_written)}; streams: "

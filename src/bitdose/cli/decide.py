@@ -66,6 +66,7 @@ def decide(
     Example: bitdose decide runs/xrays-net --margin accuracy=0.02 --margin 'sensitivity[covid-19]=0.03'
     """
     facts = read_facts(run)
+    _check_profile_options(out, modality, expires)
     rule = make_rule(
         facts.registered, margins=margin, alpha=alpha, select=select, confirm=confirm, order=order,
         objective=objective, link=link,
@@ -95,6 +96,13 @@ class Facts:
         """The rule that the study file fixed; empty where it fixed none."""
         found: dict[str, Any] = self.manifest.get("identity", {}).get("decision", {})
         return found
+
+    @property
+    def unfinished(self) -> str:
+        """How many of the planned cases are there, in words; empty where all are, or nobody planned."""
+        planned = self.manifest.get("identity", {}).get("cases", 0)
+        have = self.table["case_id"].n_unique()
+        return f"{have} of {planned} cases" if have < planned else ""
 
     def file(self, name: str) -> Path:
         """Return where a file of this run stands; beside a bare table, under the table's name."""
@@ -146,6 +154,11 @@ def decision_of(facts: Facts, rule: Rule) -> Decision:
     same = registered is not None and registered.digest() == rule.digest()
     seconds = seconds_on(rule)
     if not is_search(facts.manifest):
+        if facts.unfinished:
+            raise UsageError(
+                f"{facts.run}: {facts.unfinished} have run; finish them first ('bitdose study' with "
+                "--resume): who decides on the way and stops when it suits voids alpha"
+            )
         seed = facts.manifest.get("seed", 0)
         return decide_table(facts.table, rule, seconds=seconds, seed=seed, preregistered=same)
     if not same:
@@ -159,14 +172,22 @@ def known_decision(facts: Facts) -> Decision | None:
     """Reach a run's decision again: by the rule of its decision.json, else the one fixed before it."""
     from bitdose.decision.rule import Rule
     from bitdose.errors import UsageError
+    from bitdose.search import is_search
 
     target, values = facts.file(DECISION), facts.registered
-    if target.exists():
-        try:
-            values = json.loads(target.read_text(encoding="utf-8"))["rule"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{target}: no decision; remove it, or run 'bitdose decide' again") from error
-    return decision_of(facts, Rule.from_dict(values)) if values else None
+    searched = is_search(facts.manifest)
+    if facts.unfinished and not searched:
+        return None
+    if not target.exists():
+        return decision_of(facts, Rule.from_dict(values)) if values else None
+    try:
+        rule = Rule.from_dict(json.loads(target.read_text(encoding="utf-8"))["rule"])
+        return decision_of(facts, rule)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{target}: no decision; remove it, or run 'bitdose decide' again") from error
+    except UsageError as error:
+        message = f"{target}: it is not of this run ({error}); remove it, or run 'bitdose decide' again"
+        raise UsageError(message) from error
 
 
 def certify(
@@ -185,23 +206,34 @@ def certify(
     said, target = sentences(decision, facts.table), facts.file(DECISION)
     written = {"decision": str(target)}
     profile = _profile(facts, decision, modality=modality, expires=expires)
+    place = out or facts.file(PROFILE)
+    if profile is not None:
+        from bitdose.decision.profile import save_profile
+        from bitdose.decision.signing import load_or_make_key, sign
+
+        save_profile(sign(profile, load_or_make_key(key)), place)
+        written["profile"] = str(place)
+    elif decision.certified is not None:
+        said = [*said, "No profile: a table without its run folder does not name its classifier."]
     with disk_errors(target.parent):
         write_text(target, json.dumps(decision.to_dict(), indent=2) + "\n")
-    if profile is None:
-        facts.file(PROFILE).unlink(missing_ok=True)  # what an earlier rule certified no longer holds
-        if decision.certified is not None:
-            said = [
-                *said,
-                "No profile: a table without its run folder does not say which classifier it is of.",
-            ]
-        return Decided(decision, said, written)
-    from bitdose.decision.profile import save_profile
-    from bitdose.decision.signing import load_or_make_key, sign
+        if written.get("profile") != str(facts.file(PROFILE)):  # what an earlier rule certified does not hold
+            facts.file(PROFILE).unlink(missing_ok=True)
+    return Decided(decision, said, written)
 
-    signed = sign(profile, load_or_make_key(key))
-    place = out or facts.file(PROFILE)
-    save_profile(signed, place)
-    return Decided(decision, said, written | {"profile": str(place)})
+
+def _check_profile_options(out: Path | None, modality: Text, expires: Text) -> None:
+    """Refuse what no profile could be made with, whether or not one will be."""
+    from bitdose.decision.guidelines import check_modality
+    from bitdose.decision.moments import DEFAULT_LIFE, expiry
+    from bitdose.errors import UsageError
+
+    if out is not None and out.is_dir():
+        raise UsageError(f"--out {out}: expected a file for the profile, it is a folder")
+    for word in (modality or "").split(","):
+        if word.strip():
+            check_modality(word)
+    expiry(expires or DEFAULT_LIFE, datetime.now(UTC))
 
 
 def _profile(facts: Facts, decision: Decision, *, modality: Text, expires: Text) -> Profile | None:

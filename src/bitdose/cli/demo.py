@@ -52,5 +52,5 @@ def demo(
     decided = certify(facts, decision_of(facts, rule), key=out / "demo-key.pem")
     paths, findings = make_report(out / "run")
     files = [f"{name}: {path}" for name, path in (decided.written | {"report": str(paths.html)}).items()]
-    for line in (*decided.sentences, "", *findings, "", *files):
+    for line in (*findings, "", *files):
         typer.echo(line)

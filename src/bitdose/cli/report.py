@@ -55,6 +55,7 @@ def make_report(
 ) -> tuple[ReportPaths, list[str]]:
     """Write a run's report and return its paths and findings."""
     from bitdose.report.build import write_report
+    from bitdose.report.decision import sentences
     from bitdose.report.findings import findings
     from bitdose.results.summarize import summarize
     from bitdose.study.store import disk_errors
@@ -65,7 +66,7 @@ def make_report(
     planned = manifest.get("identity", {}).get("cases", 0)
     summary = summarize(table, level=level, seed=manifest.get("seed", 0), n_planned=planned)
     decision = known_decision(facts)
-    target = out or (run if run.is_dir() else run.parent)
+    target = out or (run if run.is_dir() else run.with_name(f"{run.stem}-report"))
     with disk_errors(target):
         paths = write_report(
             target,
@@ -79,7 +80,8 @@ def make_report(
             links=tuple(LINKS.values()),
             profile=_profile_id(facts),
         )
-    return paths, findings(summary, margin=_accuracy_margin(decision))
+    said = sentences(decision, table) if decision else []
+    return paths, [*said, *findings(summary, margin=_accuracy_margin(decision))]
 
 
 def _accuracy_margin(decision: Decision | None) -> float:

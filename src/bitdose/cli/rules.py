@@ -40,7 +40,10 @@ def make_rule(
         values["margins"] = {margin.name: margin.limit for margin in read_margins(margins)}
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if isinstance(given.get("order"), str):
-        given["order"] = [word.strip() for word in given["order"].split(",") if word.strip()]
+        words = [word.strip() for word in given["order"].split(",") if word.strip()]
+        if not words:
+            raise UsageError(f"--order: expected points or chains with commas, got {given['order']!r}")
+        given["order"] = words
     values |= given
     if not values.get("margins"):
         raise UsageError(

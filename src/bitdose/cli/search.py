@@ -86,13 +86,14 @@ def search(
     )
     folder = out or Path("runs") / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
     found = run_search(spec, rule, folder, seconds=seconds_on(rule), workers=workers, progress=study_progress)
+    if found.decision is None:
+        done = f"{found.rounds} rounds are done in {folder}, and what the last one measured is kept"
+        typer.echo(f"bitdose: interrupted: {done}; run the same call to go on", err=True)
+        raise typer.Exit(1)
     cost = (
         f"{found.evaluated} of {found.whole_grid} case-points measured in {found.rounds} rounds "
-        f"({found.whole_grid / max(found.evaluated, 1):.1f}x fewer)"
+        f"({found.whole_grid / found.evaluated:.1f}x fewer)"
     )
-    if found.decision is None:
-        typer.echo(f"bitdose: interrupted: {cost} are in {folder}; run the same call to go on", err=True)
-        raise typer.Exit(1)
     result = certify(read_facts(folder), found.decision, modality=modality, expires=expires, key=key)
     result.show(
         as_json=as_json, more={"evaluated": found.evaluated, "whole_grid": found.whole_grid}, last=cost

@@ -136,8 +136,7 @@ def _tell(
     if write_report:
         from bitdose.cli.report import make_report
 
-        paths, found = make_report(folder, images=images)
-        findings = [*findings, *found]
+        paths, findings = make_report(folder, images=images)
         result |= {"report": str(paths.html)}
     if findings:
         result |= {"findings": findings}

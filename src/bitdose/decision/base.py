@@ -5,8 +5,9 @@ The contract:
 - a decision is a pure function of a results table and a :class:`~bitdose.decision.rule.Rule`;
 - ``certified`` is a point whose every margin was tested and passed, or None, and then
   ``shortfall`` says what stands in the way;
-- the chance that ``certified`` truly loses more than one of its margins is at most ``rule.alpha``,
-  whatever the losses are, if the patients are a random sample of those that the profile is for;
+- the chance that a study certifies a point that truly loses more than one of its margins is at most
+  ``rule.alpha``, if the patients are a random sample of those that the profile is for, and, where a
+  bisection on one split chose the points, if the true loss does not fall along a chain;
 - a test that could not be made has NaN and a reason, and counts as failed.
 """
 
@@ -170,7 +171,7 @@ class Decision:
     candidates : tuple of str
         With two splits: the points that the first one chose, in the order of the walk.
     pareto : tuple of str
-        Passed points that no other passed point beats in both bytes and the worst p-value.
+        Passed points that no other passed point beats in both the objective's cost and the worst p-value.
     shortfall : tuple of Shortfall
         Where nothing passed: per margin, how many cases would be needed.
     n_cases, n_patients : int

@@ -76,6 +76,10 @@ class Cohort:
         Every other point, chain by chain from mild to harsh.
     n_left_out : int
         Cases without an answer at pristine.
+    splits : tuple of str
+        Splits that the cases are of.
+    patients_named : bool
+        Whether a case has a patient besides its own id.
     """
 
     labels: tuple[str, ...]
@@ -86,6 +90,8 @@ class Cohort:
     pristine: Answers
     points: Mapping[str, PointRows]
     n_left_out: int = 0
+    splits: tuple[str, ...] = ()
+    patients_named: bool = True
 
     @property
     def clustered(self) -> bool:
@@ -128,7 +134,14 @@ def make_cohort(table: pl.DataFrame, split: str = "") -> Cohort:
     if len(models) > 1:
         raise UsageError(f"expected results of one model, got {len(models)}: {', '.join(map(str, models))}")
     labels = labels_of(table)
-    rows = _of_split(table, split).with_columns(pl.col("case_patient").fill_null(pl.col("case_id")))
+    rows = _of_split(table, split).with_columns(
+        pl.col("case_patient").fill_null(pl.col("case_id")),
+        pl.when(pl.col("predicted").is_null() & (pl.col("status") == OK))
+        .then(pl.lit("no-answer"))
+        .otherwise("status")
+        .alias("status"),
+    )
+    _check_places(rows)
     if PRISTINE not in rows["point"]:
         raise UsageError("results: no pristine rows; every loss is measured against them")
     before = rows.filter((pl.col("point") == PRISTINE) & (pl.col("status") == OK)).sort("case_id")
@@ -149,6 +162,8 @@ def make_cohort(table: pl.DataFrame, split: str = "") -> Cohort:
         pristine=_answers(before, labels),
         points={p.point: p for p in points},
         n_left_out=rows["case_id"].n_unique() - len(before),
+        splits=tuple(sorted(name for name in before["case_split"].unique().to_list() if name)),
+        patients_named=bool((before["case_patient"] != before["case_id"]).any()),
     )
 
 
@@ -160,6 +175,14 @@ def check_disjoint(first: Cohort, second: Cohort) -> None:
             f"--select and --confirm: expected no patient in both splits, got {len(both)}; "
             "move all cases of a patient into one split"
         )
+
+
+def _check_places(rows: pl.DataFrame) -> None:
+    """Raise ``UsageError`` for a point that does not say where it stands in its chain."""
+    for column in ("codec_chain", "codec_strength"):
+        lost = rows.filter(rows[column].is_null())["point"]
+        if len(lost):
+            raise UsageError(f"results: {column} is missing at point {lost[0]!r}; every row needs it")
 
 
 def _of_split(table: pl.DataFrame, split: str) -> pl.DataFrame:

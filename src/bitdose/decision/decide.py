@@ -178,7 +178,17 @@ def pareto(tests: Iterable[PointTest], rule: Rule) -> list[PointTest]:
 
 def candidates_of(tests: Sequence[PointTest], rule: Rule) -> list[str]:
     """Choose what to prove: the Pareto front of the points likely to pass, the surest first."""
+    _check_costs(tests, rule)
     return [test.point for test in pareto([t for t in tests if worst_p(t) < _LIKELY], rule)]
+
+
+def _check_costs(tests: Iterable[PointTest], rule: Rule) -> None:
+    unknown = next((test.point for test in tests if math.isnan(cost_of(test, rule))), None)
+    if unknown:
+        raise UsageError(
+            f"results: the size of {unknown} is not known for every case, so no best point by "
+            f"{rule.objective} can be chosen; fill the bytes_ columns"
+        )
 
 
 def best(passed: Sequence[PointTest], rule: Rule) -> PointTest | None:
@@ -189,6 +199,7 @@ def best(passed: Sequence[PointTest], rule: Rule) -> PointTest | None:
     """
     if not passed:
         return None
+    _check_costs(passed, rule)
     if rule.objective != "seconds":
         return min(passed, key=lambda test: cost_of(test, rule))
     fewest = min(test.seconds for test in passed)
@@ -200,6 +211,13 @@ def _notes(cohort: Cohort, walks: Sequence[Walk]) -> tuple[str, ...]:
     found = []
     if cohort.n_left_out:
         found.append(f"{cohort.n_left_out} cases have no answer at pristine and are left out.")
+    if not cohort.patients_named:
+        found.append("No patient is named: each case counts as a patient of its own.")
+    if len(cohort.splits) > 1:
+        together = ", ".join(cohort.splits)
+        found.append(
+            f"The splits {together} stand together: cases that a classifier learnt from prove nothing."
+        )
     for walk in walks:
         stopped = walk.failed
         reasons = dict.fromkeys(t.test.reason for t in stopped.tests if t.test.reason) if stopped else {}
@@ -221,17 +239,19 @@ def _short_of(each: MarginTest, point: str, cohort: Cohort) -> Shortfall:
     n, _ = cohort.units(among(margin, cohort))
     # A metric of ratios has no such number: how much a case weighs depends on the class mix.
     least = cases_needed(margin.limit, alpha=test.alpha) if is_share(margin) else -1
-    return Shortfall(margin, n, least, _needed(each, n, point, cohort), point, test.reason)
+    return Shortfall(margin, n, least, _needed(each, n, least, point, cohort), point, test.reason)
 
 
-def _needed(each: MarginTest, n: int, point: str, cohort: Cohort) -> int:
+def _needed(each: MarginTest, n: int, least: int, point: str, cohort: Cohort) -> int:
     """Return how many units would do if further ones behave like these; -1 where none would."""
     margin, test = each.margin, each.test
     if math.isnan(test.loss) or test.loss >= margin.limit:
         return -1
     if each.passed:
         return n
-    if cohort.clustered or not is_share(margin):  # the limit closes in with the root of n
-        return math.ceil(n * ((test.upper - test.loss) / (margin.limit - test.loss)) ** 2)
     changed = test.loss if margin.is_rate else changed_share(margin, cohort, cohort.points[point].answers)
+    if cohort.clustered or not is_share(margin):
+        # The limit closes in with the root of n, and with n itself where no answer has changed.
+        gap = (test.upper - test.loss) / (margin.limit - test.loss)
+        return max(least, math.ceil(n * gap ** (2 if changed else 1)))
     return cases_needed(margin.limit, alpha=test.alpha, loss=test.loss, changed=changed)

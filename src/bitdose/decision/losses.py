@@ -107,7 +107,7 @@ def _undefined(margin: Margin, cohort: Cohort) -> str:
         if missing and margin.metric != "specificity":
             return f"no case of class {', '.join(map(repr, missing))}"
         full = [c for c in classes if counts[cohort.labels.index(c)] == cohort.true.size]
-        if full and margin.metric in {"specificity", "auroc"}:
+        if full and margin.metric in {"specificity", "auroc", "precision"}:
             return f"every case is of class {full[0]!r}"
     if margin.metric in {"auroc", "brier", "ece"} and not cohort.pristine.probabilities.size:
         return "the results hold no probabilities"
@@ -158,7 +158,6 @@ def _test_rate(margin: Margin, cohort: Cohort, answers: Answers, draws: Draws, a
     event = now != then
     if margin.metric == "harmful_flips":
         event &= then == cohort.true[mask]
-        event &= now != cohort.true[mask]
     if cohort.clustered:
         patients = cohort.patient_of_case[mask]
         found = _test_mean(event.astype(float), patients, draws, margin, alpha)

@@ -334,6 +334,6 @@ def sentence(profile: Profile) -> str:
     people = f" of {found.patients} patients" if found.clustered else ""
     return (
         f"Coded at {profile.point}, {profile.classifier.name} was shown on {found.n} cases{people} to lose "
-        f"at most: {bounds}. The chance that it truly loses more than was accepted is at most "
-        f"{100 * found.alpha:g} %."
+        f"at most: {bounds}. Of 100 such studies at most {100 * found.alpha:g} would certify a point that "
+        "truly loses more than was accepted."
     )

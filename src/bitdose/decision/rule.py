@@ -23,7 +23,7 @@ class Rule:
     margins : tuple of Margin
         All must hold.
     alpha : float
-        Largest chance that the certified point loses more than a margin, over all chains; one-sided,
+        Largest chance of certifying a point that loses more than a margin, over all chains; one-sided,
         in (0, 0.5).
     order : tuple of str
         Points and chains in the one order in which they are walked at the full ``alpha``. Empty: every

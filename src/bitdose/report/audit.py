@@ -36,6 +36,7 @@ ANSWERED: State = "answered"
 NOT_RECORDED: State = "not recorded"
 NOT_ANSWERED: State = "not answered by this study"
 _MAX_REASONS = 10
+_BISECTION = "Bisection steps share alpha, and the true loss is taken not to fall along a chain"
 _FIXED_SEQUENCE = "Each runs from mild to harsh and stops at the first failure"
 
 
@@ -197,7 +198,7 @@ def _endpoint(study: _Study) -> list[Question]:
     rows = dict(rule_rows(decision)) if decision else {}
     level = f"{100 * study.summary.level:g} %, resampling unit {study.summary.resampling_unit}"
     bisected = decision is not None and any(walk.bisected for walk in decision.walks)
-    order = "Bisection steps share alpha" if bisected else _FIXED_SEQUENCE
+    order = _BISECTION if bisected else _FIXED_SEQUENCE
     multiple = (
         f"Walks: {rows['Walks']}. {order}, so that the chance of certifying a "
         "point that loses too much stays at alpha over all points."

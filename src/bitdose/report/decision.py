@@ -66,7 +66,7 @@ def sentences(decision: Decision, table: DataFrame | None = None) -> list[str]:
     """
     found = decision.certified
     said = _nothing(decision) if found is None else [_headline(found), *_proof(decision, found, table)]
-    return [*said, _when(decision)]
+    return [*said, _when(decision), *decision.notes]
 
 
 def evidence_rows(decision: Decision) -> list[EvidenceRow]:
@@ -148,10 +148,11 @@ def _proof(decision: Decision, found: PointTest, table: DataFrame | None) -> lis
     said = [f"On {_who(decision)}, each compared with its pristine self: {kept}."]
     if table is not None:
         said += _harm(*harmed(table, decision, found.point))
-    alpha = f"{100 * decision.rule.alpha:g} %"
+    fixed = "" if decision.preregistered else " and the margins had been fixed before"
     said.append(
-        f"The chance that this point truly loses more than a margin is at most {alpha}, if the patients are "
-        "a random sample of those that it is for."
+        f"Of 100 studies like this one at most {100 * decision.rule.alpha:g} would certify a point that "
+        "truly loses more than a margin, if the patients are a random sample of those that it is for"
+        f"{fixed}."
     )
     return said
 

@@ -156,6 +156,9 @@ def draws_test(loss: float, samples: Floats, *, margin: float, alpha: float, n: 
     """
     if math.isnan(loss):
         return untestable("the metric is undefined on these cases", margin=margin, alpha=alpha, unit=unit)
+    if alpha * (1 + samples.size) < 1:
+        reason = f"alpha {alpha:g} is below what {samples.size} draws can tell"
+        return untestable(reason, margin=margin, alpha=alpha, n=n, unit=unit)
     draws = np.where(np.isnan(samples), np.inf, samples)
     p = (1 + int((draws >= margin).sum())) / (1 + draws.size)
     rank = min(draws.size, math.ceil((1 - alpha) * (draws.size + 1))) - 1
@@ -231,7 +234,8 @@ def cases_needed(margin: float, *, alpha: float, loss: float = 0.0, changed: flo
     Returns
     -------
     int
-        Smallest n at which losses and gains of that share pass; -1 where the loss is the margin or
+        About the n from which on losses and gains of that share pass (exact where nothing changes: else
+        whole cases make it a saw-tooth); -1 where the loss is the margin or
         more, so that no number would do.
 
     Examples

@@ -250,7 +250,12 @@ def test_a_large_file_is_refused_and_not_read_to_its_first_end(saved: Path) -> N
 def test_a_physician_can_read_what_was_certified(signed: Profile) -> None:
     """The sentence has the point, the classifier, the cases, each bound with its margin, and alpha."""
     found = sentence(signed)
-    for words in ("jpeg:q30@256", "net was shown on 300 cases of 290 patients", "accepted: 0.05", "5 %"):
+    for words in (
+        "jpeg:q30@256",
+        "net was shown on 300 cases of 290 patients",
+        "accepted: 0.05",
+        "at most 5 would",
+    ):
         assert words in found
 
 
