@@ -21,6 +21,7 @@ Floats = NDArray[np.float64]
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
 _NODES, _WEIGHTS = (_NODES + 1) / 2, _WEIGHTS / 2
+_EDGE, _TINY = 1 - 1e-9, 1e-12
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,9 @@ def paired_loss_test(gained: int, lost: int, n: int, *, margin: float, alpha: fl
     """
     if n == 0:
         return untestable("no paired case", margin=margin, alpha=alpha)
-    p = max(tango_p(gained, lost, n, margin), _dirichlet_p(gained, lost, n, margin))
-    upper = max(
-        _root(lambda m: tango_p(gained, lost, n, m) - alpha),
-        _root(lambda m: _dirichlet_p(gained, lost, n, m) - alpha),
-    )
+    tail = _dirichlet_tail(gained, lost, n)
+    p = max(tango_p(gained, lost, n, margin), tail(margin))
+    upper = max(_root(lambda m: tango_p(gained, lost, n, m) - alpha), _root(lambda m: tail(m) - alpha))
     return LossTest((lost - gained) / n, upper, p, margin, alpha, "tango+dirichlet", n)
 
 
@@ -266,24 +265,33 @@ def cases_needed(margin: float, *, alpha: float, loss: float = 0.0, changed: flo
 
 def _dirichlet_p(gained: int, lost: int, n: int, margin: float) -> float:
     """Chance that the loss under the Dirichlet weights, worst case included, is ``margin`` or more."""
+    return _dirichlet_tail(gained, lost, n)(margin)
+
+
+def _dirichlet_tail(gained: int, lost: int, n: int) -> Callable[[float], float]:
+    """Return the chance as a function of the margin."""
     from scipy.special import betaincc, betaincinv
 
     same = n - gained - lost
     ahead = 2 * betaincinv(lost + 1, gained, _NODES) - 1 if gained else np.ones_like(_NODES)
-    reach = np.divide(margin, ahead, out=np.full_like(ahead, 2.0), where=np.abs(ahead) > 1e-12)  # noqa: PLR2004
-    share = np.clip(reach, 0.0, 1.0)
-    above = betaincc(gained + lost + 1, same, share) if same else (share < 1).astype(float)
-    if margin >= 0:
-        chance = np.where(ahead > margin, above, 0.0)
-    else:
-        chance = np.where(ahead > 0, 1.0, 1.0 - np.where(reach >= 1, 0.0, above))
-    return float(chance @ _WEIGHTS)
+
+    def tail(margin: float) -> float:
+        reach = np.divide(margin, ahead, out=np.full_like(ahead, 2.0), where=np.abs(ahead) > _TINY)
+        share = np.clip(reach, 0.0, 1.0)
+        above = betaincc(gained + lost + 1, same, share) if same else (share < 1).astype(float)
+        if margin >= 0:
+            chance = np.where(ahead > margin, above, 0.0)
+        else:
+            chance = np.where(ahead > 0, 1.0, 1.0 - np.where(reach >= 1, 0.0, above))
+        return float(chance @ _WEIGHTS)
+
+    return tail
 
 
 def _root(falling: Callable[[float], float]) -> float:
-    """Find the margin in (-1, 1) at which a falling p-value meets alpha, from above."""
-    low, high = -1.0, 1.0
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (middle, high) if falling(middle) > 0 else (low, middle)
-    return high
+    """Find the margin in (-1, 1) at which a falling p-value meets alpha."""
+    from scipy.optimize import brentq
+
+    if falling(_EDGE) > 0:
+        return 1.0
+    return float(brentq(falling, -_EDGE, _EDGE, xtol=1e-7)) if falling(-_EDGE) > 0 else -1.0
