@@ -3,16 +3,24 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint docs results figure clean
+STATIC := src/bitdose/service/web/static/assets.json
+
+.PHONY: demo test lint docs results figure web clean
 
 demo: $(VENV)/.core
 	$(BIN)/bitdose demo --out demo-run
 
 test: $(VENV)/.dev
+	if command -v npm >/dev/null; then $(MAKE) web || echo 'the pages were not built: their tests skip' >&2; fi
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+web: $(STATIC)
+
+$(STATIC): web/package-lock.json web/build.mjs $(shell find web/src src/bitdose/service/web/locale -type f)
+	cd web && npm ci --no-audit --no-fund && npm run build
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check --fix .

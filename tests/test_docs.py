@@ -19,7 +19,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = (
     "demo", "study", "report", "decide", "search", "compress", "train", "links", "codecs", "points", "models",
     "data get", "data make covidx", "data make brain", "data check",
-    "profile show", "profile verify", "profile key",
+    "profile show", "profile verify", "profile key", "serve", "serve init",
+    "send", "send files", "send listen", "send push", "send status", "send who",
 )  # fmt: skip
 
 

@@ -21,6 +21,8 @@ from bitdose.cli import (
     profile,
     report,
     search,
+    send,
+    serve,
     study,
     train,
 )
@@ -64,6 +66,8 @@ app.add_typer(profile.app, name="profile")
 app.command("compress")(compress.compress)
 app.add_typer(data.app, name="data")
 app.command("train")(train.train)
+app.add_typer(serve.app, name="serve")
+app.add_typer(send.app, name="send")
 app.command("links")(links.links)
 app.command("codecs")(lists.codecs)
 app.command("points")(lists.points)

@@ -1,0 +1,357 @@
+"""``bitdose send``: the clinic's uploader, its DICOM node, and what its queue holds."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from bitdose.errors import BitdoseError, MissingBackendError, UsageError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from bitdose.cli.send_said import Teller
+    from bitdose.client.connection import Server
+    from bitdose.client.intake import Intake, Watched
+    from bitdose.client.outbox import Outbox
+    from bitdose.codecs.point import Point
+
+_DEFAULT = "files"
+_EXTRA = ("httpx", "pydantic")
+_LOCK_S = 2.0
+
+Files = Annotated[
+    list[Path] | None, typer.Argument(metavar="FILES", help="Images, DICOM files, or folders of them.")
+]
+Url = Annotated[str, typer.Option("--server", help="Address of the service: https://….")]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="File with the API token. [default: the variable BITDOSE_TOKEN]")
+]
+CaFile = Annotated[Path | None, typer.Option(help="Trust these certificates (PEM) in place of the usual.")]
+ProfileFile = Annotated[Path | None, typer.Option("--profile", help="[default: the service's active one]")]
+Folder = Annotated[
+    Path | None, typer.Option("--outbox", help="Folder of the queue. [default: in your data folder]")
+]
+LinkText = Annotated[
+    str | None, typer.Option("--link", help="Say seconds for it: gprs, 3g, …, or up=44k,rtt=750ms.")
+]
+Share = Annotated[
+    float | None,
+    typer.Option("--sentinel", help="Share sent pristine too, in idle time. [default: the service's]"),
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program, a line per event.")]
+
+
+class _FilesGroup(TyperGroup):
+    """A group whose first word may be a file: then the command is ``files``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put the command in where its name was left out."""
+        first = args[0] if args else ""
+        if first and first not in self.commands and first not in ctx.help_option_names:
+            args = [_DEFAULT, *args]
+        return list(super().parse_args(ctx, args))
+
+
+app = typer.Typer(cls=_FilesGroup, rich_markup_mode=None)
+
+
+@app.callback(invoke_without_command=True)
+def send(context: typer.Context) -> None:
+    """Send exams to the service at the certified point; "bitdose send FILES" is "bitdose send files FILES".
+
+    Exams are coded here, queued on disk, and go on at the byte where a broken line or a power cut
+    stopped them. Only the coded pixels leave, under a random pseudonym.
+
+    Example: bitdose send xray.dcm --server https://exams.example.org --token-file token --link gprs
+    """
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+
+
+@app.command("files")
+def send_files(
+    server: Url,
+    files: Files = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    profile: ProfileFile = None,
+    outbox: Folder = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch the folder FILES; ends by Ctrl-C.")] = False,
+    link: LinkText = None,
+    sentinel: Share = None,
+    idle: Annotated[
+        bool, typer.Option("--all", help="Send the sentinel's pristine images too, before ending.")
+    ] = False,
+    patience: Annotated[float, typer.Option(min=0, help="Seconds without progress to give up after.")] = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Send files, or a folder as it fills, and print the answers; without FILES, what waits in the queue.
+
+    Example: bitdose send incoming --watch --server https://exams.example.org --token-file token
+    """
+    _need_extra()
+    from bitdose.client.intake import Watched, files_of
+
+    if watch and (len(files or []) != 1 or not (files or [Path()])[0].is_dir()):
+        raise UsageError("--watch: expected one folder as FILES")
+    paths = [] if watch else files_of(files or [])
+    with _clinic(server, token_file, ca_file, profile, outbox, link, sentinel, as_json) as clinic:
+        watched = Watched((files or [])[0], clinic.outbox) if watch else None
+        for path in paths:
+            clinic.take(path)
+        if not clinic.empty(idle=idle, patience_s=patience, watched=watched):
+            return
+        clinic.teller.close(clinic.outbox, clinic.server.name)
+    if clinic.teller.failures:
+        raise typer.Exit(1)
+
+
+@app.command("listen")
+def send_listen(
+    server: Url,
+    port: Annotated[int, typer.Option(help="TCP port.")] = 11112,
+    aet: Annotated[str, typer.Option(help="Application entity title that others call.")] = "BITDOSE",
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is all.")] = "127.0.0.1",
+    caller: Annotated[list[str] | None, typer.Option(help="Title that may call; repeatable.")] = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    profile: ProfileFile = None,
+    outbox: Folder = None,
+    link: LinkText = None,
+    sentinel: Share = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take DICOM objects from a modality or an archive by C-STORE and send them; ends by Ctrl-C.
+
+    Example: bitdose send listen --server https://exams.example.org --token-file token --host 0.0.0.0
+    """
+    _need_extra()
+    from bitdose.client.listen import Node, listening
+
+    node = Node(aet, host, port, tuple(caller or ()))
+    with _clinic(server, token_file, ca_file, profile, outbox, link, sentinel, as_json) as clinic:
+        teller = clinic.teller
+        heard = listening(node, clinic.intake, on_taken=teller.taken, on_refused=teller.refused_here)
+        with heard as taken_port:
+            teller.say(f"listening as {aet} at {host}:{taken_port}", {"event": "listening"})
+            clinic.empty(forever=True)
+
+
+@app.command("push")
+def send_push(
+    files: Annotated[list[Path], typer.Argument(metavar="FILES", help="DICOM files, or folders of them.")],
+    stow: Annotated[str, typer.Option(help="Root of the archive's DICOMweb: https://…/dicom-web.")],
+    point: Annotated[str | None, typer.Option(help="Code at it first: jpeg2000:20x, …")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Code at its point first, within its limits.")] = None,
+    token_file: TokenFile = None,
+    ca_file: CaFile = None,
+    outbox: Annotated[
+        Path | None, typer.Option(help="Folder that holds the pseudonyms. [default: in your data folder]")
+    ] = None,
+    identified: Annotated[
+        bool, typer.Option("--identified", help="Leave the patient in: for an archive of your own.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Push DICOM objects into an archive by DICOMweb STOW-RS: de-identified, coded where asked.
+
+    Example: bitdose send push series --stow https://archive.example.org/dicom-web --profile profile.json
+    """
+    _need_extra()
+    from bitdose.cli.send_said import Teller
+    from bitdose.client.connection import Server, connect, read_token
+    from bitdose.client.intake import files_of
+    from bitdose.client.pseudonyms import Pseudonyms
+    from bitdose.client.push import Pusher
+
+    chosen, check = _coding(point, profile)
+    teller = Teller(as_json=as_json)
+    token = read_token(token_file) if token_file else ""
+    names = None if identified else Pseudonyms(_folder(outbox))
+    with connect(Server(stow, token, ca_file)) as client:
+        pusher = Pusher(client, point=chosen, check=check, pseudonyms=names)
+        for path in files_of(files):
+            teller.pushed(path.name, pusher.push, path)
+    teller.close_pushed()
+    if teller.failures:
+        raise typer.Exit(1)
+
+
+@app.command("status")
+def send_status(outbox: Folder = None, as_json: AsJson = False) -> None:
+    """List what the queue holds: what waits, what was sent, and the answers.
+
+    Example: bitdose send status
+    """
+    _need_extra()
+    from bitdose.cli.send_said import status_lines, status_rows
+    from bitdose.client.outbox import Outbox
+
+    items = Outbox(_folder(outbox)).items()
+    if as_json:
+        typer.echo(json.dumps(status_rows(items), indent=2))
+        return
+    for line in status_lines(items):
+        typer.echo(line)
+
+
+@app.command("who")
+def send_who(
+    pseudonym: Annotated[str, typer.Argument(help="As the service shows it.")], outbox: Folder = None
+) -> None:
+    """Say which patient of this clinic a pseudonym stands for; the service cannot.
+
+    Example: bitdose send who 4f0c2a9be1d37755
+    """
+    _need_extra()
+    from bitdose.client.pseudonyms import Pseudonyms
+
+    patient = Pseudonyms(_folder(outbox)).who(pseudonym)
+    if patient is None:
+        raise UsageError(f"pseudonym {pseudonym!r}: this clinic made none such")
+    named = [patient.patient_id, patient.name, patient.birth_date]
+    typer.echo(
+        "  ".join(filter(None, named)) or "a file that names no patient; 'bitdose send status' lists it"
+    )
+
+
+def _need_extra() -> None:
+    """Say how to install what is missing, before anything of it is imported."""
+    missing = [name for name in _EXTRA if find_spec(name) is None]
+    if missing:
+        raise MissingBackendError(f"sending needs {', '.join(missing)}: pip install 'bitdose[send]'")
+
+
+@dataclass
+class _Clinic:
+    """What a call holds: the queue, the connection, and who tells of it."""
+
+    outbox: Outbox
+    folder: Path
+    server: Server
+    client: httpx.Client
+    intake: Intake
+    teller: Teller
+
+    def take(self, path: Path) -> None:
+        """Take a file in; say what became of it."""
+        from bitdose.client.intake import Taken
+        from bitdose.data.folder import plain_text
+        from bitdose.errors import CaseError
+
+        try:
+            taken: Taken = self.intake.add_file(path)
+        except CaseError as error:
+            self.teller.refused_here(f"{plain_text(path.name)}: {error}")
+        else:
+            self.teller.taken(taken)
+
+    def empty(
+        self,
+        *,
+        idle: bool = False,
+        patience_s: float = 0.0,
+        forever: bool = False,
+        watched: Watched | None = None,
+    ) -> bool:
+        """Send what waits; False where another process is at it."""
+        from bitdose.client.send import Sender
+
+        def look() -> None:
+            for path in watched.settled() if watched else []:
+                self.take(path)
+                watched.done(path) if watched else None
+
+        forever = forever or watched is not None
+        lock = self._lock()
+        if lock is None:
+            text = "another 'bitdose send' is emptying the queue, and will send these too"
+            self.teller.say(text, {"event": "queued"})
+        while lock is None:
+            if not forever:
+                return False
+            look()
+            time.sleep(_LOCK_S)
+            lock = self._lock()
+        with lock:
+            sender = Sender(self.outbox, self.server, self.client, say=self.teller.heard)
+            sender.run(idle=idle, forever=forever, patience_s=patience_s, take_in=look if forever else None)
+        return True
+
+    def _lock(self) -> IO[str] | None:
+        from bitdose.lock import lock_folder
+
+        try:
+            return lock_folder(self.folder, writer="another sender")
+        except UsageError:
+            return None
+
+
+@contextmanager
+def _clinic(
+    url: str,
+    token_file: Path | None,
+    ca_file: Path | None,
+    profile: Path | None,
+    outbox: Path | None,
+    link: str | None,
+    sentinel: float | None,
+    as_json: bool,
+) -> Iterator[_Clinic]:
+    from bitdose.cli.send_said import Teller
+    from bitdose.client.certified import profile_of_file, profile_of_service
+    from bitdose.client.connection import Server, connect, read_token
+    from bitdose.client.intake import Intake
+    from bitdose.client.outbox import Outbox
+    from bitdose.client.pseudonyms import Pseudonyms
+    from bitdose.transmission import Link
+
+    if sentinel is not None and not 0 <= sentinel <= 1:
+        raise UsageError(f"--sentinel {sentinel:g}: expected a share from 0 to 1")
+    teller = Teller(link=Link.parse(link) if link else None, as_json=as_json)
+    server, folder = Server(url, read_token(token_file), ca_file), _folder(outbox)
+    with connect(server) as client:
+        found = profile_of_file(profile) if profile else profile_of_service(client, folder, server.name)
+        for warning in found.warnings:
+            teller.warn(warning)
+        queue = Outbox(folder)
+        intake = Intake(
+            queue,
+            Pseudonyms(folder),
+            found.profile,
+            server=server.name,
+            sentinel_share=found.sentinel_share if sentinel is None else sentinel,
+        )
+        yield _Clinic(queue, folder, server, client, intake, teller)
+
+
+def _folder(outbox: Path | None) -> Path:
+    from bitdose.client.places import default_folder, open_folder
+
+    return open_folder(outbox or default_folder())
+
+
+def _coding(point: str | None, profile: Path | None) -> tuple[Point | None, Any]:
+    from bitdose.client.certified import profile_of_file
+    from bitdose.codecs.point import Point
+    from bitdose.compress.limits import limit_check
+
+    if point and profile:
+        raise UsageError("--point, --profile: expected one of them, got both")
+    if profile:
+        found = profile_of_file(profile).profile
+        return Point.parse(found.point), limit_check(found.limits)
+    if point == "pristine":
+        raise BitdoseError("--point 'pristine': leave --point out to push as it is")
+    return (Point.parse(point) if point else None), None

@@ -1,0 +1,1 @@
+"""The cloud's side: accounts, uploads, durable queue, classifier workers, pages."""

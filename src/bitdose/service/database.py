@@ -1,0 +1,79 @@
+"""Connections: SQLite that many processes can share, or PostgreSQL.
+
+A *writer* takes SQLite's write lock when it begins (``BEGIN IMMEDIATE``) and waits for it up to 30 s, so two
+writers never find out at commit that they collided. A *reader* sees one moment and blocks nobody (WAL).
+On PostgreSQL both are plain transactions.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+from sqlalchemy.orm import Session, sessionmaker
+
+from bitdose.errors import UsageError
+
+_BUSY_MS = 30_000
+_READS = "bitdose_reads"
+_DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
+
+
+def make_engine(url: str) -> Engine:
+    """Make the engine of a database URL; SQLite's folder is made where it is missing.
+
+    Raises
+    ------
+    UsageError
+        If the URL is neither SQLite's nor PostgreSQL's.
+    """
+    try:
+        parsed = make_url(url)
+        parsed = parsed.set(drivername=_DRIVERS[parsed.drivername.partition("+")[0]])
+    except (ArgumentError, KeyError, NoSuchModuleError) as error:
+        expected = "sqlite:///FILE or postgresql://USER@HOST/NAME"
+        raise UsageError(f"database: expected {expected}, got something else") from error
+    if parsed.drivername != "sqlite":
+        return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=30)
+    if not parsed.database or parsed.database == ":memory:":
+        raise UsageError("database: expected a file: processes share no SQLite in memory")
+    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, pool_size=10, max_overflow=30)
+    event.listen(engine, "connect", _set_up)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def sessions(engine: Engine) -> sessionmaker[Session]:
+    """Return the maker of writers: ``with sessions(engine).begin() as session`` commits at its end."""
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Session]:
+    """Give a session that only reads; it is rolled back at its end."""
+    with Session(engine.execution_options(**{_READS: True}), expire_on_commit=False) as session:
+        yield session
+
+
+def _set_up(connection: Any, _record: Any) -> None:
+    if isinstance(connection, sqlite3.Connection):
+        connection.isolation_level = None  # the driver would begin by itself, and too late
+        for pragma in (
+            f"busy_timeout = {_BUSY_MS}",
+            "journal_mode = WAL",
+            "synchronous = FULL",  # what was acknowledged survives a power cut
+            "foreign_keys = ON",
+        ):
+            connection.execute(f"PRAGMA {pragma}").close()
+
+
+def _begin(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")

@@ -1,0 +1,46 @@
+"""The OpenAPI schema: every operation may answer with a problem, and none with FastAPI's own error form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+
+from bitdose.service.problems import MEDIA_TYPE
+from bitdose.wire import Problem
+
+_OPERATIONS = ("get", "head", "post", "put", "patch", "delete", "options")
+_REF = {"$ref": "#/components/schemas/Problem"}
+_UNUSED = ("HTTPValidationError", "ValidationError")
+
+
+def use(app: FastAPI) -> None:
+    """Let an app describe its errors as what they are."""
+    plain = app.openapi
+
+    def described() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            app.openapi_schema = with_problems(plain())
+        return app.openapi_schema
+
+    app.openapi = described  # type: ignore[method-assign]  # FastAPI's documented way
+
+
+def with_problems(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema whose operations answer wrong requests, and whatever else goes wrong, with problems."""
+    for path in schema.get("paths", {}).values():
+        for method in _OPERATIONS:
+            responses = path.get(method, {}).get("responses")
+            if responses is not None:
+                if "422" in responses:
+                    responses["422"] = _answer("Wrong request")
+                responses["default"] = _answer("What went wrong, and what to do")
+    schemas = schema.setdefault("components", {}).setdefault("schemas", {})
+    for name in _UNUSED:
+        schemas.pop(name, None)
+    schemas["Problem"] = Problem.model_json_schema()
+    return schema
+
+
+def _answer(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {MEDIA_TYPE: {"schema": _REF}}}

@@ -1,0 +1,215 @@
+"""The web pages: small shells that the browser fills through the API, and the files they need.
+
+The JavaScript, the styles and the codecs are built from ``web/`` into ``web/static`` beside this module; a
+wheel ships them. Every string is in ``web/locale``, one file per language, for pages and scripts alike.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from dataclasses import asdict
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from typing import Any
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from bitdose import __version__
+from bitdose.decision.profile import Profile
+from bitdose.service.access import Caller, find_caller
+from bitdose.service.context import context_of
+from bitdose.service.problems import refuse
+from bitdose.transmission import LINKS
+from bitdose.wire import Role
+
+router = APIRouter(include_in_schema=False)
+
+LANGUAGES = ("en", "pt")
+LINKS_BY_ROLE = (
+    ("send", (Role.CLINIC,)),
+    ("worklist", tuple(Role)),
+    ("admin", (Role.ADMIN,)),
+)
+"""Pages in the order of the menu, and who has them."""
+
+_HOME = {Role.CLINIC: "/send", Role.PHYSICIAN: "/worklist", Role.ADMIN: "/admin"}
+_LANGUAGE_COOKIE = "lang"
+_YEAR_S = 31_536_000
+_TYPES = {
+    ".js": "text/javascript",
+    ".css": "text/css",
+    ".wasm": "application/wasm",
+    ".json": "application/json",
+}
+_NOT_BUILT = "the pages are not built here: run 'make web', or install a wheel"
+
+
+@router.get("/")
+def home(request: Request) -> Response:
+    """Send everybody to the page that is theirs."""
+    found = find_caller(request)
+    return RedirectResponse(_HOME[found.role] if found else "/login", 303)
+
+
+@router.get("/login")
+def login(request: Request) -> Response:
+    """Show the login."""
+    return _page(request, "login", find_caller(request))
+
+
+@router.get("/send")
+def send(request: Request) -> Response:
+    """Show the page that codes and sends exams."""
+    return _page_for(request, "send", Role.CLINIC)
+
+
+@router.get("/worklist")
+def worklist(request: Request) -> Response:
+    """Show the list of exams."""
+    return _page_for(request, "worklist", *Role)
+
+
+@router.get("/exams/{exam_id}")
+def exam(request: Request, exam_id: str) -> Response:
+    """Show one exam; the API says whether the caller may see it."""
+    return _page_for(request, "exam", *Role, exam_id=exam_id)
+
+
+@router.get("/admin")
+def admin(request: Request) -> Response:
+    """Show accounts, profiles, the sentinel and what was spared."""
+    return _page_for(request, "admin", Role.ADMIN, roles=tuple(Role))
+
+
+@router.get("/static/{name}")
+def static(request: Request, name: str) -> Response:
+    """Give one built file; its name changes with its content, so that it is kept for good."""
+    return _file(request, name, f"public, max-age={_YEAR_S}, immutable")
+
+
+@router.get("/sw.js")
+def service_worker(request: Request) -> Response:
+    """Give the script that keeps the pages usable without a link; it lies at the root to see every page."""
+    return _file(request, "sw.js", "no-cache")
+
+
+def _page_for(request: Request, name: str, *roles: Role, **values: Any) -> Response:
+    found = find_caller(request)
+    if found is None:
+        return RedirectResponse(f"/login?{urlencode({'next': request.url.path})}", 303)
+    if found.role not in roles:
+        raise refuse(403, f"this page is for: {', '.join(roles)}; you are logged in as: {found.role}")
+    return _page(request, name, found, **values)
+
+
+def _page(request: Request, name: str, caller: Caller | None, **values: Any) -> Response:
+    assets = _assets()
+    if not assets:
+        raise refuse(503, _NOT_BUILT)
+    language = _language(request)
+    profile = context_of(request).profile if caller else None
+    html = _template(name).render(
+        page=name,
+        caller=caller,
+        language=language,
+        t=_strings(language),
+        assets=assets,
+        links=LINKS_BY_ROLE,
+        profile=profile,
+        for_sending=_for_sending(profile) if profile else None,
+        certified=_certified,
+        **values,
+    )
+    response = HTMLResponse(html)
+    if "lang" in request.query_params:
+        response.set_cookie(_LANGUAGE_COOKIE, language, max_age=_YEAR_S, httponly=True, samesite="lax")
+    return response
+
+
+def _for_sending(profile: Profile) -> dict[str, Any]:
+    """Return what the browser needs to obey the profile."""
+    links = [{"name": name, **asdict(link)} for name, link in LINKS.items()]
+    limits = asdict(profile.limits)
+    return {
+        "id": profile.id,
+        "point": profile.point,
+        "limits": limits,
+        "links": links,
+        "version": __version__,
+    }
+
+
+def _certified(profile: Profile) -> list[dict[str, Any]]:
+    return [
+        {"metric": proof.metric, "margin": proof.limit, "loss": proof.loss, "upper": proof.upper}
+        for proof in profile.evidence.margins
+    ]
+
+
+def _language(request: Request) -> str:
+    """Take the language that was asked for, was kept, or that the browser prefers; English otherwise."""
+    accepted = [part.strip()[:2].lower() for part in request.headers.get("accept-language", "").split(",")]
+    wishes = [request.query_params.get("lang"), request.cookies.get(_LANGUAGE_COOKIE), *accepted]
+    return next((wish for wish in wishes if wish in LANGUAGES), LANGUAGES[0])
+
+
+def _file(request: Request, name: str, keep: str) -> Response:
+    found = _built(name)
+    if found is None:
+        raise refuse(404, "there is no such file")
+    plain, packed = found
+    suffix = name[name.rfind(".") :]
+    headers = {"Cache-Control": keep, "Vary": "Accept-Encoding"}
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type=_TYPES[suffix])
+    return Response(plain, headers=headers, media_type=_TYPES[suffix])
+
+
+def _folder(name: str) -> Traversable:
+    return files("bitdose.service").joinpath("web", name)
+
+
+@cache
+def _names() -> frozenset[str]:
+    folder = _folder("static")
+    return frozenset(entry.name for entry in folder.iterdir()) if folder.is_dir() else frozenset()
+
+
+@cache
+def _read(name: str) -> tuple[bytes, bytes]:
+    plain = _folder("static").joinpath(name).read_bytes()
+    return plain, gzip.compress(plain, 9, mtime=0)
+
+
+def _built(name: str) -> tuple[bytes, bytes] | None:
+    """Return a built file as it is and packed; only names that were built are looked up."""
+    return _read(name) if name in _names() and name[name.rfind(".") :] in _TYPES else None
+
+
+@cache
+def _assets() -> dict[str, Any]:
+    if "assets.json" not in _names():
+        return {}
+    found: dict[str, Any] = json.loads(_read("assets.json")[0])
+    return found
+
+
+@cache
+def _strings(language: str) -> dict[str, str]:
+    found: dict[str, str] = json.loads(_folder("locale").joinpath(f"{language}.json").read_text("utf-8"))
+    return found
+
+
+@cache
+def _template(name: str) -> Any:
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader("bitdose.service", "web/templates")
+    places = Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return places.get_template(f"{name}.html.j2")

@@ -1,0 +1,14 @@
+// Whether an exam is one of those that the profile speaks of; the service has the last word.
+
+const within = (value, range) => !range || (value >= range[0] && value <= range[1]);
+
+/** What is outside the profile's limits, in short; empty where nothing is. */
+export function outside(meta, limits) {
+  const found = [];
+  if (!within(meta.rows, limits.height) || !within(meta.columns, limits.width)) found.push(`${meta.columns}x${meta.rows}`);
+  if (!within(meta.slices, limits.slices)) found.push(`${meta.slices} slices`);
+  if (limits.bits.length && !limits.bits.includes(meta.bits)) found.push(`${meta.bits} bit`);
+  if (limits.photometric.length && !limits.photometric.includes(meta.photometric)) found.push(meta.photometric);
+  if (limits.modalities.length && meta.modality && !limits.modalities.includes(meta.modality)) found.push(meta.modality);
+  return found.join(", ");
+}

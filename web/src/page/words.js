@@ -1,0 +1,33 @@
+// Words and numbers in the page's language; the strings are the service's, one file per language.
+
+import en from "../../../src/bitdose/service/web/locale/en.json";
+import pt from "../../../src/bitdose/service/web/locale/pt.json";
+
+const language = document.documentElement.lang === "pt" ? "pt" : "en";
+const strings = { en, pt }[language];
+
+/** The string of a key, its `{name}`s filled in; an unknown key shows itself. */
+export function word(key, values = {}) {
+  return (strings[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+}
+
+export const number = (value, digits = 0) =>
+  new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+
+export const percent = (value) =>
+  new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value);
+
+export const moment = (text) =>
+  new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
+
+export const day = (text) => new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(new Date(text));
+
+/** Bytes in the unit that reads best. */
+export function bytes(count) {
+  if (count < 1000) return `${number(count)} B`;
+  return count < 1e6 ? `${number(count / 1000, 1)} kB` : `${number(count / 1e6, 1)} MB`;
+}
+
+/** Seconds, or minutes from two of them on. */
+export const duration = (seconds) =>
+  seconds < 120 ? word("js.seconds", { n: number(seconds, seconds < 10 ? 1 : 0) }) : word("js.minutes", { n: number(seconds / 60) });

@@ -1,0 +1,54 @@
+// The worker: a file and a point come in, a payload and what to say of it go out. The page stays usable meanwhile.
+
+import { codeExam } from "./codec/code.js";
+import { Refused } from "./codec/pixels.js";
+import { parsePoint } from "./codec/point.js";
+import { readPng, writePng } from "./codec/png.js";
+import { readFile } from "./codec/read.js";
+import { openjpeg } from "./codec/wasm.js";
+
+const hex = (buffer) => Array.from(new Uint8Array(buffer), (byte) => byte.toString(16).padStart(2, "0")).join("");
+
+async function described(payload, { image, modality }, more) {
+  if (!crypto.subtle) throw new Refused("insecure");
+  return {
+    payload,
+    meta: {
+      modality, rows: image.height, columns: image.width, slices: image.slices, bits: image.bits,
+      photometric: image.channels === 3 ? "RGB" : "MONOCHROME2",
+      sha256: hex(await crypto.subtle.digest("SHA-256", payload)), payload_bytes: payload.length, ...more,
+    },
+  };
+}
+
+const tasks = {
+  /** Check that a browser can code a point, and fetch its codec while nobody waits. */
+  async warm({ point }) {
+    if (parsePoint(point).codec === "jpeg2000") await openjpeg();
+    return {};
+  },
+  /** Code one file; `pristine` asks for its pixels as a PNG too, for the sentinel. */
+  async code({ file, point, pristine }) {
+    const started = performance.now();
+    const found = await readFile(new Uint8Array(await file.arrayBuffer()));
+    const source_bytes = file.size;
+    const coded = await described(await codeExam(found.image, point), found, { kind: "coded", point, source_bytes });
+    const one = pristine && found.image.slices === 1 && (found.image.channels === 1 || found.image.bits === 8);
+    const whole = one ? await described(await writePng(found.image), found, { kind: "pristine", source_bytes }) : null;
+    return { coded, pristine: whole, burntIn: found.burntIn, seconds: (performance.now() - started) / 1000 };
+  },
+  /** Decode a PNG of the service to its own depth, for the viewer. */
+  async view({ data }) {
+    return { image: await readPng(new Uint8Array(data)) };
+  },
+};
+
+self.addEventListener("message", async ({ data: { id, task, ...input } }) => {
+  try {
+    self.postMessage({ id, result: await tasks[task](input) });
+  } catch (error) {
+    if (!(error instanceof Refused) || error.detail) console.warn(error);
+    const key = error instanceof Refused ? error.key : error instanceof RangeError ? "damaged" : "codec-failed";
+    self.postMessage({ id, error: { key, detail: error instanceof Refused ? error.detail : String(error?.message ?? error) } });
+  }
+});
