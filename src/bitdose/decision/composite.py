@@ -159,11 +159,12 @@ def _auroc_samples(
     return before[0], after[0], np.asarray(before[1] - after[1], float)
 
 
-def _weights_of_cases(cohort: Cohort, draws: Draws) -> NDArray[np.float32]:
+def _weights_of_cases(cohort: Cohort, draws: Draws) -> Floats:
     """Return ``(draws, n_cases + 1)`` weights, the worst-case patient's cases as the last one."""
     usual = usual_size(np.bincount(cohort.patient_of_case).astype(float))
-    rows = draws.weights().T[[*cohort.patient_of_case, len(cohort.patients)]]
-    rows[-1] *= np.float32(usual)
+    columns = [*cohort.patient_of_case, len(cohort.patients)]
+    rows = draws.weights().T[columns].astype(float)  # mixed precision would be cast at every step
+    rows[-1] *= usual
     return rows.T
 
 
