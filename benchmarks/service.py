@@ -31,9 +31,8 @@ from links import NOT_PERMITTED, NotPermittedError
 from service_click import click
 from service_stage import Served, add_clinics, certify, postgres, serve
 
-COLUMNS = (
-    "database | clinics | pause | exams | exams/s | p50 | p95 | max | web | worker | db | client | up | down"
-)
+COLUMNS = "database | clinics | pause | connections | exams | exams/s | p50 | p95 | max"
+COLUMNS += " | web | worker | db | client | others | up | down"
 
 
 def cpu_s(process: int, *, with_children: bool) -> float:
@@ -49,12 +48,17 @@ def cpu_s(process: int, *, with_children: bool) -> float:
 
 
 def cpu_parts(web: Served, reader: Served, database: int) -> dict[str, float]:
-    """Seconds of processor so far: web process, classifier's processes, database server, this client."""
+    """Seconds of processor so far: web process, classifier, database server, this client, all others."""
     whole, own = (cpu_s(reader.process.pid, with_children=each) for each in (True, False))
     web_s = cpu_s(web.process.pid, with_children=False)
     workers = whole - own if web is reader else whole
     client = time.process_time()
-    return {"web": web_s, "worker": workers, "db": cpu_s(database, with_children=True), "client": client}
+    parts = {"web": web_s, "worker": workers, "db": cpu_s(database, with_children=True), "client": client}
+    ticks = list(map(int, Path("/proc/stat").read_text().split(maxsplit=9)[1:9]))
+    busy_s = (sum(ticks) - ticks[3] - ticks[4]) / os.sysconf(
+        "SC_CLK_TCK"
+    )  # all but idle and waiting for a disk
+    return parts | {"others": busy_s - sum(parts.values())}
 
 
 def payloads(folder: Path) -> list[Any]:
@@ -108,12 +112,12 @@ def load_one(folder: Path, kind: str, exams: list[Any], args: argparse.Namespace
         for clinics, each, pause_s in rounds[1:] if apart else rounds:
             work = light.plan(tokens[:clinics], exams, each)
             before, began = cpu_parts(web, reader, number), time.monotonic()
-            answers = asyncio.run(light.drive(web.port, work, pause_s=pause_s))
+            answers, opened = asyncio.run(light.drive(web.port, work, pause_s=pause_s))
             wall_s = time.monotonic() - began
             after = cpu_parts(web, reader, number)
             sent += len(answers)
             cpu_ms = {key: 1e3 * (after[key] - before[key]) / len(answers) for key in after}
-            line([kind + " (apart)" * apart, clinics, f"{pause_s:g} s"], answers, wall_s, cpu_ms)
+            line([kind + " (apart)" * apart, clinics, f"{pause_s:g} s", opened], answers, wall_s, cpu_ms)
             check(database, sent, answers, clinics * each, wanted)
 
 
@@ -136,9 +140,10 @@ def check(database: str, sent: int, answers: list[light.Answered], expected: int
 
     engine = make_engine(database)
     with reading(engine) as session:
-        states = dict(
-            session.execute(text("SELECT state, count(*) FROM exams GROUP BY state")).tuples().all()
-        )
+        states = {
+            row[0]: row[1]
+            for row in session.execute(text("SELECT state, count(*) FROM exams GROUP BY state"))
+        }
         reads = session.execute(text("SELECT sum(attempts) FROM exams")).scalar()
         rows = session.execute(text("SELECT count(*) FROM answers")).scalar()
     engine.dispose()
@@ -171,6 +176,7 @@ def main() -> None:
     two.set_defaults(run=click)
     two.add_argument("--link", default="gprs")
     two.add_argument("--image", type=Path, action="append", help="a real X-ray; repeatable")
+    two.add_argument("--no-pristine", dest="pristine", action="store_false", help="leave the long row out")
     args = parser.parse_args()
     random.seed(1)
     try:

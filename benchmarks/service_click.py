@@ -24,6 +24,8 @@ from service_stage import BITDOSE, STOP_S, add_clinics, certify, serve
 
 from bitdose.transmission import Link, seconds
 
+REST_S = 10
+
 
 def make_certificate(folder: Path) -> tuple[Path, Path, Path]:
     """Make an authority and a certificate of the service's address under it; returns CA, chain and key."""
@@ -100,6 +102,11 @@ class Sending:
         if item.state != "answered":
             raise SystemExit(f"{path.name}: {item.state}: {item.reason}")
         return took, taken.meta.source_bytes, taken.meta.payload_bytes
+
+    def after_a_rest(self, path: Path) -> tuple[float, int, int]:
+        """Do as :meth:`coded` after a rest, in which the service may hang up; the rest is not counted."""
+        time.sleep(REST_S)
+        return self.coded(path)
 
     def pristine(self, path: Path) -> tuple[float, int, int]:
         """Send the file as it is, without its metadata, in one request; otherwise as :meth:`coded`."""
@@ -179,16 +186,21 @@ def measure_clicks(args: argparse.Namespace, folder: Path, token: str, ca_file: 
     sending = Sending(folder / "running", token, ca_file)
     sending.coded(drawn[0])  # the worker has loaded its model now
     link = Link.parse(args.link)
-    for kind, paths in (("phantom", drawn[1::40]), ("X-ray", real)):
+    for kind, paths in (("phantom", drawn[1::20]), ("X-ray", real)):
         if not paths:
             continue
-        line(link, f"{kind}, uploader running", [measured(sending.coded, path) for path in paths])
+        line(link, f"{kind}, uploader running", [measured(sending.coded, path) for path in paths[:3]])
+        idle = [measured(sending.after_a_rest, path) for path in paths[3:6]]
+        if idle:
+            line(link, f"{kind}, uploader idle for {REST_S} s", idle)
         profile = ["--profile", str(folder / "profile.json")]
         for words, more in ((" with `--profile`", profile), ("", [])):
             where = (token, ca_file, more)
-            fresh = [measured(called, path, folder / secrets.token_hex(4), *where) for path in paths]
+            fresh = [measured(called, path, folder / secrets.token_hex(4), *where) for path in paths[:3]]
             line(link, f"{kind}, `bitdose send` called anew{words}", fresh)
-        line(link, f"{kind}, pristine file", [measured(sending.pristine, path) for path in paths[:1]])
+        if args.pristine:
+            line(link, f"{kind}, pristine file", [measured(sending.pristine, path) for path in paths[:1]])
+    sending.client.close()
 
 
 def called(path: Path, outbox: Path, token: str, ca_file: Path, more: list[str]) -> tuple[float, int, int]:
@@ -222,6 +234,6 @@ def line(link: Link, what: str, rows: list[tuple[float, ...]]) -> None:
     """Print one line of medians."""
     took, file, payload, up, down = (statistics.median(column) for column in zip(*rows, strict=True))
     worst = max(row[0] for row in rows)
-    said = float(seconds(link, payload, fresh="anew" in what))
+    said = float(seconds(link, payload, fresh="running" not in what))
     bytes_ = " | ".join(f"{n:,.0f}" for n in (file, payload, up, down))
     print(f"| {what} | {bytes_} | **{took:.2f}** ({worst:.2f}, n = {len(rows)}) | {said:.2f} |", flush=True)

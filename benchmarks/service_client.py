@@ -66,25 +66,46 @@ def write(token: str, exam: Any) -> Request:
     return Request(head.encode() + exam.payload, shared, meta.sha256, len(exam.payload))
 
 
-async def drive(port: int, work: list[list[Request]], *, pause_s: float) -> list[Answered]:
-    """Let all clinics connect, then begin at once; a mean pause of ``pause_s`` between two exams of one."""
-    lines = [await asyncio.open_connection("127.0.0.1", port) for _ in work]
-    clinics = [one(*line, requests, pause_s) for line, requests in zip(lines, work, strict=True)]
-    found = await asyncio.gather(*clinics)
-    for _, writer in lines:
-        writer.close()
-    return [answer for answers in found for answer in answers]
+class Line:
+    """One clinic's connection; opened again where the service has closed it in a pause."""
+
+    def __init__(self, port: int) -> None:
+        self.port, self.opened = port, 0
+
+    async def open(self) -> None:
+        """Connect."""
+        self.reader, self.writer = await asyncio.open_connection("127.0.0.1", self.port)
+        self.opened += 1
+
+    async def ready(self) -> None:
+        """Connect anew if the other side has hung up."""
+        if self.reader.at_eof():
+            self.writer.close()
+            await self.open()
 
 
-async def one(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, requests: list[Request], pause_s: float
-) -> list[Answered]:
+async def drive(port: int, work: list[list[Request]], *, pause_s: float) -> tuple[list[Answered], int]:
+    """Let all clinics connect, then begin at once; a mean pause of ``pause_s`` between two exams of one.
+
+    Returns the answers and how many connections were opened.
+    """
+    lines = [Line(port) for _ in work]
+    for line in lines:
+        await line.open()
+    found = await asyncio.gather(*(one(*pair, pause_s) for pair in zip(lines, work, strict=True)))
+    for line in lines:
+        line.writer.close()
+    return [answer for answers in found for answer in answers], sum(line.opened for line in lines)
+
+
+async def one(line: Line, requests: list[Request], pause_s: float) -> list[Answered]:
     """Send a clinic's exams, each once the one before is answered."""
     found = []
     if pause_s:
         await asyncio.sleep(random.uniform(0, pause_s))
     for request in requests:
-        found.append(await send(reader, writer, request))
+        await line.ready()
+        found.append(await send(line.reader, line.writer, request))
         if pause_s:
             await asyncio.sleep(random.expovariate(1 / pause_s))
     return found

@@ -7,6 +7,7 @@ On PostgreSQL both are plain transactions.
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -43,7 +44,10 @@ def make_engine(url: str) -> Engine:
         return create_engine(parsed, pool_pre_ping=True, pool_size=10, max_overflow=30)
     if not parsed.database or parsed.database == ":memory:":
         raise UsageError("database: expected a file: processes share no SQLite in memory")
-    Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    file = Path(parsed.database)
+    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # SQLite gives its journals the mode of the file: nobody else reads hashes, audit or answers.
+    os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     engine = create_engine(parsed, pool_size=10, max_overflow=30)
     event.listen(engine, "connect", _set_up)
     event.listen(engine, "begin", _begin)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
@@ -74,8 +74,10 @@ class Feed:
                 self._task.cancel()
                 self._task = None
 
-    async def stream(self, caller: Caller, since: str) -> AsyncIterator[str]:
-        """Yield server-sent events for a caller, first those since a cursor."""
+    async def stream(
+        self, still: Callable[[], Caller | None], caller: Caller, since: str
+    ) -> AsyncIterator[str]:
+        """Yield server-sent events for a caller, first those since a cursor, while they may still see."""
         with self.listening() as queue:
             yield ": welcome\n\n"
             start = _moment(since)
@@ -87,9 +89,13 @@ class Feed:
                 try:
                     account_id, view = await asyncio.wait_for(queue.get(), KEEP_S)
                 except TimeoutError:
+                    if await run_sync(still) != caller:
+                        return
                     yield ": still here\n\n"
                     continue
                 if may_see(caller, account_id, view.clinic):
+                    if await run_sync(still) != caller:
+                        return
                     yield _event(view)
 
     async def wait(self, exam_id: str, seconds: float) -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Engine, delete, select
 
+from bitdose.hashing import digest
 from bitdose.service.database import reading, sessions
 from bitdose.service.intake import drop_upload
 from bitdose.service.storage import BlobStore
@@ -50,11 +51,20 @@ def drop_exam(engine: Engine, store: BlobStore, exam_id: str) -> bool:
         row = session.get(ExamRow, exam_id)
         if row is None:
             return False
-        session.execute(delete(UploadRow).where(UploadRow.exam_id == exam_id))
-        session.execute(delete(ExamRow).where(ExamRow.id == exam_id))
-    if row.blob:
-        store.delete(row.blob)
+        ours = session.get(ExamRow, coded_id(exam_id))  # what the service coded of a pristine exam
+        gone = [row, *([ours] if ours is not None else [])]
+        for each in gone:
+            session.execute(delete(UploadRow).where(UploadRow.exam_id == each.id))
+            session.execute(delete(ExamRow).where(ExamRow.id == each.id))
+    for each in gone:
+        if each.blob:
+            store.delete(each.blob)
     return True
+
+
+def coded_id(exam_id: str) -> str:
+    """Return the id of the exam that the service makes of a pristine one by coding it."""
+    return digest(["coded by the service", exam_id])[:32]
 
 
 def drop_orphans(engine: Engine, store: BlobStore, suspects: frozenset[str]) -> tuple[int, frozenset[str]]:

@@ -25,7 +25,6 @@ from sqlalchemy.orm import Session
 from bitdose.codecs.point import Point
 from bitdose.decision.profile import Profile
 from bitdose.errors import BitdoseError, CaseError, UsageError
-from bitdose.hashing import digest
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef
 from bitdose.service import queue
@@ -35,6 +34,7 @@ from bitdose.service.problems import where
 from bitdose.service.profiles import Profiles
 from bitdose.service.queue import Claimed
 from bitdose.service.reading import Prepared, Read, ServerCoded, code_pristine, prepared, read_batch
+from bitdose.service.retention import coded_id
 from bitdose.service.settings import Settings
 from bitdose.service.storage import BlobStore, open_store
 from bitdose.service.tables import ExamRow
@@ -152,7 +152,7 @@ class Reader:
         row = session.get(ExamRow, exam.id)
         if row is not None:
             row.pair = meta.pair
-        name = digest(["coded by the service", exam.id])[:32]
+        name = coded_id(exam.id)
         session.add(
             ExamRow(
                 id=name,

@@ -163,6 +163,19 @@ def test_a_deleted_exam_leaves_nothing(
     assert list(app.state.context.store.names()) == []
 
 
+def test_a_deleted_pristine_exam_takes_its_coded_copy_along(
+    sender: httpx.Client, send: Make, pristine: Make, draw: Make, read_all: Make, *, app: FastAPI
+) -> None:
+    """What the service coded of it goes with it: no view, no image, no byte is left."""
+    exam_id = send(sender, pristine(draw(4)))
+    read_all()
+    partner = sender.get(f"{EXAMS}/{exam_id}").json()["pair_id"]
+    assert sender.get(f"{EXAMS}/{partner}/image").headers["cache-control"] == "no-store"
+    assert sender.delete(f"{EXAMS}/{exam_id}").status_code == 204
+    assert sender.get(f"{EXAMS}/{partner}").status_code == 404
+    assert list(app.state.context.store.names()) == []
+
+
 def test_a_pristine_exam_is_coded_for_comparison(
     sender: httpx.Client, send: Make, pristine: Make, draw: Make, read_all: Make
 ) -> None:

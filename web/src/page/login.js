@@ -5,7 +5,8 @@ start();
 /** Where to go after the login: a path of this service, or its first page. */
 function next() {
   const path = new URLSearchParams(location.search).get("next") ?? "/";
-  return path.startsWith("/") && !path.startsWith("//") && !path.includes("\\") ? path : "/";
+  const to = new URL(path, location.origin); // as the browser will read it, tabs and backslashes too
+  return to.origin === location.origin ? to.pathname + to.search : "/";
 }
 
 one("#login").addEventListener("submit", async (event) => {
