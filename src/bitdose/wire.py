@@ -18,7 +18,6 @@ The contract:
 
 from __future__ import annotations
 
-import re
 import struct
 from collections.abc import Sequence
 from datetime import datetime
@@ -276,8 +275,3 @@ def unpack_streams(payload: bytes) -> tuple[bytes, ...]:
     if at != len(payload):
         raise BitdoseError("payload: bytes are left after the last stream")
     return tuple(streams)
-
-
-def is_pseudonym(text: str) -> bool:
-    """Whether a text can stand for a patient: 8 to 64 letters, digits, ``_`` and ``-``."""
-    return re.fullmatch(r"[0-9A-Za-z_-]{8,64}", text) is not None

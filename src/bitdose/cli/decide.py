@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitdose.cli.rules import make_rule, seconds_on
+from bitdose.cli.rules import (
+    Alpha,
+    Confirm,
+    Expires,
+    Key,
+    LinkText,
+    Margins,
+    Modality,
+    Objective,
+    Select,
+    make_rule,
+    seconds_on,
+)
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -28,31 +40,19 @@ PROFILE = "profile.json"
 
 def decide(
     run: Annotated[Path, typer.Argument(help="A run folder, or a results table (Parquet or CSV).")],
-    margin: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="METRIC=LIMIT or METRIC[CLASS]=LIMIT; may be repeated. [default: the study file's]"
-        ),
-    ] = None,
-    alpha: Annotated[
-        float | None,
-        typer.Option(help="Largest chance that the certified point loses more. [default: 0.05]"),
-    ] = None,
-    select: Annotated[Text, typer.Option(help="Split that gives the candidates.")] = None,
-    confirm: Annotated[Text, typer.Option(help="Split that proves them, in one walk.")] = None,
+    margin: Margins = None,
+    alpha: Alpha = None,
+    select: Select = None,
+    confirm: Confirm = None,
     order: Annotated[
         Text, typer.Option(help="One order of points and chains, with commas, in place of sharing alpha.")
     ] = None,
-    objective: Annotated[
-        Text, typer.Option(help="Best by: ratio, bytes or seconds. [default: ratio]")
-    ] = None,
-    link: Annotated[Text, typer.Option(help="For seconds: gprs, 3g, up=44k,rtt=750ms ...")] = None,
+    objective: Objective = None,
+    link: LinkText = None,
     out: Annotated[Path | None, typer.Option(help="The profile. [default: RUN/profile.json]")] = None,
-    modality: Annotated[
-        Text, typer.Option(help="DICOM modality that the profile is for, such as DX, CR, MG, MR.")
-    ] = None,
-    expires: Annotated[Text, typer.Option(help="Days (365d) or a date. [default: 365d]")] = None,
-    key: Annotated[Path | None, typer.Option(help="Signing key. [default: made on first use]")] = None,
+    modality: Modality = None,
+    expires: Expires = None,
+    key: Key = None,
     write_report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write the report again, with the decision.")
     ] = True,

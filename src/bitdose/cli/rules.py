@@ -3,13 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from bitdose.errors import UsageError
 
 if TYPE_CHECKING:
     from bitdose.decision.rule import Rule
     from bitdose.decision.walk import Seconds
+
+Margins = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--margin", help="METRIC=LIMIT or METRIC[CLASS]=LIMIT; may be repeated. [default: the study file's]"
+    ),
+]
+Alpha = Annotated[
+    float | None, typer.Option(help="Largest chance of certifying a point that loses more. [default: 0.05]")
+]
+Select = Annotated[str | None, typer.Option(help="Split that gives the candidates.")]
+Confirm = Annotated[str | None, typer.Option(help="Split that proves them.")]
+Objective = Annotated[str | None, typer.Option(help="Best by: ratio, bytes or seconds. [default: ratio]")]
+LinkText = Annotated[str | None, typer.Option(help="For seconds: gprs, 3g, up=44k,rtt=750ms ...")]
+Modality = Annotated[
+    str | None, typer.Option(help="DICOM modality that the profile is for, such as DX, CR, MG, MR.")
+]
+Expires = Annotated[str | None, typer.Option(help="Days (365d) or a date. [default: 365d]")]
+Key = Annotated[Path | None, typer.Option(help="Signing key. [default: made on first use]")]
 
 
 def make_rule(

@@ -8,7 +8,19 @@ from typing import Annotated
 import typer
 
 from bitdose.cli.decide import Text, certify, read_facts
-from bitdose.cli.rules import make_rule, seconds_on
+from bitdose.cli.rules import (
+    Alpha,
+    Confirm,
+    Expires,
+    Key,
+    LinkText,
+    Margins,
+    Modality,
+    Objective,
+    Select,
+    make_rule,
+    seconds_on,
+)
 
 
 def search(
@@ -25,22 +37,12 @@ def search(
         list[str] | None,
         typer.Option(help="The grid to search: as for 'study'. [default: paper]"),
     ] = None,
-    margin: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="METRIC=LIMIT or METRIC[CLASS]=LIMIT; may be repeated. [default: the study file's]"
-        ),
-    ] = None,
-    alpha: Annotated[
-        float | None,
-        typer.Option(help="Largest chance that the certified point loses more. [default: 0.05]"),
-    ] = None,
-    select: Annotated[Text, typer.Option(help="Split that gives the candidates.")] = None,
-    confirm: Annotated[Text, typer.Option(help="Split that proves them, one by one.")] = None,
-    objective: Annotated[
-        Text, typer.Option(help="Best by: ratio, bytes or seconds. [default: ratio]")
-    ] = None,
-    link: Annotated[Text, typer.Option(help="For seconds: gprs, 3g, up=44k,rtt=750ms ...")] = None,
+    margin: Margins = None,
+    alpha: Alpha = None,
+    select: Select = None,
+    confirm: Confirm = None,
+    objective: Objective = None,
+    link: LinkText = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/search-DATA]")] = None,
     split: Annotated[Text, typer.Option(help="Split of the table to use; 'all' takes all.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many cases, spread over the classes.")] = None,
@@ -53,11 +55,9 @@ def search(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
     ] = None,
-    modality: Annotated[
-        Text, typer.Option(help="DICOM modality that the profile is for, such as DX, CR, MG, MR.")
-    ] = None,
-    expires: Annotated[Text, typer.Option(help="Days (365d) or a date. [default: 365d]")] = None,
-    key: Annotated[Path | None, typer.Option(help="Signing key. [default: made on first use]")] = None,
+    modality: Modality = None,
+    expires: Expires = None,
+    key: Key = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Find the strongest point within the margins by bisecting every chain of the grid.

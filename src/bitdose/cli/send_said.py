@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 DISCLAIMER = "Research use only, not a medical device."
 _UNITS = (("MB", 1e6), ("kB", 1e3))
-_MOST_CLASSES = 5
 
 
 class Teller:

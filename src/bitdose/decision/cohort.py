@@ -98,12 +98,6 @@ class Cohort:
         """Whether a patient has several cases."""
         return len(self.patients) < len(self.case_ids)
 
-    @property
-    def stratum_of_patient(self) -> Ints:
-        """``(n_patients,)`` int: the class of each patient's first case."""
-        _, first = np.unique(self.patient_of_case, return_index=True)
-        return self.true[first]
-
     def units(self, mask: NDArray[np.bool_]) -> tuple[int, str]:
         """Return how many units of resampling some cases are, and the unit's name."""
         if self.clustered:

@@ -81,8 +81,8 @@ def _sums(margin: Margin, cohort: Cohort, answers: Answers) -> _Sums:
 
 
 def _present(cohort: Cohort) -> list[int]:
-    """Return the classes that patients stand for; a worst-case patient is of one of them."""
-    return [int(c) for c in np.unique(cohort.stratum_of_patient)]
+    """Return the classes that have cases; a worst-case patient is of one of them."""
+    return [int(c) for c in np.unique(cohort.true)]
 
 
 def _ece_samples(cohort: Cohort, answers: Answers, draws: Draws) -> tuple[float, float, Floats]:

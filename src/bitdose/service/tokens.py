@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from bitdose.errors import UsageError
@@ -66,8 +66,3 @@ def find(session: Session, text: str) -> tuple[AccountRow, TokenRow] | None:
 def is_due(row: TokenRow, now: datetime) -> bool:
     """Whether the time of last use is worth writing again."""
     return row.used is None or now - row.used > _SEEN_EVERY
-
-
-def count_live(session: Session) -> int:
-    """Return how many tokens work."""
-    return session.scalar(select(func.count()).where(TokenRow.revoked.is_(False))) or 0

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import os
-import shutil
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -130,31 +127,6 @@ def send() -> Callable[[httpx.Client, Parcel], str]:
         return answer.headers[EXAM_HEADER]
 
     return put
-
-
-@pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the URL of a PostgreSQL server of our own; skip where none is installed."""
-    places = [*map(str, sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)), os.environ["PATH"]]
-    initdb, pg_ctl = (shutil.which(name, path=os.pathsep.join(places)) for name in ("initdb", "pg_ctl"))
-    if not initdb or not pg_ctl:
-        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
-    folder = Path("/tmp") / f"bitdose-pg-{uuid4().hex[:8]}"  # a socket's path must be short
-    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []  # it refuses root
-    folder.mkdir(mode=0o777)
-    folder.chmod(0o777)
-    data = folder / "data"
-    quiet: dict[str, Any] = {"check": True, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
-    try:
-        subprocess.run([*as_user, initdb, "-D", str(data), "-A", "trust", "-U", "bitdose"], **quiet)
-        subprocess.run([*as_user, pg_ctl, "-D", str(data), "-w", "-o", options, "start"], **quiet)
-        yield f"postgresql://bitdose@/postgres?host={folder}"
-    finally:
-        subprocess.run(
-            [*as_user, pg_ctl, "-D", str(data), "-m", "immediate", "stop"], **(quiet | {"check": False})
-        )
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

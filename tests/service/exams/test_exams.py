@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 from bitdose.codecs.coding import code_points
 from bitdose.codecs.point import Point
 from bitdose.decision.profile import Profile
-from bitdose.wire import EVENTS, EXAMS, ExamView
+from bitdose.wire import API, EVENTS, EXAMS, ExamView
 
 Make = Callable[..., Any]
 
@@ -290,6 +290,25 @@ def test_news_comes_live_to_whom_it_concerns(
     assert {event["id"] for event in heard} == mine
     assert theirs not in mine
     assert all(event["state"] == "answered" and event["answer"] for event in heard)
+
+
+def test_news_ends_with_the_login(
+    *, login: Make, sender: httpx.Client, send: Make, coded: Make, draw: Make, read_all: Make
+) -> None:
+    """Who logs out while listening hears nothing more, though the connection is still there."""
+    listener, heard = login("clinic"), []
+    thread = threading.Thread(target=lambda: heard.extend(read_events(listener, 2)))
+    thread.start()
+    time.sleep(0.5)
+    first = send(sender, coded(draw(1)))
+    read_all()
+    time.sleep(1)
+    assert listener.post(f"{API}/logout").status_code < 300
+    send(sender, coded(draw(2)))
+    read_all()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert [event["id"] for event in heard] == [first]
 
 
 def test_who_comes_back_hears_what_was_missed(
