@@ -14,8 +14,6 @@ from bitdose.metrics.influence import auroc_influence
 from bitdose.stats.bootstrap import (
     bca_interval,
     patient_draws,
-    percentile_interval,
-    resampled_counts,
     strata_of,
 )
 
@@ -39,65 +37,6 @@ def test_the_draw_does_not_depend_on_the_order_of_cases() -> None:
     backward, cases = patient_draws(PATIENTS[::-1], LABELS[::-1], draws=50, rng=rng_for(0, "boot"))
     np.testing.assert_array_equal(forward, backward)
     assert cases.tolist() == [4, 3, 3, 2, 1, 0, 0]
-
-
-def test_counts_follow_the_weights() -> None:
-    """A draw's counts are those of its patients, times drawn, against a plain loop."""
-    rng = np.random.default_rng(1)
-    weights, patient_of_case = patient_draws(PATIENTS, LABELS, draws=20, rng=rng)
-    per_case = rng.integers(0, 4, (7, 3))
-    expected = [sum(w[patient_of_case[i]] * per_case[i] for i in range(7)) for w in weights]
-    np.testing.assert_array_equal(resampled_counts(per_case, weights, patient_of_case), expected)
-
-
-def test_both_arms_share_a_draw() -> None:
-    """A point compared with itself differs by zero in every draw, not only on average."""
-    weights, patient_of_case = patient_draws(PATIENTS, LABELS, draws=100, rng=np.random.default_rng(2))
-    right = np.array([[1], [0], [1], [1], [0], [1], [0]])
-    one, other = (resampled_counts(right, weights, patient_of_case) for _ in range(2))
-    assert not (one - other).any()
-    assert np.unique(one).size > 1
-
-
-def test_limits_are_the_percentiles_of_numpy() -> None:
-    """The 90 % limits are the 5th and 95th percentile of the draws that are defined."""
-    samples = np.random.default_rng(3).normal(size=501)
-    found = percentile_interval(0.1, np.r_[samples, np.nan], n=12, level=0.9)
-    assert (found.low, found.high) == pytest.approx(tuple(np.percentile(samples, [5, 95])), abs=1e-12)
-    assert (found.value, found.n, found.method) == (0.1, 12, "patient-bootstrap-percentile")
-
-
-def test_the_interval_of_a_mean_is_the_normal_one() -> None:
-    """For the mean of 400 independent cases the percentiles come to mean ± 1.96 s / sqrt(n)."""
-    hits = (np.random.default_rng(4).random(400) < 0.3).astype(np.int64)[:, None]
-    names = [f"{i:03d}" for i in range(400)]
-    weights, cases = patient_draws(names, ["x"] * 400, draws=4000, rng=np.random.default_rng(5))
-    means = resampled_counts(hits, weights, cases)[:, 0] / 400
-    found = percentile_interval(float(hits.mean()), means, n=400, level=0.95)
-    half = 1.96 * hits.std() / 20
-    assert found.high - found.low == pytest.approx(2 * half, rel=0.06)
-
-
-@pytest.mark.parametrize(
-    ("samples", "reason"),
-    [
-        (np.ones(50), "limits undefined: every bootstrap draw gives the same value"),
-        (np.full(50, np.nan), "limits undefined: no bootstrap draw defines the metric"),
-    ],
-)
-def test_degenerate_draws_give_no_limits(samples: np.ndarray, reason: str) -> None:
-    """Draws without spread, or none defined: NaN limits and a reason, never zero width."""
-    found = percentile_interval(1.0, samples, n=50, level=0.95)
-    assert found.value == 1.0
-    assert math.isnan(found.low)
-    assert math.isnan(found.high)
-    assert found.reason == reason
-
-
-def test_an_undefined_value_keeps_its_reason() -> None:
-    """Where the full set leaves the metric undefined, so is the estimate, for that reason."""
-    found = percentile_interval(math.nan, np.ones(5), n=5, level=0.95, reason="no case of class 'x'")
-    assert (found.to_dict()["value"], found.reason) == (None, "no case of class 'x'")
 
 
 ONE = np.zeros(40, np.int64)
@@ -128,9 +67,9 @@ def test_bca_of_a_mean_is_scipys() -> None:
     theirs = stats.bootstrap(
         (values,), np.mean, n_resamples=20000, method="BCa", rng=np.random.default_rng(8)
     ).confidence_interval
-    percentile = percentile_interval(float(values.mean()), means, n=40, level=0.95)
+    percentile_high = np.quantile(means, 0.975)
     assert (found.low, found.high) == pytest.approx((theirs.low, theirs.high), rel=0.02)
-    assert abs(percentile.high - theirs.high) > 3 * abs(found.high - theirs.high)
+    assert abs(percentile_high - theirs.high) > 3 * abs(found.high - theirs.high)
 
 
 def test_bca_of_an_area_is_scipys() -> None:
@@ -163,8 +102,7 @@ def test_bca_without_skew_and_bias_is_the_percentile_interval() -> None:
     samples = np.linspace(-1, 1, 2001)
     symmetric = np.r_[-np.arange(20.0), np.arange(20.0)]
     found = bca_interval(0.0, samples, symmetric, strata=ONE, n=40, level=0.9)
-    plain = percentile_interval(0.0, samples, n=40, level=0.9)
-    assert (found.low, found.high) == pytest.approx((plain.low, plain.high), abs=1e-12)
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(samples, [0.05, 0.95])), abs=1e-12)
 
 
 def test_ties_count_half() -> None:

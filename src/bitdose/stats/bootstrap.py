@@ -53,44 +53,6 @@ def patient_draws(
     return weights, patient_of_case
 
 
-def percentile_interval(
-    value: float,
-    samples: Floats,
-    *,
-    n: int,
-    level: float,
-    reason: str = "",
-    unit: str = "patient",
-) -> Estimate:
-    """Percentile interval of bootstrap samples around a value; undefined samples are left out.
-
-    Parameters
-    ----------
-    value : float
-        The estimate on the full set; NaN gives a NaN estimate with ``reason``.
-    samples : numpy.ndarray
-        ``(draws,)`` float; NaN where a draw left the metric undefined. If all are equal the
-        limits are NaN with a reason, never an interval of zero width.
-    n : int
-        Number of resampling units.
-    level : float
-        Confidence level in (0, 1).
-    reason : str
-        Why ``value`` is NaN, if it is.
-    unit : str
-        Name of the resampling unit.
-    """
-    if np.isnan(value):
-        return undefined(reason, level=level, unit=unit)
-    defined, why = _defined(samples)
-    tail = (1 - level) / 2
-    low, high = (math.nan, math.nan) if why else np.quantile(defined, [tail, 1 - tail])
-    if low == high:
-        low, high, why = math.nan, math.nan, _NO_SPREAD
-    method = f"{unit}-bootstrap-percentile"
-    return Estimate(float(value), float(low), float(high), level, method, n, unit, why)
-
-
 def bca_interval(
     value: float,
     samples: Floats,
@@ -183,28 +145,6 @@ def strata_of(patients: Sequence[str], labels: Sequence[str]) -> NDArray[np.int6
     _, first = np.unique(np.asarray(patients, dtype=str), return_index=True)
     _, stratum = np.unique(np.asarray(labels, dtype=str)[first], return_inverse=True)
     return np.asarray(stratum, np.int64)
-
-
-def resampled_counts(per_case: Counts, weights: Counts, patient_of_case: Counts) -> Counts:
-    """Add counts per case up over each bootstrap sample.
-
-    Parameters
-    ----------
-    per_case : numpy.ndarray
-        ``(n_cases, k)`` int: what each case adds.
-    weights, patient_of_case : numpy.ndarray
-        As from :func:`patient_draws`.
-
-    Returns
-    -------
-    numpy.ndarray
-        ``(draws, k)`` int.
-    """
-    per_patient = np.zeros((weights.shape[1], per_case.shape[1]), np.int64)
-    np.add.at(per_patient, patient_of_case, per_case)
-    # Products of small integers are exact in float64, whose matrix product is far faster.
-    product: Counts = np.rint(weights.astype(float) @ per_patient.astype(float)).astype(np.int64)
-    return product
 
 
 def _defined(samples: Floats) -> tuple[Floats, str]:
