@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 from bitdose.errors import UsageError
 from bitdose.hashing import rng_for
 from bitdose.image import Pixels
-from bitdose.resample import KERNELS, check_kernel, resample
+from bitdose.resample import KERNELS, check_kernel, resample, resample_many
 from bitdose.testing import textured_image
 
 OPENCV = {"lanczos4": cv2.INTER_LANCZOS4, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}
@@ -115,3 +115,20 @@ def test_an_unknown_kernel_names_the_known_ones() -> None:
     with pytest.raises(UsageError, match=r"unknown kernel 'cubic': known: lanczos4, linear, area, lanczos3"):
         resample(_pixels(8), 4, 4, kernel="cubic")
     assert check_kernel("area") == "area"
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+@pytest.mark.parametrize("count", [1, 2, 4, 7])
+def test_several_images_at_once_are_each_what_it_would_be_alone(kernel: str, count: int) -> None:
+    """Four grey images go through Pillow as one, and no sample differs."""
+    planes = [textured_image(96, 160, rng=rng_for("many", n)).pixels for n in range(count)]
+    found = resample_many(planes, 64, 50, kernel=kernel)
+    for plane, several in zip(planes, found, strict=True):
+        np.testing.assert_array_equal(several, resample(plane, 64, 50, kernel=kernel))
+
+
+def test_images_of_several_sizes_depths_and_kinds_may_be_mixed() -> None:
+    """What cannot be bands of one image is resized alone, in its place."""
+    planes = [_pixels(8), _pixels(8)[:90], _pixels(12), _pixels(8, colour=True), _pixels(8)]
+    for plane, found in zip(planes, resample_many(planes, 30, 20, kernel="bilinear"), strict=True):
+        np.testing.assert_array_equal(found, resample(plane, 30, 20, kernel="bilinear"))

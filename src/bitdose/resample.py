@@ -8,7 +8,7 @@ The name of kernel and library goes into every result.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from bitdose.errors import UsageError
 
 Plane = NDArray[Any]
+
+_BANDS = 4
 
 
 class Kernel(NamedTuple):
@@ -78,6 +80,56 @@ def resample(pixels: Plane, width: int, height: int, *, kernel: str) -> Plane:
     resize: Callable[[Plane, int, int, str], Plane]
     resize = _resize_opencv if found.library == "opencv" else _resize_pillow
     return resize(pixels, width, height, found.constant)
+
+
+def resample_many(planes: Sequence[Plane], width: int, height: int, *, kernel: str) -> list[Plane]:
+    """Resize several images; sample for sample what :func:`resample` gives for each.
+
+    Pillow spends as long on one 8-bit channel as on most of four, so grey images of one size go
+    through it four at a time, as the bands of one image.
+
+    Parameters
+    ----------
+    planes : sequence of numpy.ndarray
+        Each as for :func:`resample`.
+    width, height, kernel
+        As for :func:`resample`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ramp = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    >>> several = resample_many([ramp, ramp.T], 4, 4, kernel="bilinear")
+    >>> bool((several[1] == resample(ramp.T, 4, 4, kernel="bilinear")).all())
+    True
+    """
+    done: list[Plane] = []
+    while len(done) < len(planes):
+        some = planes[len(done) : len(done) + _BANDS]
+        if _fit_one_image(some, width, height, kernel):
+            done += _resize_as_bands(some, width, height, KERNELS[kernel].constant)
+        else:
+            done += [resample(plane, width, height, kernel=kernel) for plane in some]
+    return done
+
+
+def _fit_one_image(planes: Sequence[Plane], width: int, height: int, kernel: str) -> bool:
+    """Whether planes can be the bands of one image, and gain by it."""
+    shapes = {(plane.shape, plane.dtype) for plane in planes}
+    first = planes[0]
+    fit = len(planes) > 1 and len(shapes) == 1 and first.dtype == np.uint8 and first.ndim == 2  # noqa: PLR2004
+    return fit and KERNELS[check_kernel(kernel)].library == "pillow" and first.shape != (height, width)
+
+
+def _resize_as_bands(planes: Sequence[Plane], width: int, height: int, constant: str) -> list[Plane]:
+    import cv2
+    from PIL import Image
+
+    bands = cv2.merge([*planes, *[planes[-1]] * (_BANDS - len(planes))])
+    # RGBX, since Pillow weighs the colours of RGBA by its alpha.
+    packed = Image.frombuffer("RGBX", bands.shape[1::-1], bands, "raw", "RGBX", 0, 1)
+    resized = np.asarray(packed.resize((width, height), getattr(Image.Resampling, constant)))
+    return list(cv2.split(resized))[: len(planes)]
 
 
 def _resize_opencv(pixels: Plane, width: int, height: int, constant: str) -> Plane:

@@ -14,7 +14,7 @@ from bitdose.data.base import Case
 from bitdose.models.base import CallableClassifier, InputSpec
 from bitdose.results.schema import COLUMNS
 from bitdose.study.plan import Job
-from bitdose.study.worker import run_case
+from bitdose.study.worker import coded_chunks, run_case
 
 SPEC = InputSpec(labels=("dark", "bright"), size=(8, 8), layout="NHWC")
 BRIGHTNESS = CallableClassifier(lambda x: [[1 - v.mean(), v.mean()] for v in x], SPEC, "brightness")
@@ -127,3 +127,41 @@ def test_volumes_are_coded_slice_by_slice(tmp_path: Path) -> None:
     assert row["bytes_coded"] == sum(len(Jpeg(50).encode(plane)) for plane in slices)
     assert row["case_slices"] == 4
     assert shapes == [(2, 4, *slices[0].pixels.shape, 1)]
+
+
+def test_an_input_seen_before_is_not_classified_again(case: Case) -> None:
+    """Optimised tables change no pixel: the classifier sees it once, both rows have its answer."""
+    seen: list[np.ndarray] = []
+
+    def look(batch: np.ndarray) -> np.ndarray:
+        seen.extend(batch)
+        return np.array([[1 - v.mean(), v.mean()] for v in batch])
+
+    points = "jpeg:q30,jpeg:q30+optimize,jpeg:q10"
+    rows = {row["point"]: row for row in run_case(case, job(points), CallableClassifier(look, SPEC))}
+    plain, optimised = rows["jpeg:q30"], rows["jpeg:q30+optimize"]
+    assert len(seen) == 3
+    assert len({entry.tobytes() for entry in seen}) == 3
+    assert plain["bytes_coded"] != optimised["bytes_coded"]
+    assert {k: v for k, v in plain.items() if k.startswith("p")} == {
+        k: v for k, v in optimised.items() if k.startswith("p")
+    } | {"point": "jpeg:q30"}
+    assert set(plain) == set(optimised)
+    assert rows["jpeg:q10"]["p_bright"] != plain["p_bright"]
+
+
+def test_a_row_that_shares_a_failed_answer_fails_too(case: Case) -> None:
+    """What the model could not answer once is a failed row wherever the same input stands."""
+    broken = CallableClassifier(lambda x: np.full((len(x), 2), np.nan), SPEC)
+    rows = run_case(case, job("jpeg:q30,jpeg:q30+optimize"), broken)
+    assert [row["status"] for row in rows] == ["model-output"] * 3
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_chunks_hold_every_row_once_whatever_their_size(case: Case, device: str) -> None:
+    """Chunks of a large input are small, and all of them together are the case."""
+    spec = InputSpec(labels=("dark", "bright"), size=(400, 400), layout="NHWC")
+    chunks = list(coded_chunks(case, job("jpeg:q10..90/10"), "m", spec, device=device))
+    points = [row["point"] for chunk in chunks for row in chunk.waiting + chunk.settled]
+    assert points == [str(point) for point in expand_points("jpeg:q10..90/10")]
+    assert [len(chunk.inputs) for chunk in chunks] == ([4, 4, 2] if device == "cpu" else [10])

@@ -1,28 +1,55 @@
-"""One case through all points: the only place where data, codec and model meet."""
+"""One case through all points: the only place where data, codec and model meet.
+
+``coded_chunks`` reads and codes; ``fill_answers`` classifies a chunk; ``in_order`` puts a case's rows
+together. ``run_case`` does the three in one place; an engine whose classifier lives elsewhere (a GPU's
+process) does them where it wants.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from bitdose.codecs.coding import Coded, code_points, kernel_names
+from bitdose.codecs.coding import Coded, code_points
 from bitdose.codecs.point import Point
 from bitdose.data.base import Case, Source
 from bitdose.data.read import read_source
 from bitdose.errors import CaseError
 from bitdose.image import Image
-from bitdose.metrics.fidelity import psnr_db, ssim
-from bitdose.models.base import Batch, Classifier, answer
-from bitdose.models.prepare import prepare
-from bitdose.results.schema import COLUMNS, OK, probability_columns
+from bitdose.models.base import Batch, Classifier, InputSpec, answer
+from bitdose.models.prepare import check_fits, prepare_many
+from bitdose.results.schema import OK, probability_columns
 from bitdose.study.plan import Job
+from bitdose.study.rows import Row, coding_columns, identity_columns, source_columns
 
-Row = dict[str, Any]
+_SAME_AS = "same input as"  # in place of an answer, until ``in_order``
 
-_BATCH_SAMPLES = 2**21  # a batch is full from here on: 32 images of 256x256, or one volume
+# A CPU's caches like small batches (8 images of 256x256; see benchmarks/README.md), a GPU large ones.
+_CHUNK_SAMPLES = {"cpu": 2**19, "cuda": 2**23}
+_CHUNK_DECODED_SAMPLES = 2**26
+_GROUP = 4  # images are brought to the classifier's size four at a time
+_REMEMBERED_SAMPLES = 2**23
+
+
+class Chunk(NamedTuple):
+    """Some of a case's rows.
+
+    Parameters
+    ----------
+    waiting : list of dict
+        Rows whose answers are to come.
+    inputs : numpy.ndarray
+        ``(len(waiting), ...)`` float32, what the classifier is to see; empty where none waits.
+    settled : list of dict
+        Rows that failed, or whose input was that of an earlier row.
+    """
+
+    waiting: list[Row]
+    inputs: Batch
+    settled: list[Row]
 
 
 def run_case(case: Case, job: Job, classifier: Classifier) -> list[Row]:
@@ -42,32 +69,129 @@ def run_case(case: Case, job: Job, classifier: Classifier) -> list[Row]:
     list of dict
         One row per point, in the job's order; a point that failed has status and reason.
     """
+    rows: list[Row] = []
+    for chunk in coded_chunks(case, job, classifier.name, classifier.spec, device=classifier.device):
+        fill_answers(chunk, classifier)
+        rows += chunk.waiting + chunk.settled
+    return in_order(rows, job)
+
+
+def coded_chunks(
+    case: Case, job: Job, model: str, spec: InputSpec, *, device: str = "cpu"
+) -> Iterator[Chunk]:
+    """Read and code one case, and give its rows with the inputs of those that wait for an answer.
+
+    Parameters
+    ----------
+    case, job
+        As for :func:`run_case`.
+    model : str
+        The classifier's name, for the rows.
+    spec : InputSpec
+        What the classifier wants to see.
+    device : str
+        Where it runs: chunks are larger for a GPU.
+
+    Yields
+    ------
+    Chunk
+        Memory holds one of them, not the case's whole chain of variants.
+    """
     try:
         source = read_source(case.path, color=job.color)
     except CaseError as error:
-        return failed_rows(case, job, classifier.name, error)
-    rows: dict[Point, Row] = {}
-    waiting: list[tuple[Row, Batch]] = []
+        yield Chunk([], np.empty(0, np.float32), failed_rows(case, job, model, error))
+        return
+    seen, images, rows, settled = _Seen(), [], [], list[Row]()
+    limit = _images_per_chunk(source.image, spec, device)
     for point, coded in _variants(source, job):
-        row = rows[point] = _identity_columns(case, point, classifier.name) | _source_columns(source)
+        row = identity_columns(case, point, model) | source_columns(source)
         try:
             if isinstance(coded, CaseError):
                 raise coded
-            row |= _measures(source.image, coded, with_ssim=job.ssim)
-            waiting.append((row, prepare(coded.image, classifier.spec)))
+            row |= coding_columns(source.image, coded, with_ssim=job.ssim)
+            check_fits(coded.image, spec)
         except CaseError as error:
-            row |= {"status": error.status, "reason": error.reason}
-        if sum(batch.size for _, batch in waiting) >= _BATCH_SAMPLES:
-            _classify(waiting, classifier)
-            waiting = []
-    _classify(waiting, classifier)
-    return [rows[point] for point in job.points]
+            settled.append(row | {"status": error.status, "reason": error.reason})
+            continue
+        rows.append(row)
+        images.append(coded.image)
+        if len(images) >= limit:
+            yield _chunk(rows, images, settled, spec, seen)
+            images, rows, settled = [], [], []
+    if rows or settled:
+        yield _chunk(rows, images, settled, spec, seen)
+
+
+def fill_answers(chunk: Chunk, classifier: Classifier) -> None:
+    """Classify a chunk's inputs and put the answers into its rows."""
+    if not chunk.waiting:
+        return
+    columns = probability_columns(classifier.spec.labels)
+    probabilities = classifier.predict(chunk.inputs)
+    answers = answer(probabilities, classifier.spec)
+    for row, values, label in zip(chunk.waiting, probabilities.tolist(), answers, strict=True):
+        if label is None:
+            reason = "the model returned NaN or values outside [0, 1]"
+            row.update(status="model-output", reason=reason)
+        else:
+            row.update(zip(columns, values, strict=True), predicted=label, status=OK)
+
+
+def in_order(rows: Sequence[Row], job: Job) -> list[Row]:
+    """Return a case's answered rows in the job's order; equal inputs share their answer."""
+    by_point = {row["point"]: row for row in rows}
+    for row in rows:
+        original = by_point.get(row.pop(_SAME_AS, None))
+        if original is not None:
+            row |= {name: value for name, value in original.items() if name not in row}
+    return [by_point[str(point)] for point in job.points]
 
 
 def failed_rows(case: Case, job: Job, model: str, error: CaseError) -> list[Row]:
     """Return the rows of a case that failed as a whole: one per point, with status and reason."""
     failure = {"status": error.status, "reason": error.reason}
-    return [_identity_columns(case, point, model) | failure for point in job.points]
+    return [identity_columns(case, point, model) | failure for point in job.points]
+
+
+class _Seen:
+    """The inputs of a case that a classifier has seen: no work is done twice for the same one."""
+
+    def __init__(self) -> None:
+        self.by_sum: dict[float, tuple[str, Batch]] = {}
+        self.room = _REMEMBERED_SAMPLES
+
+    def before(self, point: str, entry: Batch) -> str | None:
+        """Return the point that had this very input, or remember it (while there is room)."""
+        total = float(np.add.reduce(entry, axis=None))
+        earlier, remembered = self.by_sum.get(total, ("", None))
+        if remembered is not None and np.array_equal(remembered, entry):
+            return earlier
+        if entry.size <= self.room:
+            self.by_sum[total] = (point, entry)
+            self.room -= entry.size
+        return None
+
+
+def _chunk(rows: list[Row], images: list[Image], settled: list[Row], spec: InputSpec, seen: _Seen) -> Chunk:
+    waiting, inputs = [], []
+    for row, entry in zip(rows, prepare_many(images, spec), strict=True):
+        earlier = seen.before(row["point"], entry)
+        if earlier is None:
+            waiting.append(row)
+            inputs.append(entry)
+        else:
+            settled.append(row | {_SAME_AS: earlier})
+    return Chunk(waiting, np.stack(inputs) if inputs else np.empty(0, np.float32), settled)
+
+
+def _images_per_chunk(image: Image, spec: InputSpec, device: str) -> int:
+    """Return how many variants make a chunk: enough for the classifier, and not too many in memory."""
+    plane = math.prod(spec.size) if spec.size else image.height * image.width
+    wanted = _CHUNK_SAMPLES.get(device, _CHUNK_SAMPLES["cpu"]) // (plane * spec.channels * image.n_slices)
+    in_memory = _CHUNK_DECODED_SAMPLES // image.pixels.size
+    whole_groups = -(-wanted // _GROUP) * _GROUP if wanted > 1 else 1
+    return int(max(1, min(whole_groups, in_memory)))
 
 
 def _variants(source: Source, job: Job) -> Iterator[tuple[Point, Coded | CaseError]]:
@@ -75,77 +199,3 @@ def _variants(source: Source, job: Job) -> Iterator[tuple[Point, Coded | CaseErr
         if point.is_pristine:
             yield point, Coded(point, source.image, source.file_bytes)
     yield from code_points(source.image, job.points, exact=job.exact)
-
-
-def _identity_columns(case: Case, point: Point, model: str) -> Row:
-    resize = point.resize
-    return {
-        "case_id": case.id,
-        "case_label": case.label,
-        "case_patient": case.patient,
-        "case_split": case.split,
-        **_further_columns(case),
-        "point": str(point),
-        "codec_name": point.codec,
-        "codec_chain": point.chain,
-        "codec_quality": None if point.quality is None else float(point.quality),
-        "codec_strength": float(point.strength),
-        "codec_size": f"{resize.width}x{resize.height}" if resize else "",
-        "codec_kernels": kernel_names(resize),
-        "model": model,
-    }
-
-
-def _further_columns(case: Case) -> Row:
-    """Return the table's own columns; one that we measure ourselves gives way to what we measure."""
-    named = {f"case_{name}": value for name, value in case.columns.items()}
-    return {name: value for name, value in named.items() if name not in COLUMNS}
-
-
-def _source_columns(source: Source) -> Row:
-    image = source.image
-    return {
-        "case_format": source.format,
-        "case_lossy": source.lossy,
-        "case_digest": source.digest,
-        "case_mapping": source.mapping,
-        "case_height": image.height,
-        "case_width": image.width,
-        "case_slices": image.n_slices,
-        "case_bits": image.bits,
-        "bytes_file": source.file_bytes,
-        "bytes_pixels": image.raw_bytes,
-    }
-
-
-def _measures(original: Image, coded: Coded, *, with_ssim: bool) -> Row:
-    row: Row = {
-        "codec_mode": coded.mode,
-        "codec_library": coded.library,
-        "codec_mapping": coded.mapping,
-        "bytes_coded": coded.coded_bytes,
-        "encode_ms": coded.encode_ms,
-        "decode_ms": coded.decode_ms,
-    }
-    if coded.image.pixels.shape != original.pixels.shape:
-        return row | {"psnr_db": math.nan, "ssim": math.nan}
-    row["psnr_db"] = psnr_db(original.pixels, coded.image.pixels, peak=original.max_value)
-    if with_ssim:
-        pairs = zip(original.slices(), coded.image.slices(), strict=True)
-        row["ssim"] = float(np.mean([ssim(a.pixels, b.pixels, peak=a.max_value) for a, b in pairs]))
-    return row
-
-
-def _classify(waiting: list[tuple[Row, Batch]], classifier: Classifier) -> None:
-    """Classify one batch and fill its rows with the answers."""
-    if not waiting:
-        return
-    columns = probability_columns(classifier.spec.labels)
-    probabilities = classifier.predict(np.stack([array for _, array in waiting]))
-    answers = answer(probabilities, classifier.spec)
-    for (row, _), values, label in zip(waiting, probabilities.tolist(), answers, strict=True):
-        if label is None:
-            reason = "the model returned NaN or values outside [0, 1]"
-            row.update(status="model-output", reason=reason)
-        else:
-            row.update(zip(columns, values, strict=True), predicted=label, status=OK)

@@ -22,7 +22,8 @@ from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, CaseError
 from bitdose.models.base import Classifier
 from bitdose.study.plan import Job
-from bitdose.study.worker import Row, failed_rows, run_case
+from bitdose.study.rows import Row
+from bitdose.study.worker import failed_rows, run_case
 
 Finished = tuple[Case, list[Row]]
 
