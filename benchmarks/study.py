@@ -155,7 +155,7 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
     answer["seconds"] = {kind: round(statistics.median(values), 1) for kind, values in found.items()}
     answer["peak_mb"] = {kind: round(peak / 1e6) for kind, peak in memory.items()}
     rows = [(k, f"{answer['seconds'][k]} s", f"{answer['peak_mb'][k]} MB") for k in found]
-    _table(("what", "wall time (median)", "peak memory"), rows)
+    print_table(("what", "wall time (median)", "peak memory"), rows)
     return answer
 
 
@@ -172,7 +172,7 @@ def memory(args: argparse.Namespace) -> dict[str, Any]:
             answer[f"{count} cases, {grid}"] = round(peak / 1e6)
             rows.append((f"{count}", grid, f"{peak / 1e6:.0f} MB", f"{seconds:.0f} s"))
             print(f"  {rows[-1]}", file=sys.stderr)
-    _table(("cases", "grid", "peak memory", "wall time"), rows)
+    print_table(("cases", "grid", "peak memory", "wall time"), rows)
     return answer
 
 
@@ -192,7 +192,7 @@ def start(_: argparse.Namespace) -> dict[str, Any]:
         "import_s": round(median_s("-c", "import bitdose") - bare, 3),
         "help_s": round(median_s("-m", "bitdose", "--help"), 3),
     }
-    _table(("what", "seconds"), list(answer.items()))
+    print_table(("what", "seconds"), list(answer.items()))
     return answer
 
 
@@ -205,7 +205,8 @@ def machine() -> str:
     )
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+def print_table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    """Print a Markdown table."""
     for row in (head, tuple("---" for _ in head), *rows):
         print("| " + " | ".join(str(cell) for cell in row) + " |")
 

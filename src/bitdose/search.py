@@ -1,9 +1,10 @@
-"""Search: the certified point without the whole grid, a round of points at a time.
+"""Search: the certified point without the whole grid, as a race of points over rounds of cases.
 
-Every round is a study of its own in ``RUN/rounds/<n>``: the points that the bisections ask for next, on
-the cases of the split that they are asked of. So a killed search loses at most the cases in flight,
-and when it is run again it goes through the rounds that are there and on from where it was. At the end
-the rounds' rows stand together in ``RUN/results``.
+Every round is what the race asks for next, case by case: ``RUN/rounds/<n>`` holds its rows as a study's
+folder does. So a killed search loses at most the cases in flight, and when it is run again it goes
+through the rounds that are there and on from where it was. The cases come in an order drawn once, the
+same for every point, and no case-point is computed twice. At the end the rounds' rows stand together in
+``RUN/results``.
 """
 
 from __future__ import annotations
@@ -17,22 +18,27 @@ from typing import TYPE_CHECKING
 from bitdose.codecs.grid import chains_of, expand_points
 from bitdose.codecs.point import Point
 from bitdose.decision.base import Decision
-from bitdose.decision.bisection import Pending, bisect
+from bitdose.decision.race import Race, Request
 from bitdose.decision.rule import Rule
 from bitdose.decision.walk import Seconds
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.hashing import rng_for
 from bitdose.models.base import Classifier
+from bitdose.results.schema import OK
 from bitdose.results.table import PARTS, write_part
+from bitdose.study.engines.local import Pool, Task, open_pool
 from bitdose.study.plan import Plan, make_plan
-from bitdose.study.run import Watcher, run_study
+from bitdose.study.run import Watcher, check_failures, terminable
 from bitdose.study.spec import StudySpec
-from bitdose.study.store import MANIFEST, disk_errors, read_manifest, read_run, write_manifest
+from bitdose.study.store import MANIFEST, Store, disk_errors, read_manifest, read_run, write_manifest
+from bitdose.study.tally import Tally
 
 if TYPE_CHECKING:
     import polars as pl
 
 ROUNDS = "rounds"
 _KEY = "search"
+_KEEP_BYTES = 2**28
 
 Progress = Callable[[int], AbstractContextManager[Watcher | None]]
 
@@ -46,7 +52,7 @@ class Found:
     decision : Decision or None
         None where the search was interrupted; run again, it goes on.
     rounds : int
-        Studies run.
+        Rounds run.
     evaluated, whole_grid : int
         Case-points measured, pristine included, and those that the whole grid would have taken.
     """
@@ -67,13 +73,13 @@ def search(
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> Found:
-    """Find the certified point by bisection on every chain; the run folder is resumed if it is there.
+    """Find the certified point by a race of the grid's points; the run folder is resumed if it is there.
 
     Parameters
     ----------
     spec : StudySpec
         The study whose grid is searched. JPEG 2000 points of one chain are coded alone (``exact``),
-        since the rounds share no encode.
+        since the rounds share no encode, and SSIM is not measured.
     rule : Rule
         Margins, alpha, splits, objective; without ``order``.
     out : pathlib.Path
@@ -85,7 +91,7 @@ def search(
     workers : int, optional
         As for ``run_study``.
     progress : callable, optional
-        From a number of cases to a context that gives a watcher.
+        From a round's number of cases to a context that gives a watcher.
 
     Raises
     ------
@@ -96,57 +102,87 @@ def search(
     """
     if rule.order:
         raise UsageError("--order: a search walks no order; leave it out, or use 'study' and 'decide'")
-    whole = replace(spec, exact=True, decision=rule.to_dict())
+    whole = replace(spec, exact=True, ssim=False, decision=rule.to_dict())
     chains = chains_of(expand_points(spec.points))
     grid = {name: [str(point) for point in points] for name, points in chains.items()}
     names = (rule.select, rule.confirm) if rule.select else ("",)
     plans = {name: make_plan(replace(whole, split=name) if name else whole, classifier) for name in names}
-    _claim(out, plans[rule.select], grid)
-    return _Search(rule, grid, plans, out, workers, progress).run(seconds)
+    sizes = {name: len(plan.cases.cases) for name, plan in plans.items()}
+    _claim(out, plans[rule.select], {"grid": grid, "sizes": sizes})
+    race = Race(rule, grid, sizes, seconds=seconds, seed=spec.seed, preregistered=True)
+    found = _Search(race, plans, out, progress or _unseen)
+    plan, most = plans[rule.select], max(sizes.values())
+    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_KEEP_BYTES) as pool:
+        return found.run(pool)
 
 
 @dataclass(frozen=True)
 class _Search:
-    """One search: the grid, a plan per split, and where its rounds go."""
+    """One search: the race, a plan per split, and where its rounds go."""
 
-    rule: Rule
-    grid: Mapping[str, list[str]]
+    race: Race
     plans: Mapping[str, Plan]
     out: Path
-    workers: int | None
-    progress: Progress | None
+    progress: Progress
 
-    def run(self, seconds: Seconds | None) -> Found:
-        """Measure what the bisections ask for until they are done."""
-        rule, table, rounds = self.rule, None, 0
-        pending = Pending(rule.select, tuple(points[(len(points) - 1) // 2] for points in self.grid.values()))
+    def run(self, pool: Pool) -> Found:
+        """Measure what the race asks for until it is decided."""
+        asked, table, rounds = self.race.start, None, 0
         while True:
-            rows = self._measure(pending, table, rounds)
+            rows = self._measure(asked, table, rounds, pool)
             if rows is None:
                 return self._found(None, table, rounds)
             table, rounds = _together(table, rows), rounds + 1
-            seed = self.plans[rule.select].spec.seed
-            found = bisect(table, rule, self.grid, seconds=seconds, seed=seed, preregistered=True)
+            self._check_failures(table)
+            found = self.race.step(table)
             if isinstance(found, Decision):
                 with disk_errors(self.out):
                     write_part(table, self.out / PARTS / "search.parquet")
                 return self._found(_noted(found), table, rounds)
-            pending = found
+            asked = found
 
-    def _measure(self, pending: Pending, table: pl.DataFrame | None, number: int) -> pl.DataFrame | None:
+    def _measure(
+        self, asked: Request, table: pl.DataFrame | None, number: int, pool: Pool
+    ) -> pl.DataFrame | None:
         """Run one round; None if it was interrupted."""
-        plan, folder = self.plans[pending.split], self.out / ROUNDS / f"{number:02d}"
-        has_pristine = table is not None and (not pending.split or pending.split in table["case_split"])
-        points = [Point.parse(text) for text in pending.points]
-        here = plan.at(points if has_pristine else [Point(), *points])
-        with (self.progress or _unseen)(len(plan.cases.cases)) as watch:
-            outcome = run_study(here, folder, workers=self.workers, resume=True, watch=watch)
-        return None if outcome.interrupted else read_run(folder)
+        folder = self.out / ROUNDS / f"{number:02d}"
+        with Store(folder) as store:
+            done = store.done()
+            tasks = [task for task in self._tasks(asked, table) if task[0].id not in done]
+            tally = Tally(skipped=len(done))
+            with self.progress(len(tasks) + len(done)) as watch:
+                try:
+                    with terminable():
+                        for case, rows in pool.run(tasks):
+                            store.append(case.id, rows)
+                            tally.add(rows)
+                            if watch:
+                                watch(tally)
+                except KeyboardInterrupt:
+                    return None
+        return read_run(folder)
+
+    def _tasks(self, asked: Request, table: pl.DataFrame | None) -> list[Task]:
+        """Return every case that lacks a point asked for, with the points it lacks."""
+        seen = _seen(table, asked.split)
+        wanted = [(Point.parse(text), seen.get(text, 0), upto) for text, upto in asked.points]
+        cases = self.plans[asked.split].cases.cases
+        order = rng_for(self.race.seed, "search", *sorted(case.id for case in cases)).permutation(len(cases))
+        by_name = sorted(cases, key=lambda case: case.id)
+        tasks = []
+        for place, index in enumerate(order):
+            points = tuple(point for point, have, upto in wanted if have <= place < upto)
+            if points:
+                tasks.append((by_name[index], points))
+        return tasks
+
+    def _check_failures(self, table: pl.DataFrame) -> None:
+        failed = table.filter(table["status"] != OK)["case_id"].n_unique()
+        check_failures(failed, self.plans[self.race.rule.select])
 
     def _found(self, decision: Decision | None, table: pl.DataFrame | None, rounds: int) -> Found:
-        cases = sum(len(plan.cases.cases) for plan in self.plans.values())
-        whole_grid = cases * (1 + sum(map(len, self.grid.values())))
-        return Found(decision, rounds, 0 if table is None else len(table), whole_grid)
+        cases, points = sum(self.race.sizes.values()), 1 + sum(map(len, self.race.grid.values()))
+        return Found(decision, rounds, 0 if table is None else len(table), cases * points)
 
 
 def is_search(manifest: Mapping[str, object]) -> bool:
@@ -158,23 +194,24 @@ def replayed(table: pl.DataFrame, manifest: Mapping[str, object], *, seconds: Se
     """Reach a finished search's decision again from its rows; raises ``BitdoseError`` if it is unfinished."""
     held = manifest[_KEY]
     identity = manifest["identity"]
-    if not isinstance(held, dict) or not isinstance(identity, dict):
-        raise BitdoseError("manifest: the search it describes cannot be read")
-    rule, seed = Rule.from_dict(identity["decision"]), manifest.get("seed", 0)
-    found = bisect(table, rule, held["grid"], seconds=seconds, seed=int(str(seed)), preregistered=True)
-    if isinstance(found, Pending):
+    if not isinstance(held, dict) or not isinstance(identity, dict) or "sizes" not in held:
+        raise BitdoseError("manifest: the search it describes cannot be read; search again in a new folder")
+    rule, seed = Rule.from_dict(identity["decision"]), int(str(manifest.get("seed", 0)))
+    race = Race(rule, held["grid"], held["sizes"], seconds=seconds, seed=seed, preregistered=True)
+    found = race.step(table)
+    if isinstance(found, Request):
         raise BitdoseError("the search is not finished; run 'bitdose search' again to go on")
     return _noted(found)
 
 
-def _claim(out: Path, plan: Plan, grid: Mapping[str, list[str]]) -> None:
+def _claim(out: Path, plan: Plan, held: Mapping[str, object]) -> None:
     """Make the folder this search's, or check that it is."""
-    manifest = {**plan.manifest, _KEY: {"grid": dict(grid)}}
+    manifest = {**plan.manifest, _KEY: dict(held)}
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: expected a folder, it is a file")
     if (out / MANIFEST).exists():
-        held = read_manifest(out)
-        if not is_search(held) or held.get("identity") != manifest["identity"]:
+        there = read_manifest(out)
+        if not is_search(there) or there.get("identity") != manifest["identity"]:
             raise UsageError(f"--out {out}: it holds another study; choose another folder")
         return
     if out.is_dir() and any(out.iterdir()):
@@ -190,10 +227,18 @@ def _together(table: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
     return rows if table is None else pl.concat([table, rows], how="diagonal_relaxed")
 
 
+def _seen(table: pl.DataFrame | None, split: str) -> dict[str, int]:
+    """Count on how many of a split's cases each point has been measured."""
+    if table is None:
+        return {}
+    mine = table.filter(table["case_split"] == split) if split else table
+    return dict(mine.group_by("point").len().iter_rows())
+
+
 def _noted(found: Decision) -> Decision:
     if found.rule.select:
         return found
-    note = "Found by bisection, which takes for granted that the true loss does not fall along a chain."
+    note = "Found by a search, which takes for granted that the true loss does not fall along a chain."
     return replace(found, notes=(*found.notes, note))
 
 

@@ -137,14 +137,14 @@ def test_walks_say_where_they_stopped() -> None:
     assert (end.stopped_at, end.why) == ("", "came to its end")
 
 
-def test_a_bisection_tells_its_mildest_failure() -> None:
-    """Of a bisection, the failure told is the mildest, and the rule says that its steps share alpha."""
+def test_a_search_tells_the_failure_next_to_what_passed() -> None:
+    """Of a search, the failure told is the one next to what passed, and the rule says that points raced."""
     harsher = _point("jpeg2000:100x@256", _test(ACCURACY, 0.2, 0.3, 1.0))
-    made = _decision(Walk("jpeg2000@256", 0.05, (GOOD, harsher, BAD), bisected=True), certified=GOOD)
+    made = _decision(Walk("jpeg2000@256", 0.05, (GOOD, BAD, harsher), searched=True), certified=GOOD)
     (row,) = walk_rows(made)
-    assert row.bisected
+    assert row.searched
     assert row.stopped_at == BAD.point
-    assert "bisection" in dict(rule_rows(made))["Walks"]
+    assert "raced" in dict(rule_rows(made))["Walks"]
 
 
 def test_an_undefined_test_gives_its_reason() -> None:

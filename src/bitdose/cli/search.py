@@ -1,4 +1,4 @@
-"""``bitdose search``: the certified point by bisection, without measuring the whole grid."""
+"""``bitdose search``: the certified point by a race of the grid's points."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def search(
     key: Key = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
-    """Find the strongest point within the margins by bisecting every chain of the grid.
+    """Find the strongest point within the margins, measuring only what can change the answer.
 
     Run again with the same call, it goes on where it was stopped. Exit code 1 says that nothing could
     be certified, or that it was stopped.

@@ -7,7 +7,7 @@ The contract:
   ``shortfall`` says what stands in the way;
 - the chance that a study certifies a point that truly loses more than one of its margins is at most
   ``rule.alpha``, if the patients are a random sample of those that the profile is for, and, where a
-  bisection on one split chose the points, if the true loss does not fall along a chain;
+  search on one split chose the points, if the true loss does not fall along a chain;
 - a test that could not be made has NaN and a reason, and counts as failed.
 """
 
@@ -100,16 +100,16 @@ class Walk:
         In order; the last may have failed.
     untested : tuple of str
         Points that were not reached.
-    bisected : bool
-        Whether ``tested`` are the steps of a bisection, each at a level of its own, in place of a
-        walk from mild to harsh.
+    searched : bool
+        Whether a race chose what to test, in place of a walk from mild to harsh: points pass alone or
+        in turn, and may be given up before they have seen all cases.
     """
 
     name: str
     alpha: float
     tested: tuple[PointTest, ...]
     untested: tuple[str, ...] = ()
-    bisected: bool = False
+    searched: bool = False
 
     @property
     def passed(self) -> tuple[PointTest, ...]:
@@ -118,9 +118,9 @@ class Walk:
 
     @property
     def failed(self) -> PointTest | None:
-        """The point at which the walk stopped, a bisection's mildest failure; None where none failed."""
-        fails = [test for test in self.tested if not test.passed]
-        return (fails[-1] if self.bisected else fails[0]) if fails else None
+        """The first point after the last that passed, if it failed; None where none did."""
+        last = max((at for at, test in enumerate(self.tested) if test.passed), default=-1)
+        return next((test for test in self.tested[last + 1 :]), None)
 
 
 @dataclass(frozen=True)

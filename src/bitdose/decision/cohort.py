@@ -150,7 +150,7 @@ def make_cohort(table: pl.DataFrame, split: str = "") -> Cohort:
     return Cohort(
         labels=labels,
         case_ids=tuple(places),
-        true=_indices(before["case_label"].to_list(), labels),
+        true=indices_of(before["case_label"].to_list(), labels),
         patient_of_case=patient.astype(np.int64),
         patients=tuple(map(str, names)),
         pristine=_answers(before, labels),
@@ -226,10 +226,11 @@ def _missing(rows: pl.DataFrame, n_ok: int, n_cases: int) -> str:
 def _answers(rows: pl.DataFrame, labels: tuple[str, ...]) -> Answers:
     columns = [name for name in probability_columns(labels) if name in rows.columns]
     chances = rows.select(columns).to_numpy().astype(float) if columns else np.empty((len(rows), 0))
-    return Answers(_indices(rows["predicted"].to_list(), labels), chances)
+    return Answers(indices_of(rows["predicted"].to_list(), labels), chances)
 
 
-def _indices(names: Sequence[Any], labels: tuple[str, ...]) -> Ints:
+def indices_of(names: Sequence[Any], labels: tuple[str, ...]) -> Ints:
+    """Turn labels into class indices; raises ``BitdoseError`` for one that is none of the classifier's."""
     index = {label: place for place, label in enumerate(labels)}
     unknown = next((name for name in names if name not in index), None)
     if unknown is not None:

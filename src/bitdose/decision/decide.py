@@ -101,6 +101,11 @@ class Call:
         """Whether the table has rows of a split."""
         return split in self.table["case_split"]
 
+    def rows_by_point(self, split: str) -> dict[str, pl.DataFrame]:
+        """Return a split's rows, point by point."""
+        rows = self.table if not split else self.table.filter(self.table["case_split"] == split)
+        return {str(point): part for (point,), part in rows.partition_by("point", as_dict=True).items()}
+
     def tester(self, cohort: Cohort, alpha: float) -> Tester:
         """Make a tester of points at a level."""
         return Tester.of(cohort, self.rule.margins, alpha=alpha, seed=self.seed, seconds=self.seconds)

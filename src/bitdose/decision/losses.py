@@ -93,7 +93,7 @@ def changed_share(margin: Margin, cohort: Cohort, answers: Answers) -> float:
     mask = among(margin, cohort)
     if answers.reason or not mask.any():
         return math.nan
-    before, after = _right(margin, cohort, cohort.pristine), _right(margin, cohort, answers)
+    before, after = right(margin, cohort, cohort.pristine), right(margin, cohort, answers)
     return float((before != after)[mask].mean())
 
 
@@ -119,7 +119,7 @@ def _untestable(margin: Margin, cohort: Cohort, alpha: float, reason: str) -> Lo
     return untestable(reason, margin=margin.limit, alpha=alpha, n=n, unit=unit)
 
 
-def _right(margin: Margin, cohort: Cohort, answers: Answers) -> Bools:
+def right(margin: Margin, cohort: Cohort, answers: Answers) -> Bools:
     """Return which cases are right in the metric's sense."""
     if margin.metric == "specificity":
         return np.asarray(answers.predicted != cohort.labels.index(margin.label))
@@ -128,7 +128,7 @@ def _right(margin: Margin, cohort: Cohort, answers: Answers) -> Bools:
 
 def _test_share(margin: Margin, cohort: Cohort, answers: Answers, draws: Draws, alpha: float) -> MarginTest:
     mask = among(margin, cohort)
-    before, after = (_right(margin, cohort, a)[mask] for a in (cohort.pristine, answers))
+    before, after = (right(margin, cohort, a)[mask] for a in (cohort.pristine, answers))
     gained, lost = after & ~before, before & ~after
     if not cohort.clustered:
         found = paired_loss_test(

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.decision.base import PointTest, Walk
-from bitdose.decision.cohort import Cohort, PointRows
+from bitdose.decision.base import MarginTest, PointTest, Walk
+from bitdose.decision.cohort import Answers, Cohort, PointRows
 from bitdose.decision.draws import Draws
 from bitdose.decision.losses import check_margin
 from bitdose.decision.margins import Margin
@@ -61,10 +61,17 @@ class Tester:
 
     def test(self, rows: PointRows) -> PointTest:
         """Test every margin at one point."""
-        tests = tuple(
-            check_margin(margin, self.cohort, rows.answers, self.draws, alpha=self.alpha)
+        return self.with_costs(rows, self.margins_of(rows.answers))
+
+    def margins_of(self, answers: Answers) -> tuple[MarginTest, ...]:
+        """Test every margin on some answers of the cohort's cases."""
+        return tuple(
+            check_margin(margin, self.cohort, answers, self.draws, alpha=self.alpha)
             for margin in self.margins
         )
+
+    def with_costs(self, rows: PointRows, tests: tuple[MarginTest, ...]) -> PointTest:
+        """Put a point's tests and costs together."""
         exams = rows.bytes_coded.astype(float)
         known = exams.size > 0
         return PointTest(

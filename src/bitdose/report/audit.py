@@ -36,7 +36,10 @@ ANSWERED: State = "answered"
 NOT_RECORDED: State = "not recorded"
 NOT_ANSWERED: State = "not answered by this study"
 _MAX_REASONS = 10
-_BISECTION = "Bisection steps share alpha, and the true loss is taken not to fall along a chain"
+_SEARCH = (
+    "Points pass alone, at a fiftieth of the chain's alpha over its points, or in turn; "
+    "the true loss is taken not to fall along a chain"
+)
 _FIXED_SEQUENCE = "Each runs from mild to harsh and stops at the first failure"
 
 
@@ -197,8 +200,8 @@ def _endpoint(study: _Study) -> list[Question]:
     topic, decision = "Endpoint and error control", study.decision
     rows = dict(rule_rows(decision)) if decision else {}
     level = f"{100 * study.summary.level:g} %, resampling unit {study.summary.resampling_unit}"
-    bisected = decision is not None and any(walk.bisected for walk in decision.walks)
-    order = _BISECTION if bisected else _FIXED_SEQUENCE
+    searched = decision is not None and any(walk.searched for walk in decision.walks)
+    order = _SEARCH if searched else _FIXED_SEQUENCE
     multiple = (
         f"Walks: {rows['Walks']}. {order}, so that the chance of certifying a "
         "point that loses too much stays at alpha over all points."

@@ -37,7 +37,7 @@ class EvidenceRow:
 
 @dataclass(frozen=True)
 class WalkRow:
-    """Where one walk stopped and why, and what it never reached; of a bisection, its mildest failure."""
+    """Where one walk stopped and why, and what it never reached."""
 
     walk: str
     alpha: float
@@ -46,7 +46,7 @@ class WalkRow:
     stopped_at: str
     why: str
     untested: tuple[str, ...]
-    bisected: bool = False
+    searched: bool = False
 
 
 def sentences(decision: Decision, table: DataFrame | None = None) -> list[str]:
@@ -87,7 +87,7 @@ def walk_rows(decision: Decision) -> list[WalkRow]:
         passed, failed = walk.passed, walk.failed
         last = passed[-1].point if passed else ""
         at = failed.point if failed else ""
-        row = WalkRow(walk.name, walk.alpha, len(passed), last, at, _why(walk), walk.untested, walk.bisected)
+        row = WalkRow(walk.name, walk.alpha, len(passed), last, at, _why(walk), walk.untested, walk.searched)
         rows.append(row)
     return rows
 
@@ -227,8 +227,8 @@ def _unit(decision: Decision) -> str:
 
 def _sharing(decision: Decision) -> str:
     walks = decision.walks
-    if any(walk.bisected for walk in walks):
-        return f"{len(walks)}, by bisection, which share alpha over their steps"
+    if any(walk.searched for walk in walks):
+        return f"{len(walks)}, raced, each at alpha {walks[0].alpha:.4g}"
     if len(walks) < 2:  # noqa: PLR2004 -- several
         return "one, at the full alpha"
     return f"{len(walks)}, one per chain, each at alpha {walks[0].alpha:.4g}"

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.hashing import file_digest
-from bitdose.study.engines.local import Finished, run_in_process, run_in_workers
+from bitdose.study.engines.local import open_pool
 from bitdose.study.plan import Plan, difference
 from bitdose.study.store import MANIFEST, DoneCase, Store, read_manifest, write_manifest
 from bitdose.study.tally import Tally
@@ -85,13 +83,13 @@ def run_study(
         todo = [case for case in plan.cases.cases if case.id not in done]
         tally, interrupted = Tally(skipped=len(done)), False
         try:
-            with _terminable():
-                for case, rows in _engine(plan, todo, workers):
+            with terminable(), open_pool(plan, workers=workers, n_tasks=len(todo)) as pool:
+                for case, rows in pool.run((case, plan.job.points) for case in todo):
                     store.append(case.id, rows)
                     tally.add(rows)
                     if watch:
                         watch(tally)
-                    _check_failures(before + tally.failed_cases, plan)
+                    check_failures(before + tally.failed_cases, plan)
         except KeyboardInterrupt:
             interrupted = True
         return Outcome(
@@ -103,13 +101,6 @@ def run_study(
             interrupted=interrupted,
             set_aside=tuple(store.set_aside),
         )
-
-
-def _engine(plan: Plan, todo: Sequence[Case], workers: int | None) -> Iterator[Finished]:
-    count = os.cpu_count() or 1 if workers is None else workers
-    if plan.job.model is None or count <= 1 or len(todo) <= 1:
-        return run_in_process(todo, plan.job, plan.classifier)
-    return run_in_workers(todo, plan.job, plan.classifier.name, workers=count)
 
 
 def _check_out(out: Path) -> None:
@@ -158,7 +149,8 @@ def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> 
         )
 
 
-def _check_failures(failed: int, plan: Plan) -> None:
+def check_failures(failed: int, plan: Plan) -> None:
+    """Raise ``BitdoseError`` if more cases failed than the spec allows."""
     total = len(plan.cases.cases)
     if failed > plan.spec.max_failures * total:
         raise BitdoseError(
@@ -168,7 +160,7 @@ def _check_failures(failed: int, plan: Plan) -> None:
 
 
 @contextlib.contextmanager
-def _terminable() -> Iterator[None]:
+def terminable() -> Iterator[None]:
     """Let a termination signal end the study as Ctrl-C does."""
 
     def stop(_signum: int, _frame: FrameType | None) -> None:

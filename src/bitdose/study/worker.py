@@ -8,7 +8,7 @@ process) does them where it wants.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +24,8 @@ from bitdose.models.prepare import check_fits, prepare_many
 from bitdose.results.schema import OK, probability_columns
 from bitdose.study.plan import Job
 from bitdose.study.rows import Row, coding_columns, identity_columns, source_columns
+
+Reader = Callable[..., Source]
 
 _SAME_AS = "same input as"  # in place of an answer, until ``in_order``
 
@@ -52,7 +54,7 @@ class Chunk(NamedTuple):
     settled: list[Row]
 
 
-def run_case(case: Case, job: Job, classifier: Classifier) -> list[Row]:
+def run_case(case: Case, job: Job, classifier: Classifier, *, read: Reader = read_source) -> list[Row]:
     """Read, code, decode and classify one case at every point.
 
     Parameters
@@ -63,6 +65,8 @@ def run_case(case: Case, job: Job, classifier: Classifier) -> list[Row]:
         Points and settings.
     classifier : Classifier
         The loaded classifier.
+    read : callable
+        From a path to its source; raises ``CaseError``.
 
     Returns
     -------
@@ -70,14 +74,21 @@ def run_case(case: Case, job: Job, classifier: Classifier) -> list[Row]:
         One row per point, in the job's order; a point that failed has status and reason.
     """
     rows: list[Row] = []
-    for chunk in coded_chunks(case, job, classifier.name, classifier.spec, device=classifier.device):
+    name, spec, device = classifier.name, classifier.spec, classifier.device
+    for chunk in coded_chunks(case, job, name, spec, device=device, read=read):
         fill_answers(chunk, classifier)
         rows += chunk.waiting + chunk.settled
     return in_order(rows, job)
 
 
 def coded_chunks(
-    case: Case, job: Job, model: str, spec: InputSpec, *, device: str = "cpu"
+    case: Case,
+    job: Job,
+    model: str,
+    spec: InputSpec,
+    *,
+    device: str = "cpu",
+    read: Reader = read_source,
 ) -> Iterator[Chunk]:
     """Read and code one case, and give its rows with the inputs of those that wait for an answer.
 
@@ -91,6 +102,8 @@ def coded_chunks(
         What the classifier wants to see.
     device : str
         Where it runs: chunks are larger for a GPU.
+    read : callable
+        As for :func:`run_case`.
 
     Yields
     ------
@@ -98,7 +111,7 @@ def coded_chunks(
         Memory holds one of them, not the case's whole chain of variants.
     """
     try:
-        source = read_source(case.path, color=job.color)
+        source = read(case.path, color=job.color)
     except CaseError as error:
         yield Chunk([], np.empty(0, np.float32), failed_rows(case, job, model, error))
         return

@@ -13,96 +13,188 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from multiprocessing.connection import Connection, wait
-from typing import Any
+from typing import Any, Protocol, Self
 
+from bitdose.codecs.point import Point
 from bitdose.data.base import Case
+from bitdose.data.recent import RecentSources
 from bitdose.errors import BitdoseError, CaseError
 from bitdose.models.base import Classifier
-from bitdose.study.plan import Job
+from bitdose.study.plan import Job, Plan
 from bitdose.study.rows import Row
 from bitdose.study.worker import failed_rows, run_case
 
 Finished = tuple[Case, list[Row]]
+Points = tuple[Point, ...]
+Task = tuple[Case, Points]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 _STOP_SECONDS = 5
 
 
-def run_in_process(cases: Iterable[Case], job: Job, classifier: Classifier) -> Iterator[Finished]:
-    """Run cases one after the other in this process.
+class Pool(Protocol):
+    """What runs cases: this process, or workers that stay between calls."""
 
-    Yields
-    ------
-    tuple of Case and list of dict
-        Each case with its rows, in the order given.
-    """
-    for case in cases:
-        yield case, _run_safely(case, job, classifier)
+    def run(self, tasks: Iterable[Task]) -> Iterator[Finished]:
+        """Run each case at its points; yield it with its rows as it finishes."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Return the pool."""
+        ...
+
+    def __exit__(self, *_: object) -> None:
+        """Stop what it started."""
+        ...
 
 
-def run_in_workers(
-    cases: Iterable[Case], job: Job, classifier_name: str, *, workers: int
-) -> Iterator[Finished]:
-    """Run cases in worker processes that load the classifier of ``job.model`` themselves.
+def open_pool(plan: Plan, *, workers: int | None, n_tasks: int, keep_bytes: int = 0) -> Pool:
+    """Open the pool that suits a plan: workers where the classifier can be loaded by them.
 
     Parameters
     ----------
-    cases : iterable of Case
-        Taken as workers become free, so memory stays at one case per worker.
+    plan : Plan
+        Its job says what to do, its classifier what to load or to use.
+    workers : int or None
+        Worker processes; None takes all cores.
+    n_tasks : int
+        Tasks to come: one task needs no worker.
+    keep_bytes : int
+        Pixels of sources that the pool keeps in memory, over all workers, for tasks that come back to
+        the same cases.
+    """
+    count = os.cpu_count() or 1 if workers is None else workers
+    if plan.job.model is None or count <= 1 or n_tasks <= 1:
+        return HerePool(plan.job, plan.classifier, keep_bytes=keep_bytes)
+    team = min(count, n_tasks)
+    return WorkerPool(plan.job, plan.classifier.name, workers=team, keep_bytes=keep_bytes)
+
+
+class HerePool:
+    """Runs cases one after the other in this process."""
+
+    def __init__(self, job: Job, classifier: Classifier, *, keep_bytes: int = 0) -> None:
+        self._job, self._classifier = job, classifier
+        self._sources = RecentSources(keep_bytes)
+
+    def __enter__(self) -> Self:
+        """Return the pool."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Have nothing to stop."""
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Finished]:
+        """Run the tasks in the order given."""
+        for case, points in tasks:
+            job = replace(self._job, points=points)
+            yield case, _run_safely(case, job, self._classifier, self._sources)
+
+
+class WorkerPool:
+    """Worker processes that load the classifier of ``job.model`` themselves, once.
+
+    Parameters
+    ----------
     job : Job
-        With ``model`` set.
+        With ``model`` set; its points give way to those of each task.
     classifier_name : str
         The planned classifier's name; a worker that loads another one stops the study.
     workers : int
         Number of processes.
-
-    Yields
-    ------
-    tuple of Case and list of dict
-        Each case with its rows, as they finish.
-
-    Raises
-    ------
-    BitdoseError
-        If a worker cannot start.
+    keep_bytes : int
+        As for :func:`open_pool`.
     """
-    waiting = deque(cases)
-    team = [_Worker(job, classifier_name) for _ in range(min(workers, max(1, len(waiting))))]
-    try:
-        while waiting or any(worker.case for worker in team):
-            for index, worker in enumerate(team):
-                if worker.case is None and waiting:
-                    team[index] = worker if worker.alive else _replaced(worker, job, classifier_name)
-                    team[index].give(waiting.popleft())
-            yield from _collect(team, job, classifier_name)
-    finally:
-        for worker in team:
+
+    def __init__(self, job: Job, classifier_name: str, *, workers: int, keep_bytes: int = 0) -> None:
+        self._job, self._name, self._keep_bytes = job, classifier_name, keep_bytes // workers
+        self._team = [self._worker() for _ in range(workers)]
+
+    def __enter__(self) -> Self:
+        """Return the pool."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop the workers."""
+        for worker in self._team:
             worker.stop()
+
+    def run(self, tasks: Iterable[Task]) -> Iterator[Finished]:
+        """Run tasks as workers become free, so that memory stays at one case per worker.
+
+        Yields
+        ------
+        tuple of Case and list of dict
+            Each case with its rows, as they finish.
+
+        Raises
+        ------
+        BitdoseError
+            If a worker cannot start.
+        """
+        waiting = iter(tasks)
+        following = next(waiting, None)
+        while following or any(worker.task for worker in self._team):
+            for index, worker in enumerate(self._team):
+                if worker.task is None and following:
+                    self._team[index] = worker if worker.alive else self._replaced(worker)
+                    self._team[index].give(following)
+                    following = next(waiting, None)
+            yield from self._collect()
+
+    def _collect(self) -> Iterator[Finished]:
+        busy: dict[Any, _Worker] = {worker.pipe: worker for worker in self._team if worker.task}
+        for pipe in wait(list(busy)):
+            worker = busy[pipe]
+            task, answer = worker.task, worker.take()
+            worker.task = None
+            if task is None:
+                continue
+            case, points = task
+            if isinstance(answer, Exception):
+                raise answer
+            if answer is None:
+                code = worker.process.exitcode
+                error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
+                answer = failed_rows(case, replace(self._job, points=points), self._name, error)
+            yield case, answer
+
+    def _replaced(self, worker: _Worker) -> _Worker:
+        worker.stop()
+        return self._worker()
+
+    def _worker(self) -> _Worker:
+        return _Worker(self._job, self._name, self._keep_bytes)
+
+
+def run_in_process(cases: Iterable[Case], job: Job, classifier: Classifier) -> Iterator[Finished]:
+    """Run cases one after the other in this process, each at all points of the job."""
+    return HerePool(job, classifier).run((case, job.points) for case in cases)
 
 
 class _Worker:
     """One process, the pipe to it, and the case it has."""
 
-    def __init__(self, job: Job, name: str) -> None:
+    def __init__(self, job: Job, name: str, keep_bytes: int) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, job, name), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs, job, name, keep_bytes), daemon=True)
         with _quiet_start():
             self.process.start()
         theirs.close()
-        self.case: Case | None = None
+        self.task: Task | None = None
 
     @property
     def alive(self) -> bool:
         return self.process.is_alive()
 
-    def give(self, case: Case) -> None:
-        self.case = case
+    def give(self, task: Task) -> None:
+        self.task = task
         with contextlib.suppress(OSError):  # a dead worker shows itself when its answer is read
-            self.pipe.send(case)
+            self.pipe.send(task)
 
     def take(self) -> list[Row] | Exception | None:
         """Return the answer, an error that stops the study, or None if the worker died."""
@@ -121,40 +213,21 @@ class _Worker:
         self.pipe.close()
 
 
-def _collect(team: list[_Worker], job: Job, classifier_name: str) -> Iterator[Finished]:
-    busy: dict[Any, _Worker] = {worker.pipe: worker for worker in team if worker.case}
-    for pipe in wait(list(busy)):
-        worker = busy[pipe]
-        case, answer = worker.case, worker.take()
-        worker.case = None
-        if case is None:
-            continue
-        if isinstance(answer, Exception):
-            raise answer
-        if answer is None:
-            code = worker.process.exitcode
-            error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
-            answer = failed_rows(case, job, classifier_name, error)
-        yield case, answer
-
-
-def _replaced(worker: _Worker, job: Job, name: str) -> _Worker:
-    worker.stop()
-    return _Worker(job, name)
-
-
-def _serve(pipe: Connection, job: Job, name: str) -> None:
+def _serve(pipe: Connection, job: Job, name: str, keep_bytes: int) -> None:
     """Be a worker process: load the classifier once, then answer case by case until told to stop."""
     _one_thread_each()
     classifier: Classifier | None = None
+    sources = RecentSources(keep_bytes)
     while True:
         try:
-            case = pipe.recv()
+            case, points = pipe.recv()
         except (EOFError, OSError):
             return
         try:
             classifier = classifier or _loaded(job, name)
-            answer: list[Row] | BitdoseError = _run_safely(case, job, classifier)
+            answer: list[Row] | BitdoseError = _run_safely(
+                case, replace(job, points=points), classifier, sources
+            )
         except BitdoseError as error:
             answer = error
         with contextlib.suppress(OSError):  # the parent is gone: nobody to tell
@@ -174,10 +247,10 @@ def _loaded(job: Job, name: str) -> Classifier:
     return classifier
 
 
-def _run_safely(case: Case, job: Job, classifier: Classifier) -> list[Row]:
+def _run_safely(case: Case, job: Job, classifier: Classifier, sources: RecentSources) -> list[Row]:
     """Run one case; whatever goes wrong inside it is a row, and the study goes on."""
     try:
-        return run_case(case, job, classifier)
+        return run_case(case, job, classifier, read=sources.read)
     except BitdoseError:
         raise
     except MemoryError:
