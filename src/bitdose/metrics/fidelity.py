@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -88,20 +89,51 @@ def ssim(original: Plane, decoded: Plane, *, peak: int) -> float:
     >>> round(ssim(a, a, peak=255), 6)
     1.0
     """
-    if original.shape != decoded.shape:
-        raise ValueError(f"shapes differ: {original.shape} and {decoded.shape}")
-    x, y = _viewed(original), _viewed(decoded)
-    margin = _WINDOW // 2
-    if min(x.shape[:2]) < _WINDOW:
-        return math.nan
-    c1, c2 = (_K1 * peak) ** 2, (_K2 * peak) ** 2
-    mean_x, mean_y = _blur(x), _blur(y)
-    mean_xy, square_x, square_y = mean_x * mean_y, mean_x * mean_x, mean_y * mean_y
-    covariance = _blur(x * y) - mean_xy
-    spread = _blur(x * x) + _blur(y * y) - square_x - square_y
-    index = (2 * mean_xy + c1) * (2 * covariance + c2)
-    index /= (square_x + square_y + c1) * (spread + c2)
-    return float(index[margin:-margin, margin:-margin].mean(dtype=np.float64))
+    return SsimReference.of(original, peak=peak).ssim(decoded)
+
+
+@dataclass(frozen=True, eq=False)
+class SsimReference:
+    """An original's part of the structural similarity, computed once for all of its decoded versions.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Of the original.
+    peak : int
+        Largest sample the depth can hold.
+    values, mean, mean_square : numpy.ndarray
+        The original as viewed, and the window's means of it and of its square.
+    """
+
+    shape: tuple[int, ...]
+    peak: int
+    values: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    mean_square: NDArray[np.float32]
+
+    @classmethod
+    def of(cls, original: Plane, *, peak: int) -> SsimReference:
+        """Prepare an original; parameters as of :func:`ssim`."""
+        x = _viewed(original)
+        return cls(original.shape, peak, x, _blur(x), _blur(x * x))
+
+    def ssim(self, decoded: Plane) -> float:
+        """Return what :func:`ssim` gives for the original and this image; raises as it does."""
+        if self.shape != decoded.shape:
+            raise ValueError(f"shapes differ: {self.shape} and {decoded.shape}")
+        x, y = self.values, _viewed(decoded)
+        margin = _WINDOW // 2
+        if min(x.shape[:2]) < _WINDOW:
+            return math.nan
+        c1, c2 = (_K1 * self.peak) ** 2, (_K2 * self.peak) ** 2
+        mean_x, mean_y = self.mean, _blur(y)
+        mean_xy, square_x, square_y = mean_x * mean_y, mean_x * mean_x, mean_y * mean_y
+        covariance = _blur(x * y) - mean_xy
+        spread = self.mean_square + _blur(y * y) - square_x - square_y
+        index = (2 * mean_xy + c1) * (2 * covariance + c2)
+        index /= (square_x + square_y + c1) * (spread + c2)
+        return float(index[margin:-margin, margin:-margin].mean(dtype=np.float64))
 
 
 def _viewed(plane: Plane) -> NDArray[np.float32]:

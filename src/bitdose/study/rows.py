@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from bitdose.codecs.coding import Coded, kernel_names
 from bitdose.codecs.point import Point
 from bitdose.data.base import Case, Source
 from bitdose.image import Image
-from bitdose.metrics.fidelity import psnr_db, ssim
+from bitdose.metrics.fidelity import SsimReference, psnr_db
 from bitdose.results.schema import COLUMNS
 
 Row = dict[str, Any]
@@ -60,20 +61,46 @@ def source_columns(source: Source) -> Row:
     }
 
 
-def coding_columns(original: Image, coded: Coded, *, with_ssim: bool) -> Row:
+class Original:
+    """The image that all of a case's points are compared with.
+
+    Parameters
+    ----------
+    image : Image
+        As read.
+    with_ssim : bool
+        Whether structural similarity is measured too; an image's own part of it is kept, a volume's is
+        computed slice by slice, each time.
+    """
+
+    def __init__(self, image: Image, *, with_ssim: bool) -> None:
+        self._image, self._with_ssim = image, with_ssim
+        keep = with_ssim and not image.is_volume
+        self._kept = [SsimReference.of(image.pixels, peak=image.max_value)] if keep else None
+
+    def fidelity(self, decoded: Image) -> Row:
+        """Return how far a decoded image is from this one; NaN where it has another shape."""
+        original = self._image
+        if decoded.pixels.shape != original.pixels.shape:
+            return {"psnr_db": math.nan, "ssim": math.nan}
+        row = {"psnr_db": psnr_db(original.pixels, decoded.pixels, peak=original.max_value)}
+        if self._with_ssim:
+            pairs = zip(self._references(), decoded.slices(), strict=True)
+            row["ssim"] = float(np.mean([reference.ssim(plane.pixels) for reference, plane in pairs]))
+        return row
+
+    def _references(self) -> Iterable[SsimReference]:
+        planes = self._image.slices()
+        return self._kept or (SsimReference.of(plane.pixels, peak=plane.max_value) for plane in planes)
+
+
+def coding_columns(original: Original, coded: Coded) -> Row:
     """Return what coding took and what it left of the image."""
-    row: Row = {
+    return {
         "codec_mode": coded.mode,
         "codec_library": coded.library,
         "codec_mapping": coded.mapping,
         "bytes_coded": coded.coded_bytes,
         "encode_ms": coded.encode_ms,
         "decode_ms": coded.decode_ms,
-    }
-    if coded.image.pixels.shape != original.pixels.shape:
-        return row | {"psnr_db": math.nan, "ssim": math.nan}
-    row["psnr_db"] = psnr_db(original.pixels, coded.image.pixels, peak=original.max_value)
-    if with_ssim:
-        pairs = zip(original.slices(), coded.image.slices(), strict=True)
-        row["ssim"] = float(np.mean([ssim(a.pixels, b.pixels, peak=a.max_value) for a, b in pairs]))
-    return row
+    } | original.fidelity(coded.image)

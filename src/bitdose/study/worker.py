@@ -23,7 +23,7 @@ from bitdose.models.base import Batch, Classifier, InputSpec, answer
 from bitdose.models.prepare import check_fits, prepare_many
 from bitdose.results.schema import OK, probability_columns
 from bitdose.study.plan import Job
-from bitdose.study.rows import Row, coding_columns, identity_columns, source_columns
+from bitdose.study.rows import Original, Row, coding_columns, identity_columns, source_columns
 
 Reader = Callable[..., Source]
 
@@ -117,12 +117,13 @@ def coded_chunks(
         return
     seen, images, rows, settled = _Seen(), [], [], list[Row]()
     limit = _images_per_chunk(source.image, spec, device)
+    original = Original(source.image, with_ssim=job.ssim)
     for point, coded in _variants(source, job):
         row = identity_columns(case, point, model) | source_columns(source)
         try:
             if isinstance(coded, CaseError):
                 raise coded
-            row |= coding_columns(source.image, coded, with_ssim=job.ssim)
+            row |= coding_columns(original, coded)
             check_fits(coded.image, spec)
         except CaseError as error:
             settled.append(row | {"status": error.status, "reason": error.reason})
