@@ -97,6 +97,7 @@ class Race:
         self._judged: dict[tuple[str, int], Runner] = {}
         self._testers: dict[float, Tester] = {}
         self._reachable: dict[float, bool] = {}
+        self._ratios: dict[tuple[str, int, str, int], tuple[float, float]] = {}
 
     @property
     def start(self) -> Request:
@@ -114,16 +115,19 @@ class Race:
             As ``decide`` does.
         """
         call = Call(table, self.rule, self._seconds, self.seed, self._preregistered)
-        cohort = call.cohort(self.rule.select, coded=False)
         rows = call.rows_by_point(self.rule.select)
-        chains = {name: self._chain(call, cohort, rows, points) for name, points in self.grid.items()}
-        wanted = self._wanted(chains, _Costs(rows, self.rule, self._seconds))
+        news = {point for point, part in rows.items() if (point, len(part)) not in self._judged} | {PRISTINE}
+        fresh = replace(call, table=table.filter(table["point"].is_in(list(news))))
+        cohort = fresh.cohort(self.rule.select, coded=False)
+        chains = {name: self._chain(fresh, cohort, rows, points) for name, points in self.grid.items()}
+        wanted = self._wanted(chains, _Costs(rows, self.rule, self._seconds, self._ratios))
         if wanted:
             return Request(self.rule.select, tuple(wanted))
         if self.rule.select:
             return self._confirm(call, chains)
         alpha = self.rule.alpha / len(self.grid)
-        return call.decision(cohort, [_walk(name, runners, alpha) for name, runners in chains.items()])
+        walks = [_walk(name, runners, alpha) for name, runners in chains.items()]
+        return call.decision(call.cohort(""), walks)
 
     @property
     def _in_turn_alpha(self) -> float:
@@ -147,7 +151,7 @@ class Race:
         judge = Judge(in_turn, alone, self.sizes[self.rule.select])
         found = []
         for point in points:
-            seen = len(rows[point]) if point in cohort.points else 0
+            seen = len(rows.get(point, ()))
             if seen and (point, seen) not in self._judged:
                 # The mildest sees all cases: how far it is from passing tells how many would be needed.
                 runner = judge.runner(rows[point], cohort, give_up=point != points[0])
@@ -223,8 +227,14 @@ class Race:
 class _Costs:
     """Compares what points cost on the cases that both have seen."""
 
-    def __init__(self, rows: Mapping[str, pl.DataFrame], rule: Rule, seconds: Seconds | None) -> None:
-        self._rows = rows
+    def __init__(
+        self,
+        rows: Mapping[str, pl.DataFrame],
+        rule: Rule,
+        seconds: Seconds | None,
+        known: dict[tuple[str, int, str, int], tuple[float, float]],
+    ) -> None:
+        self._rows, self._known = rows, known
         self._seconds = seconds if rule.objective == "seconds" else None
 
     def relative(self, point: str, other: str) -> float:
@@ -232,6 +242,12 @@ class _Costs:
         return self._ratio(point, other)[0]
 
     def _ratio(self, point: str, other: str) -> tuple[float, float]:
+        key = point, len(self._rows[point]), other, len(self._rows[other])
+        if key not in self._known:
+            self._known[key] = self._measured(point, other)
+        return self._known[key]
+
+    def _measured(self, point: str, other: str) -> tuple[float, float]:
         """Return the ratio of costs on the cases that both have seen, with its standard error."""
         mine, theirs = (self._rows[p].select("case_id", "bytes_coded").drop_nulls() for p in (point, other))
         both = mine.join(theirs, on="case_id", suffix="_other").sort("case_id")
