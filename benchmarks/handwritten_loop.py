@@ -2,31 +2,31 @@
 
 A PyTorch ``Dataset`` opens each file with Pillow, codes and decodes it at one point and
 brings it to the network's input; a ``DataLoader`` with one worker per core feeds batches of
-64 to the network in onnxruntime; the loader is built anew for each point. It is meant to be
-good code of its kind: workers overlap with the network, no library starts threads of its
-own beside the workers, and nothing is written to disk but the results. This file stands
-alone and imports nothing of BitDose. Example::
+64 to the network, in onnxruntime or in eager PyTorch; the loader is built anew for each point.
+It is meant to be good code of its kind: workers overlap with the network, no library starts
+threads of its own beside the workers unless ``--threads`` asks for them, and nothing is
+written to disk but the results. This file stands alone and imports nothing of BitDose. Example::
 
     python benchmarks/handwritten_loop.py --table cases.csv --split test \
         --model model.onnx --size 1024 --out results.csv
+    python benchmarks/handwritten_loop.py --table cases.csv --model model.pt \
+        --torch bitdose.models.covid_next:CovidNext --threads 2 --out results.csv
 
-Needs torch, onnxruntime, opencv, Pillow and psutil. Prints one JSON object: wall seconds
-from the start of the process (imports included) to the last row on disk, and the largest
-memory of the process tree, sampled twice a second: the sum of resident sets, which counts
-pages that workers share once per worker, and of proportional sets, which counts them once
-(0 where the system does not tell).
+Needs torch, onnxruntime, opencv, Pillow and psutil. Prints one JSON object with the wall
+seconds from the start of the process (imports included) to the last row on disk.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import importlib
 import io
 import json
 import os
 import re
-import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ DEFAULT_POINTS = ",".join(
     ]
 )
 POINT = re.compile(r"(?:pristine|jpeg:q(?P<quality>\d+)|jpeg2000:(?P<rate>[\d.]+)x)(?:@(?P<side>\d+))?")
-SAMPLE_S = 0.5
+Predict = Callable[[torch.Tensor], np.ndarray]
 
 
 class Point(NamedTuple):
@@ -78,10 +78,8 @@ def parse_point(text: str) -> Point:
     return Point(found[0], "pristine", 0.0, side)
 
 
-def encode_decode(image: Image.Image, point: Point, *, jp2: bool) -> tuple[Image.Image, int]:
-    """Code and decode one grey image; ``pristine`` passes it through and counts raw bytes."""
-    if point.codec == "pristine":
-        return image, image.width * image.height
+def encode(image: Image.Image, point: Point, *, jp2: bool) -> io.BytesIO:
+    """Code one grey image."""
     stream = io.BytesIO()
     if point.codec == "jpeg":
         image.save(stream, "JPEG", quality=int(point.knob))
@@ -94,6 +92,14 @@ def encode_decode(image: Image.Image, point: Point, *, jp2: bool) -> tuple[Image
             irreversible=True,
             no_jp2=not jp2,
         )
+    return stream
+
+
+def encode_decode(image: Image.Image, point: Point, *, jp2: bool) -> tuple[Image.Image, int]:
+    """Code and decode one grey image; ``pristine`` passes it through and counts raw bytes."""
+    if point.codec == "pristine":
+        return image, image.width * image.height
+    stream = encode(image, point, jp2=jp2)
     decoded = Image.open(stream)
     decoded.load()
     return decoded, stream.getbuffer().nbytes
@@ -135,28 +141,6 @@ def quiet_worker(_: int) -> None:
     cv2.setNumThreads(1)
 
 
-class MemoryWatch(threading.Thread):
-    """Samples the memory of this process and its children; keeps the peaks in bytes."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.peak_rss = self.peak_pss = 0
-        self.done = threading.Event()
-
-    def run(self) -> None:
-        """Sample until told to stop."""
-        me = psutil.Process()
-        while not self.done.wait(SAMPLE_S):
-            rss = pss = 0
-            for process in [me, *me.children(recursive=True)]:
-                try:
-                    rss += process.memory_info().rss
-                    pss += getattr(process.memory_full_info(), "pss", 0)
-                except psutil.Error:
-                    continue
-            self.peak_rss, self.peak_pss = max(self.peak_rss, rss), max(self.peak_pss, pss)
-
-
 def read_cases(table: Path, split: str | None, size: int | None, limit: int | None) -> list[str]:
     """Return the paths, as the table spells them, of the cases asked for."""
     with table.open(newline="") as file:
@@ -176,17 +160,28 @@ def image_size(root: Path, row: dict[str, str]) -> tuple[int, int]:
         return file.size
 
 
-def open_model(path: Path) -> tuple[onnxruntime.InferenceSession, dict[str, Any]]:
-    """Open the network with one thread and read its sidecar."""
+def open_onnx(path: Path, threads: int) -> tuple[Predict, dict[str, Any]]:
+    """Open an ONNX network and read its sidecar; give its outputs and the sidecar."""
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    return session, json.loads(path.with_suffix(".json").read_text())
+    name = session.get_inputs()[0].name
+    sidecar = json.loads(path.with_suffix(".json").read_text())
+    return lambda batch: session.run(None, {name: batch.numpy()})[0], sidecar
 
 
-def probabilities_of(session: onnxruntime.InferenceSession, batch: torch.Tensor, kind: str) -> np.ndarray:
-    """Run the network; ``(n, n_classes)`` probabilities."""
-    output = session.run(None, {session.get_inputs()[0].name: batch.numpy()})[0]
+def open_torch(path: Path, target: str, threads: int) -> tuple[Predict, dict[str, Any]]:
+    """Build ``module:factory``, load a state dict into it, and read the sidecar of the weights."""
+    torch.set_num_threads(threads)
+    module, _, factory = target.partition(":")
+    network = getattr(importlib.import_module(module), factory)()
+    network.load_state_dict(torch.load(path, weights_only=True))
+    network.eval()
+    return lambda batch: network(batch).numpy(), json.loads(Path(f"{path}.json").read_text())
+
+
+def to_probabilities(output: np.ndarray, kind: str) -> np.ndarray:
+    """Turn the network's output into ``(n, n_classes)`` probabilities."""
     if kind == "probabilities":
         return output
     raised = np.exp(output - output.max(axis=1, keepdims=True))
@@ -203,8 +198,10 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--split", help="only the cases of this split")
     parser.add_argument(
-        "--model", type=Path, required=True, help="ONNX file with its sidecar .json beside it"
+        "--model", type=Path, required=True, help="ONNX file or state dict with its sidecar beside it"
     )
+    parser.add_argument("--torch", help="module:factory of the network whose state dict --model is")
+    parser.add_argument("--threads", type=int, default=1, help="threads of the network")
     parser.add_argument(
         "--points", default=DEFAULT_POINTS, help="comma-separated (default: pristine, 4 chains of 12)"
     )
@@ -221,8 +218,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def write_rows(args: argparse.Namespace, names: list[str], points: list[Point]) -> None:
     """Code, classify and write every case at every point, one loader per point."""
-    session, sidecar = open_model(args.model)
-    labels = sidecar["labels"]
+    if args.torch:
+        predict, sidecar = open_torch(args.model, args.torch, args.threads)
+    else:
+        predict, sidecar = open_onnx(args.model, args.threads)
+    labels, channels = sidecar["labels"], sidecar["input"].get("channels", 1)
     paths = [args.table.parent / name for name in names]
     with args.out.open("w", newline="") as file, torch.inference_mode():
         writer = csv.writer(file)
@@ -231,17 +231,16 @@ def write_rows(args: argparse.Namespace, names: list[str], points: list[Point]) 
             coded = CodedSet(paths, point, sidecar["input"], jp2=args.jp2)
             loader = DataLoader(coded, args.batch, num_workers=args.workers, worker_init_fn=quiet_worker)
             for batch, indices, n_bytes in loader:
-                rows = probabilities_of(session, batch, sidecar["output"])
+                seen = batch if channels == 1 else batch.repeat(1, channels, 1, 1)
+                rows = to_probabilities(predict(seen), sidecar["output"])
                 for row, index, size in zip(rows, indices.tolist(), n_bytes.tolist(), strict=True):
                     values = [repr(float(value)) for value in row]
                     writer.writerow([names[index], point.text, size, *values, labels[int(row.argmax())]])
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run every case at every point, write the rows, print time and memory."""
+    """Run every case at every point, write the rows, print the time."""
     args = parse_args(argv)
-    watch = MemoryWatch()
-    watch.start()
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     points = [parse_point(text) for text in args.points.split(",")]
@@ -250,16 +249,12 @@ def main(argv: list[str] | None = None) -> None:
         raise SystemExit(f"no case of {args.table} is left: check --split and --size")
     write_rows(args, names, points)
     wall_s = time.time() - psutil.Process().create_time()
-    watch.done.set()
-    watch.join()
     summary = {
         "cases": len(names),
         "points": len(points),
         "rows": len(names) * len(points),
         "workers": args.workers,
         "wall_s": round(wall_s, 2),
-        "peak_rss_bytes": watch.peak_rss,
-        "peak_pss_bytes": watch.peak_pss,
     }
     print(json.dumps(summary))
 
