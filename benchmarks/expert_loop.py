@@ -3,9 +3,8 @@
 What it does better than ``handwritten_loop.py``: every source is decoded once, into memory that
 the workers share; one loader runs over all (case, point) pairs, so its workers start once and never
 wait at the end of a point; JPEG by OpenCV; what comes back from a worker is bytes, scaled in the
-batch; the network has a core of its own whenever a batch is ready. With ``--torch`` the network
-runs in PyTorch, channels last, on memory that glibc keeps. This file stands alone and imports
-nothing of BitDose. Example::
+batch; the network runs beside the workers, in onnxruntime, or with ``--torch`` in PyTorch, channels
+last. This file stands alone and imports nothing of BitDose. Example::
 
     python benchmarks/expert_loop.py --table cases.csv --model model.onnx --out results.csv
 

@@ -8,16 +8,15 @@ cores, so that a sweep's limit on a machine is their sum.
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -26,12 +25,13 @@ from bitdose.codecs.grid import expand_points
 from bitdose.data.read import read_source
 from bitdose.errors import CaseError
 from bitdose.image import Image
+from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef
 from bitdose.models.prepare import prepare
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
-_BATCHES = (8, 16, 32, 64)
-_HELD_CASES = 4  # whose inputs a process holds: what is in them does not change the time
+_BATCHES = (8, 16, 32)
+_KINDS = 4  # different inputs in a batch: what is in them does not change the time
 
 
 class Floor(NamedTuple):
@@ -41,156 +41,140 @@ class Floor(NamedTuple):
     cpu_s: float
 
 
-@dataclass
-class _Held:
-    """What a process holds in memory."""
+class Floors:
+    """A sweep's floors: processes that hold its sources and its classifier until it is closed.
 
-    job: _Job
-    images: dict[str, Image] = field(default_factory=dict)
-    batches: list[Any] = field(default_factory=list)
-    classifier: Any = None
+    Parameters
+    ----------
+    table : pathlib.Path
+        The cases; sources are read as grey.
+    points : str
+        As after ``--points``.
+    model : pathlib.Path
+        The classifier.
+    cores : int
+        Processes.
 
+    Raises
+    ------
+    RuntimeError
+        If a process cannot start.
+    """
 
-@dataclass(frozen=True)
-class _Job:
-    """What the processes are to do."""
-
-    paths: tuple[str, ...]
-    points: str
-    model: str
-    batch: int = 0
-
-
-_held: _Held
-
-
-def codec_floor(table: Path, points: str, *, cores: int) -> Floor:
-    """Time the coding of every case at every point."""
-    job = _Job(_paths(table), points, "")
-    with _processes(cores, job, _warm_codec) as pool:
-        return _timed(pool, _code, range(len(job.paths)))
-
-
-def prepare_floor(table: Path, points: str, model: Path, *, cores: int) -> Floor:
-    """Time what lies between the two: decoded images brought to the classifier's input."""
-    job = _Job(_paths(table), points, str(model))
-    with _processes(cores, job, _warm_prepare) as pool:
-        return _timed(pool, _prepare, range(len(job.paths)))
-
-
-def inference_floor(table: Path, points: str, model: Path, *, cores: int, batch: int) -> Floor:
-    """Time the classification of every case at every point, in batches of ``batch``."""
-    job = _Job(_paths(table), points, str(model), batch)
-    inputs = len(job.paths) * len(expand_points(points))
-    sizes = [batch] * (inputs // batch) + [inputs % batch] * bool(inputs % batch)
-    with _processes(cores, job, _warm_inference) as pool:
-        return _timed(pool, _classify, sizes)
-
-
-def best_batch(table: Path, points: str, model: Path, *, cores: int) -> int:
-    """Return the size of batch at which an input takes least, all cores busy."""
-    found = {}
-    for batch in _BATCHES:
-        job = _Job(_paths(table)[:1], points, str(model), batch)
-        with _processes(cores, job, _warm_inference) as pool:
-            rounds = max(_BATCHES) // batch
-            found[batch] = _timed(pool, _classify, [batch] * (rounds * cores)).cpu_s
-    return min(found, key=lambda batch: found[batch])
-
-
-def _paths(table: Path) -> tuple[str, ...]:
-    with table.open(newline="") as file:
-        return tuple(row["path"] for row in csv.DictReader(file))
-
-
-@contextlib.contextmanager
-def _processes(cores: int, job: _Job, warm: Callable[[], None]) -> Iterator[Any]:
-    """Give a pool whose processes have one thread per library and have done their work once."""
-    before = {name: os.environ.get(name) for name in _THREADS}
-    os.environ.update(dict.fromkeys(_THREADS, "1"))
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(cores + 1)
-    try:
-        with context.Pool(cores, _start, (job, warm, barrier)) as pool:
+    def __init__(self, table: Path, points: str, model: Path, *, cores: int) -> None:
+        with table.open(newline="") as file:
+            self.paths = [row["path"] for row in csv.DictReader(file)]
+        self.inputs = len(self.paths) * len(expand_points(points))
+        self.cores = cores
+        before = {name: os.environ.get(name) for name in _THREADS}
+        os.environ.update(dict.fromkeys(_THREADS, "1"))
+        context = multiprocessing.get_context("spawn")
+        barrier = context.Barrier(cores + 1)
+        try:
+            self.pool = context.Pool(cores, _start, (self.paths, points, str(model), barrier))
             _all_ready(barrier)
-            yield pool
-            pool.close()
-            pool.join()
-    finally:
-        for name, value in before.items():
-            os.environ.pop(name) if value is None else os.environ.update({name: value})
+        finally:
+            for name, value in before.items():
+                os.environ.pop(name) if value is None else os.environ.update({name: value})
+        self.batch = self._best_batch()
 
+    def __enter__(self) -> Self:
+        return self
 
-def _start(job: _Job, warm: Callable[[], None], barrier: Any) -> None:
-    global _held  # noqa: PLW0603
-    import cv2
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
-    cv2.setNumThreads(1)
-    _held = _Held(job)
-    try:
-        warm()
-    except BaseException:
-        barrier.abort()
-        raise
-    barrier.wait()
+    def close(self) -> None:
+        """End the processes."""
+        self.pool.terminate()
+        self.pool.join()
+
+    def codec(self) -> Floor:
+        """Time the coding of every case at every point."""
+        return self._timed(_code, self.paths)
+
+    def prepare(self) -> Floor:
+        """Time what lies between coding and inference: images brought to the classifier's input."""
+        return self._timed(_prepare, self.paths)
+
+    def inference(self) -> Floor:
+        """Time the classification of every case at every point, in batches of the fastest size."""
+        whole, rest = divmod(self.inputs, self.batch)
+        return self._timed(_classify, [*[self.batch] * whole, *[rest] * bool(rest)])
+
+    def _best_batch(self) -> int:
+        """Return the size of batch at which an input takes least, all cores busy."""
+        whole = max(_BATCHES)
+        took = {
+            size: self._timed(_classify, [size] * (self.cores * whole // size)).cpu_s for size in _BATCHES
+        }
+        return min(took, key=lambda size: took[size])
+
+    def _timed(self, work: Callable[[Any], float], items: Iterable[Any]) -> Floor:
+        started = time.perf_counter()
+        cpu_s = sum(self.pool.imap_unordered(work, items))
+        return Floor(time.perf_counter() - started, cpu_s)
 
 
 def _all_ready(barrier: Any) -> None:
     try:
         barrier.wait()
     except threading.BrokenBarrierError:
-        raise RuntimeError("a process could not start: its error stands above") from None
+        raise RuntimeError("a process of the floors could not start: its error stands above") from None
 
 
-def _timed(pool: Any, work: Callable[[Any], float], items: Any) -> Floor:
-    started = time.perf_counter()
-    cpu_s = sum(pool.imap_unordered(work, items))
-    return Floor(time.perf_counter() - started, cpu_s)
+@dataclass
+class _Held:
+    """What a process holds in memory."""
+
+    points: str
+    classifier: Classifier
+    images: dict[str, Image] = field(default_factory=dict)
+    batch: Any = None
 
 
-def _warm_codec() -> None:
-    for path in dict.fromkeys(_held.job.paths):
-        _held.images[path] = read_source(Path(path), color="grey").image
-    _code(0)
+_held: _Held
 
 
-def _code(index: int) -> float:
+def _start(paths: list[str], points: str, model: str, barrier: Any) -> None:
+    """Be a process of the pool: one thread per library, everything read, every kind of work done once."""
+    global _held  # noqa: PLW0603
+    try:
+        import cv2
+
+        cv2.setNumThreads(1)
+        _held = _Held(points, ModelRef(model).load())
+        _held.images = {path: read_source(Path(path), color="grey").image for path in dict.fromkeys(paths)}
+        kinds = list(_held.images.values())[:_KINDS]
+        inputs = [prepare(image, _held.classifier.spec) for image in kinds]
+        _held.batch = np.stack([inputs[index % len(inputs)] for index in range(max(_BATCHES))])
+        _code(paths[0])
+        _classify(max(_BATCHES))
+    except BaseException:
+        barrier.abort()
+        raise
+    barrier.wait()
+
+
+def _code(path: str) -> float:
     """Code one case at every point; processor seconds."""
     started = time.process_time()
-    points = expand_points(_held.job.points)
-    for _, coded in code_points(_held.images[_held.job.paths[index]], points):
+    for _, coded in code_points(_held.images[path], expand_points(_held.points)):
         if isinstance(coded, CaseError):
             raise coded
     return time.process_time() - started
 
 
-def _warm_prepare() -> None:
-    _warm_inputs()
-    _held.images = {"": read_source(Path(_held.job.paths[0]), color="grey").image}
-    _prepare(0)
-
-
-def _prepare(_index: int) -> float:
+def _prepare(path: str) -> float:
+    """Bring one case to the classifier's input as often as there are points; processor seconds."""
     started = time.process_time()
-    for _ in expand_points(_held.job.points):
-        prepare(_held.images[""], _held.classifier.spec)
+    for _ in expand_points(_held.points):
+        prepare(_held.images[path], _held.classifier.spec)
     return time.process_time() - started
 
 
-def _warm_inputs() -> None:
-    _held.classifier = ModelRef(_held.job.model).load()
-
-
-def _warm_inference() -> None:
-    _warm_inputs()
-    batch, spec = _held.job.batch, _held.classifier.spec
-    kinds = list(dict.fromkeys(_held.job.paths))[:_HELD_CASES]
-    inputs = [prepare(read_source(Path(path), color="grey").image, spec) for path in kinds]
-    _held.batches = [np.stack([inputs[index % len(inputs)] for index in range(batch)])]
-    _classify(batch)
-
-
 def _classify(size: int) -> float:
+    """Classify one ready batch; processor seconds."""
     started = time.process_time()
-    _held.classifier.predict(_held.batches[0][:size])
+    _held.classifier.predict(_held.batch[:size])
     return time.process_time() - started

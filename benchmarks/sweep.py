@@ -45,7 +45,7 @@ from sweep_parts import FLOORS, PARTS, Sweep, measure
 from bitdose.codecs.grid import expand_points
 
 NETWORKS = ("mobilenetv2", "resnet18", "covid-next")
-QUICK = {"mobilenetv2": 10, "resnet18": 4, "covid-next": 2}
+QUICK = {"mobilenetv2": 6, "resnet18": 3, "covid-next": 2}
 COMPARED_STREAMS = 3  # cases whose streams are compared byte by byte
 
 
@@ -69,16 +69,21 @@ class Runner:
             print(f"FAILED {name}: {self.failed[name]}", file=sys.stderr)
             return None
 
+    def _repeats(self, sweep: Sweep) -> int:
+        return 1 if self.args.quick and sweep.network != NETWORKS[0] else self.args.repeats
+
     def sweep(self, sweep: Sweep) -> None:
         """Run every part of one sweep, repeat by repeat, and compare what came out."""
         parts = [part for part in PARTS if part not in self.args.skip]
-        for repeat in range(self.args.repeats):
+        for repeat in range(self._repeats(sweep)):
             for part in parts:
                 name = f"{sweep.name}/{part}"
                 found = self.guarded(name, partial(measure, sweep, part, repeat, self.args))
                 sweep.costs.setdefault(part, []).append(found)
                 if found:
                     print(f"  {name:<34} {found.wall_s:8.1f} s {found.cpu_s:8.1f} core-s", file=sys.stderr)
+        if sweep.floors:
+            sweep.floors.close()
         for other in ("handwritten", "expert"):
             for mine in ("exact", "bitdose"):
                 if all(any(sweep.costs.get(part, [])) for part in (other, mine)):
@@ -132,14 +137,14 @@ def figures(sweep: Sweep) -> dict[str, Any]:
 def details(sweep: Sweep) -> dict[str, Any]:
     """Return all that was found of one sweep, for the line of JSON."""
     seconds = {
-        part: [None if one is None else [round(one.wall_s, 2), round(one.cpu_s, 2)] for one in costs]
+        part: [None if one is None else [round(one.wall_s, 4), round(one.cpu_s, 4)] for one in costs]
         for part, costs in sweep.costs.items()
     }
     found = {key: sweep.answer.get(key) for key in ("certified", "evaluated", "whole_grid")}
     return figures(sweep) | {
         "cases": sweep.n, "points": len(sweep.points), "wall_and_core_seconds": seconds,
         "peak_mb": {part: peak_mb(sweep, part) for part in sweep.costs}, "search": found,
-        "batch_of_floor": sweep.batch, "compared": sweep.compared,
+        "batch_of_floor": sweep.floors and sweep.floors.batch, "compared": sweep.compared,
     }  # fmt: skip
 
 
@@ -245,7 +250,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         "--jpeg2000", choices=["pillow", "opencv"], default="pillow", help="the expert's encoder"
     )
-    parser.add_argument("--quick", action="store_true", help="few cases, one grid for the larger networks")
+    parser.add_argument(
+        "--quick", action="store_true", help="few cases; the larger networks once, on one grid"
+    )
     parser.add_argument("--json", action="store_true", help="end with one line of JSON")
     return parser.parse_args()
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import floors
+from floors import Floors
 from measure import CommandError, Used, run
 
 HERE = Path(__file__).parent
@@ -55,7 +55,7 @@ class Sweep:
     costs: dict[str, list[Cost | None]] = field(default_factory=dict)
     answer: dict[str, Any] = field(default_factory=dict)
     compared: dict[str, Any] = field(default_factory=dict)
-    batch: int = 0
+    floors: Floors | None = None
 
     @property
     def name(self) -> str:
@@ -120,13 +120,8 @@ def cost(used: Used, rows: int) -> Cost:
 
 
 def floor(sweep: Sweep, part: str) -> Cost:
-    """Measure one floor."""
-    points = ",".join(sweep.points)
-    if part == "codec":
-        found = floors.codec_floor(sweep.table, points, cores=CORES)
-    elif part == "prepare":
-        found = floors.prepare_floor(sweep.table, points, sweep.model, cores=CORES)
-    else:
-        sweep.batch = sweep.batch or floors.best_batch(sweep.table, points, sweep.model, cores=CORES)
-        found = floors.inference_floor(sweep.table, points, sweep.model, cores=CORES, batch=sweep.batch)
+    """Measure one floor; the processes stay for the next."""
+    if sweep.floors is None:
+        sweep.floors = Floors(sweep.table, ",".join(sweep.points), sweep.model, cores=CORES)
+    found = getattr(sweep.floors, part)()
     return Cost(found.wall_s, found.cpu_s, 0, sweep.rows)
