@@ -155,7 +155,9 @@ def peak_mb(sweep: Sweep, part: str) -> int | None:
 
 def show(sweep: Sweep) -> None:
     """Print the tables of one sweep."""
-    print(f"\n**{sweep.network}, {sweep.grid} grid**: {sweep.n} cases x {len(sweep.points)} points\n")
+    runs = max(map(len, sweep.costs.values()), default=0)
+    size = f"{sweep.n} cases x {len(sweep.points)} points"
+    print(f"\n**{sweep.network}, {sweep.grid} grid**: {size}, median of {runs}\n")
     rows = []
     for part, costs in sweep.costs.items():
         done = [one for one in costs if one]
@@ -170,7 +172,7 @@ def show(sweep: Sweep) -> None:
         rows.append([PARTS[part], *cells])
     head = (
         "what",
-        "wall time (median)",
+        "wall time",
         "case-points/s",
         "core-seconds",
         "peak memory",
@@ -261,7 +263,7 @@ def main() -> None:
     """Run every sweep, print its tables, end with the line of JSON."""
     args = parse_args()
     runner, sweeps = Runner(args), []
-    print(f"{machine()}; {today()}; medians of {args.repeats} interleaved runs")
+    print(f"{machine()}; {today()}; the parts of a sweep interleaved")
     with tempfile.TemporaryDirectory() as name:
         for network in args.networks:
             for grid in args.grids:
