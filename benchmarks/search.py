@@ -32,7 +32,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 import polars as pl
-from study import machine, print_table
+from measure import machine, print_table
 
 from bitdose.decision.base import Decision
 from bitdose.decision.decide import decide
