@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 ROUNDS = "rounds"
 _KEY = "search"
-_KEEP_BYTES = 2**28
+_KEEP_BYTES = 2**29
 
 Progress = Callable[[int], AbstractContextManager[Watcher | None]]
 

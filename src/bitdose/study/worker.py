@@ -29,8 +29,8 @@ Reader = Callable[..., Source]
 
 _SAME_AS = "same input as"  # in place of an answer, until ``in_order``
 
-# A CPU's caches like small batches (8 images of 256x256; see benchmarks/README.md), a GPU large ones.
-_CHUNK_SAMPLES = {"cpu": 2**19, "cuda": 2**23}
+# A CPU's caches like small batches (4 images of 256x256; benchmarks/parts.py), a GPU large ones.
+_CHUNK_SAMPLES = {"cpu": 2**18, "cuda": 2**23}
 _CHUNK_DECODED_SAMPLES = 2**26
 _GROUP = 4  # images are brought to the classifier's size four at a time
 _REMEMBERED_SAMPLES = 2**23
@@ -204,7 +204,7 @@ def _images_per_chunk(image: Image, spec: InputSpec, device: str) -> int:
     plane = math.prod(spec.size) if spec.size else image.height * image.width
     wanted = _CHUNK_SAMPLES.get(device, _CHUNK_SAMPLES["cpu"]) // (plane * spec.channels * image.n_slices)
     in_memory = _CHUNK_DECODED_SAMPLES // image.pixels.size
-    whole_groups = -(-wanted // _GROUP) * _GROUP if wanted > 1 else 1
+    whole_groups = max(1, -(-wanted // _GROUP)) * _GROUP if image.n_slices < _GROUP else wanted
     return int(max(1, min(whole_groups, in_memory)))
 
 
