@@ -51,6 +51,8 @@ def search(
     ] = None,
     color: Annotated[Text, typer.Option(help="keep, or grey: colour sources to luma first.")] = None,
     weights: Annotated[Text, typer.Option(help="state_dict file for module:factory.")] = None,
+    runtime: Annotated[Text, typer.Option(help="As for 'study'. [default: onnxruntime]")] = None,
+    precision: Annotated[Text, typer.Option(help="As for 'study'. [default: fp32]")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of whatever is drawn. [default: 0]")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
@@ -73,7 +75,8 @@ def search(
 
     spec = make_spec(
         data, points=tuple(points) if points else None, model=model, split=split, limit=limit,
-        classes=class_mapping(classes), color=color, weights=weights, seed=seed,
+        classes=class_mapping(classes), color=color, weights=weights, seed=seed, runtime=runtime,
+        precision=precision,
     )  # fmt: skip
     rule = make_rule(
         spec.decision,

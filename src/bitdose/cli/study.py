@@ -47,6 +47,15 @@ def study(
     path_column: Annotated[Text, typer.Option(help="Column of the paths. [default: path]")] = None,
     label_column: Annotated[Text, typer.Option(help="Column of the labels. [default: label]")] = None,
     weights: Annotated[Text, typer.Option(help="state_dict file for module:factory.")] = None,
+    runtime: Annotated[
+        Text,
+        typer.Option(
+            help="Of ONNX files: onnxruntime, openvino, or auto: the faster. [default: onnxruntime]"
+        ),
+    ] = None,
+    precision: Annotated[
+        Text, typer.Option(help="fp32, or bf16, shown beside fp32 at pristine. [default: fp32]")
+    ] = None,
     labels: Annotated[Text, typer.Option(help="Model labels in output order: a,b,c.")] = None,
     size: Annotated[Text, typer.Option(help="Model input: HEIGHTxWIDTH or one side.")] = None,
     slices: Annotated[int | None, typer.Option(help="Model input: the only number of slices.")] = None,
@@ -76,6 +85,10 @@ def study(
     ] = None,
     alpha: Annotated[
         float | None, typer.Option(help="With --margin: as for 'decide'. [default: 0.05]")
+    ] = None,
+    engine: Annotated[
+        Text,
+        typer.Option(help="local, or split: one classifier process for all, as with a GPU. [default: local]"),
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
@@ -109,7 +122,8 @@ def study(
     spec = make_spec(
         data, points=tuple(points) if points else None, model=model, split=split, limit=limit,
         classes=class_mapping(classes), color=color, path_column=path_column, label_column=label_column,
-        weights=weights, exact=exact, ssim=ssim, seed=seed, max_failures=max_failures,
+        weights=weights, runtime=runtime, precision=precision, engine=engine, exact=exact, ssim=ssim,
+        seed=seed, max_failures=max_failures,
         input={key: value for key, value in inputs.items() if value is not None} or None,
     )  # fmt: skip
     if margin or alpha is not None or spec.decision:
@@ -160,8 +174,12 @@ def _decide(folder: Path, spec: StudySpec, result: dict[str, Any]) -> list[str]:
 
 
 def make_spec(data: str, **options: Any) -> StudySpec:
-    """Put a spec together: a study file, and over it what the command line says."""
+    """Put a spec together: a study file, and over it what the command line says.
+
+    Its runtime is settled here, once for all plans that are made of it.
+    """
     from bitdose.errors import UsageError
+    from bitdose.study.plan import with_runtime
     from bitdose.study.spec import StudySpec, read_spec
 
     from_file = read_spec(Path(data)) if data.endswith(".toml") else {"data": data}
@@ -175,7 +193,10 @@ def make_spec(data: str, **options: Any) -> StudySpec:
         raise UsageError(
             "--model: expected an .onnx file, a TorchScript file, module:factory or 'phantom', got nothing"
         )
-    return StudySpec(**fields)
+    spec, said = with_runtime(StudySpec(**fields))
+    if said:
+        typer.echo(said, err=True)
+    return spec
 
 
 def _run(plan: Plan, folder: Path, workers: int | None, **how: bool) -> Outcome:

@@ -20,16 +20,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.errors import UsageError
+from bitdose.hashing import digest
 from bitdose.resample import check_kernel
 
 Batch = NDArray[np.float32]
 Probabilities = NDArray[np.float64]
 RawModel = Callable[[Any], Any]
 
+FP32 = "fp32"
 LAYOUTS = {"NCHW": False, "NHWC": False, "NCDHW": True, "NDHWC": True}
 OUTPUTS = ("probabilities", "logits")
 _TOLERANCE = 1e-4
 _BINARY_LABELS = 2
+_DIGEST_DIGITS = 12
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,12 @@ class Classifier(Protocol):
 
     @property
     def device(self) -> str:
-        """Where it runs: ``cpu`` or ``cuda``; another device can change the last digits."""
+        """Where it runs: ``cpu``, ``cuda``, or ``cpu:openvino``; another one can change the last digits."""
+        ...
+
+    @property
+    def in_fp32(self) -> Classifier | None:
+        """The same network in fp32 with its usual runtime, where this one is of another precision."""
         ...
 
     def predict(self, batch: Batch) -> Probabilities:
@@ -165,6 +173,8 @@ class CallableClassifier:
         For the results table.
     device : str
         Where it runs.
+    in_fp32 : Classifier, optional
+        The same network in fp32, where this one is of another precision.
 
     Examples
     --------
@@ -178,10 +188,26 @@ class CallableClassifier:
     spec: InputSpec
     name: str = "callable"
     device: str = "cpu"
+    in_fp32: Classifier | None = None
 
     def predict(self, batch: Batch) -> Probabilities:
         """Return ``(N, K)`` probabilities; raises ``UsageError`` for outputs of another shape."""
         return to_probabilities(np.asarray(self.function(batch), np.float64), len(batch), self.spec)
+
+
+def identified(stem: str, identity: str, *, precision: str = FP32) -> str:
+    """Name a classifier ``name@digest``: in another precision than fp32 it is another classifier.
+
+    Examples
+    --------
+    >>> identified("net", "0123456789abcdef")
+    'net@0123456789ab'
+    >>> identified("net", "0123456789abcdef", precision="bf16")
+    'net-bf16@aba850cb0121'
+    """
+    if precision == FP32:
+        return f"{stem}@{identity[:_DIGEST_DIGITS]}"
+    return f"{stem}-{precision}@{digest([identity, precision])[:_DIGEST_DIGITS]}"
 
 
 def to_probabilities(raw: Probabilities, n: int, spec: InputSpec) -> Probabilities:

@@ -12,11 +12,13 @@ import numpy as np
 
 from bitdose.errors import UsageError
 from bitdose.image import Image
-from bitdose.models.base import CallableClassifier, Classifier
+from bitdose.models.base import FP32, CallableClassifier, Classifier
 from bitdose.models.prepare import prepare
 
 SHIPPED = {"phantom": "shipped/phantom.onnx"}
 REFERENCE = ("covid-next", "brain-tumor")
+RUNTIMES = ("onnxruntime", "openvino", "auto")
+PRECISIONS = (FP32, "bf16")
 
 _TORCHSCRIPT = (".pt", ".pts", ".ts", ".torchscript")
 _CLASSES_SIGNS = ",="
@@ -37,11 +39,35 @@ class ModelRef:
         A ``state_dict`` file for ``module:factory`` or a network's name; empty for none.
     flags : mapping
         Spec fields given by the user.
+    runtime : {"onnxruntime", "openvino", "auto"}
+        Of ``.onnx`` files; ``auto`` measures both (see ``runtime.py``).
+    precision : {"fp32", "bf16"}
+        In another one than fp32 it is another classifier, of another name.
     """
 
     model: str
     weights: str = ""
     flags: Mapping[str, Any] = field(default_factory=dict)
+    runtime: str = "onnxruntime"
+    precision: str = FP32
+
+    def __post_init__(self) -> None:
+        """Check what needs no file."""
+        if self.runtime not in RUNTIMES:
+            raise UsageError(f"--runtime: expected {' or '.join(RUNTIMES)}, got {self.runtime!r}")
+        if self.precision not in PRECISIONS:
+            raise UsageError(
+                f"--precision: expected {' or '.join(PRECISIONS)}, got {self.precision!r}; "
+                "an int8 network is a model file of its own (docs/how-to/onnx.md)"
+            )
+
+    @property
+    def onnx_file(self) -> Path | None:
+        """The ONNX file it stands for; None for a classifier of PyTorch's."""
+        if self.model in SHIPPED:
+            return Path(__file__).parent / SHIPPED[self.model]
+        path = Path(self.model)
+        return path if path.suffix.lower() == ".onnx" else None
 
     def load(self, *, threads: int = 1) -> CallableClassifier:
         """Load the classifier.
@@ -52,35 +78,50 @@ class ModelRef:
             If it is not there, does not load, or its spec is incomplete.
         """
         flags = dict(self.flags)
-        if self.model in SHIPPED:
-            from bitdose.models.onnx import load_onnx
-
-            return load_onnx(Path(__file__).parent / SHIPPED[self.model], flags=flags, threads=threads)
-        path = Path(self.model)
-        if path.suffix.lower() == ".onnx":
-            from bitdose.models.onnx import load_onnx
-
-            return load_onnx(path, flags=flags, threads=threads)
+        if self.onnx_file:
+            return self._load_onnx(self.onnx_file, threads)
+        if self.runtime == "openvino":
+            raise UsageError(f"--runtime openvino: it runs .onnx files, got --model {self.model}")
+        path, precision = Path(self.model), self.precision
         if path.suffix.lower() in _TORCHSCRIPT:
             from bitdose.models.torch import load_torchscript
 
-            return load_torchscript(path, flags=flags, threads=threads)
+            return load_torchscript(path, flags=flags, threads=threads, precision=precision)
         if self.model in REFERENCE:
             from bitdose.models.torch import load_reference
 
             if not self.weights:
                 hint = f"'bitdose train {self.model} DATA' makes them"
                 raise UsageError(f"--model {self.model}: give its weights with --weights FILE ({hint})")
-            return load_reference(self.model, weights=Path(self.weights), flags=flags, threads=threads)
+            weights = Path(self.weights)
+            return load_reference(
+                self.model, weights=weights, flags=flags, threads=threads, precision=precision
+            )
         if ":" in self.model:
             from bitdose.models.torch import load_factory
 
-            weights = Path(self.weights) if self.weights else None
-            return load_factory(self.model, weights=weights, flags=flags, threads=threads)
+            given = Path(self.weights) if self.weights else None
+            return load_factory(self.model, weights=given, flags=flags, threads=threads, precision=precision)
         raise UsageError(
             f"--model {self.model!r}: expected an .onnx file, a TorchScript file "
             f"({', '.join(_TORCHSCRIPT)}), module:factory, or one of: {', '.join((*SHIPPED, *REFERENCE))}"
         )
+
+    def _load_onnx(self, path: Path, threads: int) -> CallableClassifier:
+        from bitdose.models.onnx import load_onnx
+        from bitdose.models.openvino import load_openvino
+        from bitdose.models.runtime import choose_runtime
+
+        ref = choose_runtime(self)[0]
+        flags = dict(ref.flags)
+        if ref.runtime == "openvino":
+            return load_openvino(path, flags=flags, threads=threads, precision=ref.precision)
+        if ref.precision != FP32:
+            raise UsageError(
+                f"--precision {ref.precision}: onnxruntime runs an .onnx file in its own precision; "
+                "add --runtime openvino"
+            )
+        return load_onnx(path, flags=flags, threads=threads)
 
 
 def probe(classifier: Classifier) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,66 @@ import numpy as np
 
 from bitdose.errors import UsageError
 from bitdose.hashing import digest, file_digest
-from bitdose.models.base import CallableClassifier, RawModel
+from bitdose.models.base import FP32, CallableClassifier, Classifier, InputSpec, RawModel, identified
 from bitdose.models.spec import Fields, merge_spec, metadata_fields, sidecar_fields
 
 _DTYPES = {"tensor(float)": np.float32, "tensor(float16)": np.float16, "tensor(double)": np.float64}
 _DEPTH = {"NCDHW": 2, "NDHWC": 1}
 _SPATIAL = {"NCHW": (1, 2, 3), "NHWC": (3, 1, 2), "NCDHW": (1, 3, 4), "NDHWC": (4, 2, 3)}
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An ONNX file as onnxruntime reads it: what every runtime must know of it.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    identity : str
+        Digest of the file and of its weights.
+    session : onnxruntime.InferenceSession
+        The graph, ready to run.
+    spec : InputSpec
+        What it wants to see.
+    dtype : type
+        Of its input.
+    """
+
+    path: Path
+    identity: str
+    session: Any
+    spec: InputSpec
+    dtype: type[np.floating[Any]]
+
+    def classifier(
+        self, run: RawModel, device: str, *, precision: str = FP32, in_fp32: Classifier | None = None
+    ) -> CallableClassifier:
+        """Make a classifier of what runs the graph on a batch of its own type and, if fixed, size."""
+
+        def cast(batch: Any) -> Any:
+            return run(batch.astype(self.dtype, copy=False))
+
+        fixed = self.session.get_inputs()[0].shape[0]
+        function = _in_chunks(cast, fixed) if isinstance(fixed, int) else cast
+        name = identified(self.path.stem, self.identity, precision=precision)
+        return CallableClassifier(function, self.spec, name, device, in_fp32)
+
+
+def read_graph(path: Path, *, flags: Fields | None = None, threads: int = 1) -> Graph:
+    """Read an ONNX file with one input and settle its spec; raises ``UsageError`` as ``load_onnx`` does."""
+    identity, session = _open(path, threads)
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise UsageError(f"model {path.name}: expected one input, got {[i.name for i in inputs]}")
+    dtype = _DTYPES.get(inputs[0].type)
+    if dtype is None:
+        raise UsageError(f"model {path.name}: expected an input of floats, got {inputs[0].type}")
+    metadata = metadata_fields(session.get_modelmeta().custom_metadata_map)
+    sources = {"metadata": metadata, "sidecar": sidecar_fields(path), "flags": flags or {}}
+    layout = next((fields["layout"] for fields in sources.values() if "layout" in fields), None)
+    sources["graph"] = _shape_fields(inputs[0].shape, layout)
+    return Graph(path, identity, session, merge_spec(sources), dtype)
 
 
 def load_onnx(path: Path, *, flags: Fields | None = None, threads: int = 1) -> CallableClassifier:
@@ -40,27 +95,19 @@ def load_onnx(path: Path, *, flags: Fields | None = None, threads: int = 1) -> C
     A graph that was exported with a fixed batch (mostly of one) gets batches of that size, the
     last one filled up with copies of its last entry. Of several outputs the first counts.
     """
-    identity, session = _open(path, threads)
-    inputs = session.get_inputs()
-    if len(inputs) != 1:
-        raise UsageError(f"model {path.name}: expected one input, got {[i.name for i in inputs]}")
-    dtype = _DTYPES.get(inputs[0].type)
-    if dtype is None:
-        raise UsageError(f"model {path.name}: expected an input of floats, got {inputs[0].type}")
-    metadata = metadata_fields(session.get_modelmeta().custom_metadata_map)
-    sources = {"metadata": metadata, "sidecar": sidecar_fields(path), "flags": flags or {}}
-    layout = next((fields["layout"] for fields in sources.values() if "layout" in fields), None)
-    sources["graph"] = _shape_fields(inputs[0].shape, layout)
-    spec = merge_spec(sources)
-    name, output = inputs[0].name, session.get_outputs()[0].name
+    return in_onnxruntime(read_graph(path, flags=flags, threads=threads))
+
+
+def in_onnxruntime(graph: Graph) -> CallableClassifier:
+    """Run a graph in the session that read it."""
+    session = graph.session
+    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
 
     def run(batch: Any) -> Any:
-        return session.run([output], {name: batch.astype(dtype, copy=False)})[0]
+        return session.run([output], {name: batch})[0]
 
-    fixed = inputs[0].shape[0]
-    function = _in_chunks(run, fixed) if isinstance(fixed, int) else run
     device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
-    return CallableClassifier(function, spec, f"{path.stem}@{identity[:12]}", device)
+    return graph.classifier(run, device)
 
 
 def _in_chunks(run: RawModel, size: int) -> RawModel:

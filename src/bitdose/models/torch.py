@@ -14,12 +14,14 @@ from typing import Any
 
 from bitdose.errors import MissingBackendError, UsageError
 from bitdose.hashing import file_digest
-from bitdose.models.base import CallableClassifier
+from bitdose.models.base import FP32, CallableClassifier, identified
 from bitdose.models.spec import Fields, fields_of, merge_spec, sidecar_fields
 from bitdose.models.weights import load_weights
 
 
-def load_torchscript(path: Path, *, flags: Fields | None = None, threads: int = 1) -> CallableClassifier:
+def load_torchscript(
+    path: Path, *, flags: Fields | None = None, threads: int = 1, precision: str = FP32
+) -> CallableClassifier:
     """Load a TorchScript file; its spec comes from its sidecar or flags.
 
     Raises
@@ -35,7 +37,7 @@ def load_torchscript(path: Path, *, flags: Fields | None = None, threads: int = 
             # Recent torch advises against making TorchScript; reading what exists is the user's choice.
             warnings.filterwarnings("ignore", r".*torch\.jit\.load", DeprecationWarning)
             module = torch.jit.load(str(path), map_location=_device(torch))
-        name = f"{path.stem}@{file_digest(path)[:12]}"
+        identity = file_digest(path)
     except (OSError, ValueError, RuntimeError) as error:
         message = (
             f"model {path.name}: not a TorchScript module: {str(error).splitlines()[0]}; "
@@ -43,11 +45,16 @@ def load_torchscript(path: Path, *, flags: Fields | None = None, threads: int = 
         )
         raise UsageError(message) from error
     sources = {"sidecar": sidecar_fields(path), "flags": flags or {}}
-    return _classifier(torch, module, name, sources)
+    return _classifier(torch, module, (path.stem, identity), sources, precision)
 
 
 def load_factory(
-    target: str, *, weights: Path | None = None, flags: Fields | None = None, threads: int = 1
+    target: str,
+    *,
+    weights: Path | None = None,
+    flags: Fields | None = None,
+    threads: int = 1,
+    precision: str = FP32,
 ) -> CallableClassifier:
     """Build ``module:factory`` and load its weights.
 
@@ -72,11 +79,11 @@ def load_factory(
         "sidecar": weights_sidecar(weights) if weights else {},
         "flags": flags or {},
     }
-    return _classifier(torch, module, f"{target}@{identity[:12]}", sources)
+    return _classifier(torch, module, (target, identity), sources, precision)
 
 
 def load_reference(
-    name: str, *, weights: Path, flags: Fields | None = None, threads: int = 1
+    name: str, *, weights: Path, flags: Fields | None = None, threads: int = 1, precision: str = FP32
 ) -> CallableClassifier:
     """Build one of the paper's networks by name and load its weights.
 
@@ -101,7 +108,7 @@ def load_reference(
     if "size" in {**sidecar, **given}:
         del own["size"]
     sources = {"network": own, "sidecar": sidecar, "flags": given}
-    return _classifier(torch, module, f"{name}@{_identity(module)[:12]}", sources)
+    return _classifier(torch, module, (name, _identity(module)), sources, precision)
 
 
 def weights_sidecar(weights: Path) -> Fields:
@@ -116,7 +123,10 @@ def weights_sidecar(weights: Path) -> Fields:
     return {key: value for key, value in sidecar_fields(weights).items() if key != "output"}
 
 
-def _classifier(torch: Any, module: Any, name: str, sources: dict[str, Fields]) -> CallableClassifier:
+def _classifier(
+    torch: Any, module: Any, known_as: tuple[str, str], sources: dict[str, Fields], precision: str
+) -> CallableClassifier:
+    """Make a classifier of a module; in bf16 the layers that bear it run in it, the others in fp32."""
     spec, device = merge_spec(sources), _device(torch)
     module = module.to(device).eval()
 
@@ -124,7 +134,15 @@ def _classifier(torch: Any, module: Any, name: str, sources: dict[str, Fields]) 
         with torch.inference_mode():
             return module(torch.from_numpy(batch).to(device)).float().cpu().numpy()
 
-    return CallableClassifier(run, spec, name, device)
+    def run_in_bf16(batch: Any) -> Any:
+        with torch.autocast(device, dtype=torch.bfloat16):
+            return run(batch)
+
+    plain = CallableClassifier(run, spec, identified(*known_as), device)
+    if precision == FP32:
+        return plain
+    name = identified(*known_as, precision=precision)
+    return CallableClassifier(run_in_bf16, spec, name, device, plain)
 
 
 def _identity(module: Any) -> str:

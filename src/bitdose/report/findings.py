@@ -37,7 +37,7 @@ def findings(summary: Summary, *, margin: float = MARGIN) -> list[str]:
     """
     chains = summary.chains()
     too_few = _power(summary, margin)
-    sentences = [*_unfinished(summary), _pristine(summary), *too_few]
+    sentences = [*_unfinished(summary), _pristine(summary), *_in_fp32(summary), *too_few]
     for name, points in chains.items():
         sentences.append(_first_loss(name, points) if too_few else _chain(name, points, margin))
     sentences += _looked_at(chains)
@@ -115,6 +115,23 @@ def signed(value: float, digits: int = 1) -> str:
     """
     text = f"{value:+.{digits}f}"
     return text[1:] if float(text) == 0 else text.replace("-", "−")
+
+
+def _in_fp32(summary: Summary) -> list[str]:
+    """Say what the classifier's precision does by itself, where it is not fp32."""
+    found = summary.in_fp32
+    if found is None:
+        return []
+    flips, cases = found.flips, counted(found.n, "case")
+    gap = f"by more than {found.largest_gap:.2g}" if found.largest_gap else "at all"
+    return [
+        (
+            f"In fp32 the same network is right on {percent(found.accuracy)} of {cases} at pristine: "
+            f"{summary.model} changes {flips.changed} of these answers without any coding, "
+            f"{flips.right_to_wrong} from right to wrong and {flips.wrong_to_right} from wrong to right "
+            f"({points_of(found.accuracy_difference)}); no probability differs {gap}."
+        )
+    ]
 
 
 def _pristine(summary: Summary) -> str:

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from bitdose.report.files import write_atomic
+from bitdose.results.schema import PRISTINE
 from bitdose.results.subgroups import Subgroup
-from bitdose.results.summary import ClassSummary, PointSummary, Summary
+from bitdose.results.summary import ClassSummary, InFp32, PointSummary, Summary
 from bitdose.stats.estimate import Estimate
 
 Row = dict[str, Any]
@@ -63,10 +64,13 @@ def summary_rows(summary: Summary) -> list[Row]:
     and ``e_reason`` where it is undefined; a class's are ``sensitivity[covid-19]``; a cell of
     the confusion matrix is ``confusion[true→predicted]``. A comparison of downsizing first with
     not is ``accuracy_minus[full]`` in the row of the downsized point. Columns of the study as a
-    whole are repeated in each row. NaN stays NaN.
+    whole are repeated in each row. ``fp32_`` columns, in the row of pristine, are there where the study
+    ran in another precision. NaN stays NaN.
     """
     study = _study(summary)
     rows = {point.point: study | _point(point, summary.labels) for point in summary.points}
+    if summary.in_fp32 and PRISTINE in rows:
+        rows[PRISTINE] |= _in_fp32(summary.in_fp32)
     for one in (c for c in summary.comparisons if c.small in rows):
         rows[one.small] |= _estimate("accuracy_minus", one.difference, f"[{one.full}]")
     return list(rows.values())
@@ -109,6 +113,13 @@ def _study(summary: Summary) -> Row:
     }
     row |= {f"case_format[{name}]": count for name, count in summary.case_formats.items()}
     return row | {f"failures[{reason}]": count for reason, count in summary.failures.items()}
+
+
+def _in_fp32(found: InFp32) -> Row:
+    row = {"fp32_n": found.n, "fp32_largest_gap": found.largest_gap}
+    row |= _estimate("fp32_accuracy", found.accuracy)
+    row |= _estimate("fp32_accuracy_difference", found.accuracy_difference)
+    return row | {f"fp32_flips_{name}": getattr(found.flips, name) for name in _FLIP_COUNTS}
 
 
 def _point(point: PointSummary, labels: Sequence[str]) -> Row:

@@ -44,7 +44,7 @@ def summarize_point(rows: pl.DataFrame, reference: Reference) -> PointSummary:
         ece_difference=estimate.ece_difference(now, then),
         classes=tuple(_class(k, arm, now, then) for k in range(len(reference.design.labels))),
         confusion=tuple(tuple(map(int, row)) for row in arm.confusion),
-        flips=_flips(now, then),
+        flips=flips_between(now, then),
         **vars(rates_of(ok)),
         psnr_db=mean_psnr_db(ok),
         ssim=number(ok["ssim"].drop_nans().mean()),
@@ -73,7 +73,8 @@ def _class(k: int, arm: Arm, now: Arm, then: Arm) -> ClassSummary:
     )
 
 
-def _flips(now: Arm, then: Arm) -> Flips:
+def flips_between(now: Arm, then: Arm) -> Flips:
+    """Count the answers of the one arm that differ from the other's."""
     right_now, right_then = now.predicted == now.true, then.predicted == then.true
     lost, gained, changed = ~right_now & right_then, right_now & ~right_then, now.predicted != then.predicted
     everyone, clustered = np.ones(now.cases.size, bool), now.design.clustered

@@ -10,6 +10,7 @@ from bitdose.errors import BitdoseError, UsageError
 from bitdose.results.arms import Design, Reference, answers_at, make_design, whole_arm
 from bitdose.results.estimates import accuracy_difference
 from bitdose.results.points import summarize_point
+from bitdose.results.precision import compare_with_fp32
 from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.summary import Comparison, Summary, like_ratio_pairs
 from bitdose.results.table import labels_of
@@ -75,6 +76,7 @@ def summarize(
         failures=_failures(failed),
         case_formats=_counts(cases, "case_format"),
         n_planned=n_planned,
+        in_fp32=compare_with_fp32(by_point.get(PRISTINE), reference),
         n_lossy_sources=int(cases["case_lossy"].fill_null(value=False).sum()),
     )
     return replace(summary, comparisons=_comparisons(summary, by_point, design))

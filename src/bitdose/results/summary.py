@@ -99,6 +99,22 @@ class PointSummary:
 
 
 @dataclass(frozen=True)
+class InFp32:
+    """The pristine cases in fp32, beside the same in the precision that the study ran in.
+
+    ``accuracy`` is fp32's, on the ``n`` cases with an answer in both; ``accuracy_difference`` and
+    ``flips`` are what the precision alone does, without any coding: the study's pristine answers
+    against those in fp32. ``largest_gap`` is of any class's probability on any case.
+    """
+
+    n: int
+    accuracy: Estimate
+    accuracy_difference: Estimate
+    flips: Flips
+    largest_gap: float
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Downsizing first against not, at a like ratio of the source files.
 
@@ -117,6 +133,7 @@ class Summary:
 
     ``n_planned`` is the number of cases the study set out to run, 0 where that is not known; with
     fewer ``n_cases`` the study is unfinished, and what is there need not be typical of the whole.
+    ``in_fp32`` is None where the study itself ran in fp32.
     """
 
     model: str
@@ -132,6 +149,7 @@ class Summary:
     n_lossy_sources: int = 0
     n_planned: int = 0
     comparisons: tuple[Comparison, ...] = ()
+    in_fp32: InFp32 | None = None
 
     @property
     def unfinished(self) -> bool:

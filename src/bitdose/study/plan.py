@@ -19,6 +19,7 @@ from bitdose.data.load import load_cases
 from bitdose.hashing import digest
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef, check_labels, probe
+from bitdose.models.runtime import choose_runtime
 from bitdose.results.schema import SCHEMA_VERSION
 from bitdose.study.spec import StudySpec
 
@@ -94,13 +95,24 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
     """
     points = expand_points(spec.points)
     cases = find_cases(spec)
-    reference = None if classifier else ModelRef(spec.model, spec.weights, spec.input)
-    loaded = classifier or ModelRef(spec.model, spec.weights, spec.input).load()
+    spec = spec if classifier else with_runtime(spec)[0]
+    reference = None if classifier else _reference(spec)
+    loaded = classifier or _reference(spec).load()
     check_labels(loaded.spec.labels, cases.labels)
     probe(loaded)
     job = Job(points, spec.color, spec.exact, spec.ssim, reference)
     identity = _identity(spec, cases, job, loaded)
     return Plan(spec, cases, job, loaded, identity, _manifest(spec, cases, job, loaded))
+
+
+def with_runtime(spec: StudySpec) -> tuple[StudySpec, str]:
+    """Settle ``--runtime auto`` as :func:`~bitdose.models.runtime.choose_runtime` does."""
+    ref, said = choose_runtime(_reference(spec))
+    return spec.updated(runtime=ref.runtime), said
+
+
+def _reference(spec: StudySpec) -> ModelRef:
+    return ModelRef(spec.model, spec.weights, spec.input, spec.runtime, spec.precision)
 
 
 def find_cases(spec: StudySpec) -> CaseSet:
@@ -159,7 +171,7 @@ def _identity(spec: StudySpec, cases: CaseSet, job: Job, classifier: Classifier)
         "ssim": spec.ssim,
         "codecs": codec_libraries(job.points),
         "device": classifier.device,
-        "libraries": {name: _version(name) for name in _libraries()},
+        "libraries": {name: _version(name) for name in _libraries(classifier.device)},
     }
     return found | ({"decision": spec.decision} if spec.decision else {})
 
@@ -194,9 +206,10 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def _libraries() -> tuple[str, ...]:
-    """Name what can change a number; torch only where it is in use."""
-    return ("bitdose", *_LIBRARIES, *(["torch"] if "torch" in sys.modules else []))
+def _libraries(device: str) -> tuple[str, ...]:
+    """Name what can change a number; torch and OpenVINO only where they are in use."""
+    in_use = {"torch": "torch" in sys.modules, "openvino": device.endswith(":openvino")}
+    return ("bitdose", *_LIBRARIES, *(name for name, used in in_use.items() if used))
 
 
 def _version(name: str) -> str:

@@ -12,12 +12,13 @@ from bitdose.errors import UsageError
 
 _TABLES: dict[str, tuple[str, ...]] = {
     "data": ("path", "split", "limit", "classes", "color", "path_column", "label_column"),
-    "model": ("path", "weights", "input"),
-    "study": ("points", "exact", "ssim", "seed", "max_failures"),
+    "model": ("path", "weights", "input", "runtime", "precision"),
+    "study": ("points", "exact", "ssim", "seed", "max_failures", "engine"),
 }
 _DECISION = "decision"  # its keys are those of decision/rule.py, which checks them
 _RENAMED = {("data", "path"): "data", ("model", "path"): "model"}
 COLORS = get_args(Color)
+ENGINES = ("local", "split")
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ class StudySpec:
         For ``module:factory``.
     input : dict
         Fields of the input spec that the model does not state.
+    runtime, precision : str
+        As after ``--runtime`` and ``--precision``.
     exact : bool
         One encode per point.
     ssim : bool
@@ -54,6 +57,8 @@ class StudySpec:
         Seed of whatever is drawn.
     max_failures : float
         Share of cases that may fail before the study stops, 0 to 1.
+    engine : {"local", "split"}
+        Where cases run; no part of a run's identity, since the rows are the same.
     decision : dict
         The rule of a decision, fixed before the run, as ``decision/rule.py`` writes it; empty where
         none was fixed.
@@ -70,10 +75,13 @@ class StudySpec:
     label_column: str = "label"
     weights: str = ""
     input: dict[str, Any] = field(default_factory=dict)
+    runtime: str = "onnxruntime"
+    precision: str = "fp32"
     exact: bool = False
     ssim: bool = True
     seed: int = 0
     max_failures: float = 0.2
+    engine: str = "local"
     decision: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -84,6 +92,8 @@ class StudySpec:
             raise UsageError(f"--limit: expected 1 or more cases, got {self.limit}")
         if not 0 <= self.max_failures <= 1:
             raise UsageError(f"--max-failures: expected a share from 0 to 1, got {self.max_failures}")
+        if self.engine not in ENGINES:
+            raise UsageError(f"--engine: expected {' or '.join(ENGINES)}, got {self.engine!r}")
 
     def updated(self, **changes: Any) -> StudySpec:
         """Return the spec with every change that is not None."""

@@ -1,8 +1,8 @@
 """One case through all points: the only place where data, codec and model meet.
 
-``coded_chunks`` reads and codes; ``fill_answers`` classifies a chunk; ``in_order`` puts a case's rows
-together. ``run_case`` does the three in one place; an engine whose classifier lives elsewhere (a GPU's
-process) does them where it wants.
+``coded_chunks`` reads and codes; ``ask`` classifies a chunk's inputs and ``fill_answers`` puts the
+answers into its rows; ``in_order`` puts a case's rows together. ``run_case`` does all in one place; an
+engine whose classifier lives elsewhere (a GPU's process) does each where it wants.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ from bitdose.data.base import Case, Source
 from bitdose.data.read import read_source
 from bitdose.errors import CaseError
 from bitdose.image import Image
-from bitdose.models.base import Batch, Classifier, InputSpec, answer
+from bitdose.models.base import Batch, Classifier, InputSpec, Probabilities, answer
 from bitdose.models.prepare import check_fits, prepare_many
-from bitdose.results.schema import OK, probability_columns
+from bitdose.results.schema import OK, PRISTINE, probability_columns
 from bitdose.study.plan import Job
 from bitdose.study.rows import Original, Row, coding_columns, identity_columns, source_columns
 
 Reader = Callable[..., Source]
 
+_FP32 = {"fp32_predicted", "fp32_gap"}  # of pristine rows alone
 _SAME_AS = "same input as"  # in place of an answer, until ``in_order``
 
 # A CPU's caches like small batches (4 images of 256x256; benchmarks/parts.py), a GPU large ones.
@@ -34,6 +35,22 @@ _CHUNK_SAMPLES = {"cpu": 2**18, "cuda": 2**23}
 _CHUNK_DECODED_SAMPLES = 2**26
 _GROUP = 4  # images are brought to the classifier's size four at a time
 _REMEMBERED_SAMPLES = 2**23
+
+
+class Answers(NamedTuple):
+    """What a classifier says to a chunk's inputs.
+
+    Parameters
+    ----------
+    probabilities : numpy.ndarray
+        ``(n, n_classes)``, NaN in rows without an answer.
+    in_fp32 : numpy.ndarray or None
+        The same of the network in fp32 and of the pristine inputs alone; None where the classifier
+        itself is in fp32, or no input is pristine.
+    """
+
+    probabilities: Probabilities
+    in_fp32: Probabilities | None = None
 
 
 class Chunk(NamedTuple):
@@ -52,6 +69,11 @@ class Chunk(NamedTuple):
     waiting: list[Row]
     inputs: Batch
     settled: list[Row]
+
+    @property
+    def pristine(self) -> list[int]:
+        """Which of the inputs are pristine."""
+        return [index for index, row in enumerate(self.waiting) if row["point"] == PRISTINE]
 
 
 def run_case(case: Case, job: Job, classifier: Classifier, *, read: Reader = read_source) -> list[Row]:
@@ -76,7 +98,8 @@ def run_case(case: Case, job: Job, classifier: Classifier, *, read: Reader = rea
     rows: list[Row] = []
     name, spec, device = classifier.name, classifier.spec, classifier.device
     for chunk in coded_chunks(case, job, name, spec, device=device, read=read):
-        fill_answers(chunk, classifier)
+        if chunk.waiting:
+            fill_answers(chunk, ask(classifier, chunk.inputs, chunk.pristine), spec)
         rows += chunk.waiting + chunk.settled
     return in_order(rows, job)
 
@@ -137,19 +160,27 @@ def coded_chunks(
         yield _chunk(rows, images, settled, spec, seen)
 
 
-def fill_answers(chunk: Chunk, classifier: Classifier) -> None:
-    """Classify a chunk's inputs and put the answers into its rows."""
-    if not chunk.waiting:
-        return
-    columns = probability_columns(classifier.spec.labels)
-    probabilities = classifier.predict(chunk.inputs)
-    answers = answer(probabilities, classifier.spec)
-    for row, values, label in zip(chunk.waiting, probabilities.tolist(), answers, strict=True):
+def ask(classifier: Classifier, inputs: Batch, pristine: Sequence[int]) -> Answers:
+    """Classify inputs; in another precision than fp32, the pristine ones in fp32 too."""
+    plain = classifier.in_fp32 if pristine else None
+    return Answers(classifier.predict(inputs), plain.predict(inputs[list(pristine)]) if plain else None)
+
+
+def fill_answers(chunk: Chunk, answers: Answers, spec: InputSpec) -> None:
+    """Put a classifier's answers into a chunk's rows."""
+    columns, probabilities = probability_columns(spec.labels), answers.probabilities
+    labels = answer(probabilities, spec)
+    for row, values, label in zip(chunk.waiting, probabilities.tolist(), labels, strict=True):
         if label is None:
             reason = "the model returned NaN or values outside [0, 1]"
             row.update(status="model-output", reason=reason)
         else:
             row.update(zip(columns, values, strict=True), predicted=label, status=OK)
+    if answers.in_fp32 is None:
+        return
+    gaps = np.abs(probabilities[chunk.pristine] - answers.in_fp32).max(axis=1).tolist()
+    for index, label, gap in zip(chunk.pristine, answer(answers.in_fp32, spec), gaps, strict=True):
+        chunk.waiting[index].update(fp32_predicted=label, fp32_gap=gap)
 
 
 def in_order(rows: Sequence[Row], job: Job) -> list[Row]:
@@ -158,7 +189,8 @@ def in_order(rows: Sequence[Row], job: Job) -> list[Row]:
     for row in rows:
         original = by_point.get(row.pop(_SAME_AS, None))
         if original is not None:
-            row |= {name: value for name, value in original.items() if name not in row}
+            answered = original.keys() - row.keys() - _FP32
+            row |= {name: value for name, value in original.items() if name in answered}
     return [by_point[str(point)] for point in job.points]
 
 
