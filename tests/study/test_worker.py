@@ -37,7 +37,7 @@ def case(tmp_path: Path) -> Case:
 def test_a_row_holds_every_column_of_the_schema_and_the_tables_own(case: Case) -> None:
     """A finished row has all schema columns, the table's further columns and the probabilities."""
     row = run_case(case, job("jpeg:q50@16"), BRIGHTNESS)[1]
-    assert set(COLUMNS) - set(row) <= {"reason"}
+    assert set(COLUMNS) - set(row) <= {"reason", "fp32_predicted", "fp32_gap"}
     assert row["case_site"] == "north"
     assert row["p_bright"] == pytest.approx(1 - row["p_dark"])
     assert row["codec_size"] == "16x16"

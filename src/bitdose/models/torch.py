@@ -129,6 +129,8 @@ def _classifier(
     """Make a classifier of a module; in bf16 the layers that bear it run in it, the others in fp32."""
     spec, device = merge_spec(sources), _device(torch)
     module = module.to(device).eval()
+    if device == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # else convolutions are in TF32 under the name of fp32
 
     def run(batch: Any) -> Any:
         with torch.inference_mode():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.hashing import file_digest
-from bitdose.study.engines.local import open_pool
+from bitdose.study.engines.local import Finished, open_pool
+from bitdose.study.engines.split import run_split
 from bitdose.study.plan import Plan, difference
 from bitdose.study.store import MANIFEST, DoneCase, Store, read_manifest, write_manifest
 from bitdose.study.tally import Tally
@@ -83,8 +86,8 @@ def run_study(
         todo = [case for case in plan.cases.cases if case.id not in done]
         tally, interrupted = Tally(skipped=len(done)), False
         try:
-            with terminable(), open_pool(plan, workers=workers, n_tasks=len(todo)) as pool:
-                for case, rows in pool.run((case, plan.job.points) for case in todo):
+            with terminable(), contextlib.closing(_engine(plan, todo, workers)) as finished:
+                for case, rows in finished:
                     store.append(case.id, rows)
                     tally.add(rows)
                     if watch:
@@ -101,6 +104,17 @@ def run_study(
             interrupted=interrupted,
             set_aside=tuple(store.set_aside),
         )
+
+
+def _engine(plan: Plan, todo: Sequence[Case], workers: int | None) -> Generator[Finished, None, None]:
+    """Run cases by the engine asked for; a GPU in one process's hands takes larger batches."""
+    count = os.cpu_count() or 1 if workers is None else workers
+    on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
+    if plan.job.model and (plan.spec.engine == "split" or on_gpu):
+        yield from run_split(todo, plan.job, plan.classifier, workers=count)
+        return
+    with open_pool(plan, workers=workers, n_tasks=len(todo)) as pool:
+        yield from pool.run((case, plan.job.points) for case in todo)
 
 
 def _check_out(out: Path) -> None:

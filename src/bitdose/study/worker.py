@@ -200,6 +200,16 @@ def failed_rows(case: Case, job: Job, model: str, error: CaseError) -> list[Row]
     return [identity_columns(case, point, model) | failure for point in job.points]
 
 
+def crash(error: Exception) -> CaseError:
+    """Make what went wrong unexpectedly a case's failure: the edge of an engine.
+
+    Only the kind of error is kept: its text may quote the file.
+    """
+    if isinstance(error, MemoryError):
+        return CaseError("out-of-memory", "the case does not fit into memory")
+    return CaseError("crashed", f"{type(error).__name__} while the case was worked on")
+
+
 class _Seen:
     """The inputs of a case that a classifier has seen: no work is done twice for the same one."""
 

@@ -25,14 +25,14 @@ from bitdose.errors import BitdoseError, CaseError
 from bitdose.models.base import Classifier
 from bitdose.study.plan import Job, Plan
 from bitdose.study.rows import Row
-from bitdose.study.worker import failed_rows, run_case
+from bitdose.study.worker import crash, failed_rows, run_case
 
 Finished = tuple[Case, list[Row]]
 Points = tuple[Point, ...]
 Task = tuple[Case, Points]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
-_STOP_SECONDS = 5
+STOP_SECONDS = 5
 
 
 class Pool(Protocol):
@@ -182,7 +182,7 @@ class _Worker:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, job, name, keep_bytes), daemon=True)
-        with _quiet_start():
+        with quiet_start():
             self.process.start()
         theirs.close()
         self.task: Task | None = None
@@ -201,13 +201,13 @@ class _Worker:
         try:
             answer: list[Row] | Exception = self.pipe.recv()
         except (EOFError, OSError):
-            self.process.join(_STOP_SECONDS)
+            self.process.join(STOP_SECONDS)
             return None
         return answer
 
     def stop(self) -> None:
         self.process.terminate()
-        self.process.join(_STOP_SECONDS)
+        self.process.join(STOP_SECONDS)
         if self.process.is_alive():
             self.process.kill()
         self.pipe.close()
@@ -215,7 +215,7 @@ class _Worker:
 
 def _serve(pipe: Connection, job: Job, name: str, keep_bytes: int) -> None:
     """Be a worker process: load the classifier once, then answer case by case until told to stop."""
-    _one_thread_each()
+    one_thread_each()
     classifier: Classifier | None = None
     sources = RecentSources(keep_bytes)
     while True:
@@ -224,7 +224,7 @@ def _serve(pipe: Connection, job: Job, name: str, keep_bytes: int) -> None:
         except (EOFError, OSError):
             return
         try:
-            classifier = classifier or _loaded(job, name)
+            classifier = classifier or loaded(job, name)
             answer: list[Row] | BitdoseError = _run_safely(
                 case, replace(job, points=points), classifier, sources
             )
@@ -234,8 +234,8 @@ def _serve(pipe: Connection, job: Job, name: str, keep_bytes: int) -> None:
             pipe.send(answer)
 
 
-def _loaded(job: Job, name: str) -> Classifier:
-    """Load the classifier and make sure that it is the one the study was planned with."""
+def loaded(job: Job, name: str) -> Classifier:
+    """Load the classifier; raises ``BitdoseError`` if it is not the one the study was planned with."""
     if job.model is None:
         raise BitdoseError("a worker process needs a classifier by reference")
     classifier = job.model.load()
@@ -253,22 +253,19 @@ def _run_safely(case: Case, job: Job, classifier: Classifier, sources: RecentSou
         return run_case(case, job, classifier, read=sources.read)
     except BitdoseError:
         raise
-    except MemoryError:
-        error = CaseError("out-of-memory", "the case does not fit into memory")
-    except Exception as unexpected:  # noqa: BLE001
-        # The edge of the engine. Only the kind of error is kept: its text may quote the file.
-        error = CaseError("crashed", f"{type(unexpected).__name__} while the case was worked on")
-    return failed_rows(case, job, classifier.name, error)
+    except Exception as unexpected:  # noqa: BLE001 -- the edge of the engine
+        return failed_rows(case, job, classifier.name, crash(unexpected))
 
 
-def _one_thread_each() -> None:
+def one_thread_each() -> None:
+    """Keep OpenCV to one thread: the processes share the cores."""
     import cv2
 
     cv2.setNumThreads(1)
 
 
 @contextlib.contextmanager
-def _quiet_start() -> Iterator[None]:
+def quiet_start() -> Iterator[None]:
     """Start a process with one thread per numeric library (the processes share the cores) and no Ctrl-C."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
