@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -285,3 +286,17 @@ def test_the_same_factory_and_weights_are_the_same_classifier(
     names = {ModelRef("steady:net", str(tmp_path / "w.pt")).load().name for _ in range(2)}
     assert len(names) == 1
     assert ModelRef("steady:net").load().name not in names
+
+
+def test_bf16_is_asked_for_by_name(tmp_path: Path, module_name: str, network: torch.nn.Module) -> None:
+    """In bf16 the answers differ a little and the name does; the same network in fp32 stands beside it."""
+    torch.save(network.state_dict(), tmp_path / "net.pth")
+    usual = ModelRef(f"{module_name}:build", weights=str(tmp_path / "net.pth"), flags=FLAGS)
+    plain, rough = usual.load(), replace(usual, precision="bf16").load()
+    batch = np.random.default_rng(0).random((6, 1, 8, 8), np.float32)
+    gap = np.abs(plain.predict(batch) - rough.predict(batch)).max()
+    assert 0 < gap < 0.05
+    assert rough.name.partition("@")[0] == f"{module_name}:build-bf16"
+    assert rough.in_fp32 is not None
+    np.testing.assert_array_equal(rough.in_fp32.predict(batch), plain.predict(batch))
+    assert plain.in_fp32 is None

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -100,7 +99,7 @@ def test_rows_are_those_of_the_local_engine(plan: Plan, merged: int | None) -> N
     """A failed case among them; chunks of one case or of several in a batch: equal to the last bit."""
     found = table(run_split(plan.cases.cases, plan.job, plan.classifier, workers=3, merged_samples=merged))
     assert_frame_equal(found, in_one_place(plan), check_exact=True)
-    assert set(found["status"]) == {"ok", "unreadable"}
+    assert set(found["status"]) == {"ok", "truncated"}
 
 
 def test_a_study_asks_for_it_by_name(plan: Plan, tmp_path: Path) -> None:
@@ -148,14 +147,13 @@ def test_an_input_on_which_the_classifier_dies_costs_its_case(
     texture_set: Path, texture_model: Path, tmp_path: Path
 ) -> None:
     """It is tried twice, then its case is a failed row; the rest goes on with another process."""
-    patch = _DEADLY_INPUT.format(limit=0.2142, before="pass")
+    patch = _DEADLY_INPUT.format(limit=0.2218, before="pass")
     done = run_program(tmp_path, (texture_set, texture_model), patch)
     assert done.returncode == 0, done.stderr
     rows = read_run(tmp_path / "run")
     dead = rows.filter(pl.col("status") == "worker-died")
     assert set(dead["reason"]) == {"the classifier's process ended with code 7 on this case"}
-    assert set(dead["case_label"]) == {"rough"}
-    assert 0 < dead["case_id"].n_unique() < 4
+    assert set(dead["case_id"]) == {"rough/3.png"}
     assert rows["case_id"].n_unique() == 12
 
 
@@ -184,7 +182,6 @@ def test_no_more_blocks_are_out_than_there_are() -> None:
     assert larger not in (None, first, second)
     blocks.close()
     assert blocks_left() <= before
-    assert np.isfinite(mapped.array(first, (5, 5))).all()  # mapped is mapped
 
 
 def test_shared_memory_that_is_not_there_is_said() -> None:
