@@ -4,7 +4,8 @@
 
 Per network, a Markdown table with a row for each runtime, precision and batch size: processor and wall
 milliseconds per input with one thread (medians; all rows of a network take turns), and the largest
-difference of any probability from onnxruntime's in fp32. Inputs are random; --data FOLDER takes its
+difference of any probability from onnxruntime's in fp32 (for a quantised file that names its network in
+fp32, from that one's; its precision is the file's own). Inputs are random; --data FOLDER takes its
 images instead, which shows differences as a study would have them. A torch network goes by
 module:factory or by name with --weights. --options adds onnxruntime's session options.
 """
@@ -102,7 +103,8 @@ def images(folder: Path, classifier: CallableClassifier, n: int) -> np.ndarray:
 
 def measure(loaded: dict[str, CallableClassifier], inputs: np.ndarray, seconds: float) -> list[str]:
     """Return a table row per classifier, for one batch size."""
-    reference = next(iter(loaded.values())).predict(inputs)
+    first = next(iter(loaded.values()))
+    reference = (first.in_fp32 or first).predict(inputs)
     gaps = {name: np.abs(one.predict(inputs) - reference).max() for name, one in loaded.items()}
     times: dict[str, list[tuple[float, float]]] = {name: [] for name in loaded}
     end = time.perf_counter() + seconds * len(loaded)

@@ -11,7 +11,7 @@ import numpy as np
 from bitdose.errors import UsageError
 from bitdose.hashing import digest, file_digest
 from bitdose.models.base import FP32, CallableClassifier, Classifier, InputSpec, RawModel, identified
-from bitdose.models.spec import Fields, merge_spec, metadata_fields, sidecar_fields
+from bitdose.models.spec import Fields, fp32_file, merge_spec, metadata_fields, sidecar_fields
 
 _DTYPES: dict[str, type[np.floating[Any]]] = {
     "tensor(float)": np.float32,
@@ -38,6 +38,8 @@ class Graph:
         What it wants to see.
     dtype : type
         Of its input.
+    fp32 : pathlib.Path or None
+        The same network in fp32, where this one is quantised and says so.
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Graph:
     session: Any
     spec: InputSpec
     dtype: type[np.floating[Any]]
+    fp32: Path | None = None
 
     def classifier(
         self, run: RawModel, device: str, *, precision: str = FP32, in_fp32: Classifier | None = None
@@ -69,11 +72,12 @@ def read_graph(path: Path, *, flags: Fields | None = None, threads: int = 1) -> 
     dtype = _DTYPES.get(inputs[0].type)
     if dtype is None:
         raise UsageError(f"model {path.name}: expected an input of floats, got {inputs[0].type}")
-    metadata = metadata_fields(session.get_modelmeta().custom_metadata_map)
-    sources = {"metadata": metadata, "sidecar": sidecar_fields(path), "flags": flags or {}}
+    metadata = session.get_modelmeta().custom_metadata_map
+    plain = fp32_file(path, metadata)
+    sources = {"metadata": metadata_fields(metadata), "sidecar": sidecar_fields(path), "flags": flags or {}}
     layout = next((fields["layout"] for fields in sources.values() if "layout" in fields), None)
     sources["graph"] = _shape_fields(inputs[0].shape, layout)
-    return Graph(path, identity, session, merge_spec(sources), dtype)
+    return Graph(path, identity, session, merge_spec(sources), dtype, plain)
 
 
 def load_onnx(path: Path, *, flags: Fields | None = None, threads: int = 1) -> CallableClassifier:
@@ -97,12 +101,31 @@ def load_onnx(path: Path, *, flags: Fields | None = None, threads: int = 1) -> C
     Notes
     -----
     A graph that was exported with a fixed batch (mostly of one) gets batches of that size, the
-    last one filled up with copies of its last entry. Of several outputs the first counts.
+    last one filled up with copies of its last entry. Of several outputs the first counts. A quantised
+    file that names the same network in fp32 (``fp32`` in its metadata or sidecar) has it beside it.
     """
-    return in_onnxruntime(read_graph(path, flags=flags, threads=threads))
+    graph = read_graph(path, flags=flags, threads=threads)
+    return in_onnxruntime(graph, in_fp32=load_fp32(graph, threads=threads))
 
 
-def in_onnxruntime(graph: Graph) -> CallableClassifier:
+def load_fp32(graph: Graph, *, threads: int = 1) -> CallableClassifier | None:
+    """Load the fp32 network that a quantised graph names; None for a graph that names none.
+
+    Raises
+    ------
+    UsageError
+        If it does not load, or wants to see something else.
+    """
+    if graph.fp32 is None:
+        return None
+    flags = {name: value for name, value in graph.spec.to_dict().items() if value is not None}
+    plain = read_graph(graph.fp32, flags=flags, threads=threads)
+    if plain.fp32 is not None:
+        raise UsageError(f"model {graph.path.name}: fp32: {plain.path.name} is quantised itself")
+    return in_onnxruntime(plain)
+
+
+def in_onnxruntime(graph: Graph, *, in_fp32: Classifier | None = None) -> CallableClassifier:
     """Run a graph in the session that read it."""
     session = graph.session
     name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
@@ -111,7 +134,7 @@ def in_onnxruntime(graph: Graph) -> CallableClassifier:
         return session.run([output], {name: batch})[0]
 
     device = "cuda" if "CUDAExecutionProvider" in session.get_providers() else "cpu"
-    return graph.classifier(run, device)
+    return graph.classifier(run, device, in_fp32=in_fp32)
 
 
 def _in_chunks(run: RawModel, size: int) -> RawModel:

@@ -7,7 +7,7 @@ from typing import Any
 
 from bitdose.errors import MissingBackendError, UsageError
 from bitdose.models.base import FP32, CallableClassifier
-from bitdose.models.onnx import in_onnxruntime, read_graph
+from bitdose.models.onnx import in_onnxruntime, load_fp32, read_graph
 from bitdose.models.spec import Fields
 
 _HINTS = {FP32: "f32", "bf16": "bf16"}
@@ -19,7 +19,8 @@ def load_openvino(
     """Load an ONNX classifier with one input into OpenVINO, on the CPU.
 
     The file is read as by :func:`~bitdose.models.onnx.load_onnx`: the same spec, the same
-    messages, the same name in fp32.
+    messages, the same name in fp32 (a quantised network, whose answers depend on the runtime by more
+    than the last digits, has another).
 
     Parameters
     ----------
@@ -49,7 +50,11 @@ def load_openvino(
     def run(batch: Any) -> Any:
         return request.infer({0: batch})[output]
 
-    plain = None if precision == FP32 else in_onnxruntime(graph)
+    plain = load_fp32(graph, threads=threads)
+    if plain:  # the two round a quantised network's sums differently: not the same classifier
+        precision = "openvino" if precision == FP32 else f"openvino-{precision}"
+    elif precision != FP32:
+        plain = in_onnxruntime(graph)
     return graph.classifier(run, "cpu:openvino", precision=precision, in_fp32=plain)
 
 

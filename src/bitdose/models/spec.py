@@ -18,6 +18,7 @@ from bitdose.models.base import InputSpec
 
 _INPUT_KEYS = ("size", "slices", "channels", "layout", "range", "mean", "std", "resize")
 _TOP_KEYS = ("output", "labels", "threshold")
+_FP32_KEY = "fp32"
 Fields = dict[str, Any]
 
 
@@ -85,20 +86,42 @@ def fields_of(document: object, *, origin: str) -> Fields:
 
 def sidecar_fields(model: Path) -> Fields:
     """Read ``<model>.json`` or ``<model file>.json`` beside the model; empty if there is none."""
-    for path in (model.with_suffix(".json"), model.with_name(model.name + ".json")):
-        if path.is_file():
-            try:
-                document = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise UsageError(f"sidecar {path.name}: not readable as JSON: {error}") from error
-            return fields_of(document, origin=f"sidecar {path.name}")
-    return {}
+    name, document = _sidecar(model)
+    return fields_of(document, origin=f"sidecar {name}") if name else {}
+
+
+def fp32_file(model: Path, metadata: Mapping[str, str]) -> Path | None:
+    """Return the file of the same network in fp32, which a quantised one names by ``fp32``; None for others.
+
+    Raises
+    ------
+    UsageError
+        If what is named is no file beside the model.
+    """
+    named = metadata.get(_FP32_KEY) or _sidecar(model)[1].get(_FP32_KEY)
+    if named is None:
+        return None
+    found = model.with_name(Path(str(named)).name)
+    if str(named) != found.name or found == model or not found.is_file():
+        raise UsageError(f"model {model.name}: fp32: expected the name of a file beside it, got {named!r}")
+    return found
 
 
 def metadata_fields(metadata: Mapping[str, str]) -> Fields:
     """Take the spec's fields out of ONNX metadata, where each key holds JSON (or plain text)."""
     document = {key: _json_or_text(metadata[key]) for key in ("input", *_TOP_KEYS) if key in metadata}
     return fields_of(document, origin="model metadata")
+
+
+def _sidecar(model: Path) -> tuple[str, Any]:
+    """Return the sidecar's name and document; no name and nothing in it where there is none."""
+    for path in (model.with_suffix(".json"), model.with_name(model.name + ".json")):
+        if path.is_file():
+            try:
+                return path.name, json.loads(path.read_text(encoding="utf-8"))
+            except (OSError, ValueError) as error:
+                raise UsageError(f"sidecar {path.name}: not readable as JSON: {error}") from error
+    return "", {}
 
 
 def _check_note(key: str, origin: str) -> None:
