@@ -83,7 +83,8 @@ def load(model: str, weights: str, flags: dict[str, Any], *, options: bool) -> d
     found = {}
     for name, make in makes.items():
         try:
-            found[name] = make()
+            one = make()
+            found[name.replace("fp32", "the file's") if one.in_fp32 and name.endswith("fp32") else name] = one
         except BitdoseError as error:
             print(f"left out: {name.replace(' | ', ' ')}: {error}")
     return found

@@ -60,6 +60,11 @@ def models(as_json: AsJson = False) -> None:
         for name in SHIPPED
     ]
     rows.append({"model": "FILE.onnx", "what": "ONNX through onnxruntime", "available": True})
+    openvino = find_spec("openvino") is not None
+    how = {} if openvino else {"reason": "pip install 'bitdose[openvino]'"}
+    rows.append(
+        {"model": "FILE.onnx", "what": "through OpenVINO: --runtime openvino", "available": openvino} | how
+    )
     torch = find_spec("torch") is not None
     with_torch = {
         "covid-next": "the paper's chest X-ray network, with --weights; 'bitdose train' makes them",
