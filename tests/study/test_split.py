@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -41,7 +42,7 @@ from bitdose.study.spec import StudySpec
 if __name__ == "__main__":
     spec = StudySpec(data={data!r}, model={model!r}, points=("jpeg:q90,jpeg:q50",), max_failures=1.0,
                      engine="split")
-    print(run_study(make_plan(spec), Path("run"), workers=2).failed)
+    print(run_study(make_plan(spec), Path("run"), workers={workers}).failed)
 """
 _DEADLY_FILE = """
 read = worker.read_source
@@ -50,6 +51,25 @@ def read_source(path, **how):
         os._exit(9)
     return read(path, **how)
 worker.read_source = read_source
+"""
+_DEATH_AT_THE_END = """
+import time
+worker._CHUNK_SAMPLES = {"cpu": 1}
+coded_chunks, loaded = worker.coded_chunks, peers.loaded
+def coded_and_died(*how, **more):
+    for chunk in coded_chunks(*how, **more):
+        if Path("died").exists():
+            Path("again").touch()
+        yield chunk
+    if not Path("died").exists():
+        Path("died").touch()
+        os._exit(9)
+def late(*how):
+    while not Path("again").exists():
+        time.sleep(0.01)
+    time.sleep(0.5)
+    return loaded(*how)
+peers.coded_chunks, peers.loaded = coded_and_died, late
 """
 _DEADLY_INPUT = """
 predict = CallableClassifier.predict
@@ -82,11 +102,15 @@ def table(finished: object) -> pl.DataFrame:
     return rows_to_table(rows).drop(TIMES).sort("case_id", "point")
 
 
-def run_program(tmp_path: Path, spec: tuple[Path, Path], patch: str) -> subprocess.CompletedProcess[str]:
+def run_program(
+    tmp_path: Path, spec: tuple[Path, Path], patch: str, *, workers: int = 2
+) -> subprocess.CompletedProcess[str]:
     """Run a study by the split engine in whose processes something was broken on purpose."""
     data, model = map(str, spec)
-    (tmp_path / "go.py").write_text(_PROGRAM.format(patch=patch, data=data, model=model))
-    return subprocess.run([sys.executable, "go.py"], cwd=tmp_path, capture_output=True, text=True)
+    program = _PROGRAM.format(patch=patch, data=data, model=model, workers=workers)
+    (tmp_path / "go.py").write_text(program)
+    command = [sys.executable, "go.py"]
+    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
 
 
 def blocks_left() -> set[str]:
@@ -102,16 +126,19 @@ def test_rows_are_those_of_the_local_engine(plan: Plan, merged: int | None) -> N
     assert set(found["status"]) == {"ok", "truncated"}
 
 
-def test_a_study_asks_for_it_by_name(plan: Plan, tmp_path: Path) -> None:
-    """A study of ``engine="split"`` is resumed by the local engine: the rows are the same."""
-    from dataclasses import replace
+def test_a_study_asks_for_it_by_name_or_by_its_device(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``engine="split"`` runs so, and goes on by itself where the classifier is on a GPU: the same rows."""
 
     def stop(tally: object) -> None:
         raise KeyboardInterrupt
 
     split = replace(plan, spec=plan.spec.updated(engine="split"))
+    gpu = replace(plan, classifier=replace(plan.classifier, device="cuda"))  # type: ignore[type-var]
+    monkeypatch.delattr("bitdose.study.run.run_in_workers")
     assert run_study(split, tmp_path / "run", workers=2, watch=stop).interrupted
-    assert run_study(plan, tmp_path / "run", workers=1, resume=True).done == 13
+    assert run_study(gpu, tmp_path / "run", workers=2, resume=True).done == 13
     found = read_run(tmp_path / "run").drop(TIMES).sort("case_id", "point")
     assert_frame_equal(found, in_one_place(plan), check_exact=True, check_column_order=False)
 
@@ -127,6 +154,15 @@ def test_a_coder_that_dies_costs_its_case_only(
     assert set(dead["case_id"]) == {"rough/1.png"}
     assert set(dead["reason"]) == {"the worker process ended with code 9 on this case"}
     assert rows.filter(pl.col("status") == "ok")["case_id"].n_unique() == 11
+
+
+def test_what_a_dead_coder_left_behind_blocks_nobody(
+    texture_set: Path, texture_model: Path, tmp_path: Path
+) -> None:
+    """A coder that dies when its chunks hold every block: they are let go, and the next coder goes on."""
+    done = run_program(tmp_path, (texture_set, texture_model), _DEATH_AT_THE_END, workers=1)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1", "")
+    assert read_run(tmp_path / "run").filter(pl.col("status") == "ok")["case_id"].n_unique() == 11
 
 
 def test_a_classifier_that_dies_once_costs_nothing(

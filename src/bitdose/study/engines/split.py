@@ -167,13 +167,15 @@ class _Leader:
         try:
             while self.waiting or self.open:
                 self._give_cases()
+                self._give_batches()  # first, since what failed cases leave behind is let go here
                 self._give_blocks()
-                self._give_batches()
+                yield from self._finished()
+                if not self.open:
+                    continue
                 busy: dict[Any, _Coder | None] = {c.peer.pipe: c for c in self.coders if c.at}
                 for pipe in wait([*busy, self.classifier.pipe]):
                     coder = busy.get(pipe)
                     self._hear_coder(coder) if coder else self._hear_classifier()
-                yield from self._finished()
         finally:
             for peer in (self.classifier, *(coder.peer for coder in self.coders)):
                 peer.stop()
