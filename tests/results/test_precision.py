@@ -18,11 +18,12 @@ ANSWERS = {
     "3": ("well", "well", "sick", 0.20),  # and gained this one
     "4": ("well", "well", "well", 0.00),
     "5": ("well", "sick", "sick", 0.05),
+    "6": ("sick", "well", "sick", 0.10),  # lost as well
 }
 
 
 def rows(*, fp32: bool) -> list[dict[str, Any]]:
-    """Write five cases at pristine and at one coded point, where nothing is known of fp32."""
+    """Write six cases at pristine and at one coded point, where nothing is known of fp32."""
     found = []
     for case, (label, answer, plain, gap) in ANSWERS.items():
         for point in (PRISTINE, "jpeg:q50"):
@@ -38,14 +39,14 @@ def rows(*, fp32: bool) -> list[dict[str, Any]]:
 
 
 def test_the_counts_are_those_by_hand() -> None:
-    """In fp32 three of five are right; the precision loses one and gains one."""
+    """In fp32 four of six are right; the precision loses two and gains one."""
     found = summarize(rows_to_table(rows(fp32=True))).in_fp32
     assert found is not None
-    assert (found.n, found.largest_gap) == (5, 0.30)
-    assert found.accuracy == wilson(3, 5, level=0.95, what="classified case")
-    assert found.accuracy_difference == tango(1, 1, 5, level=0.95)
+    assert (found.n, found.largest_gap) == (6, 0.30)
+    assert found.accuracy == wilson(4, 6, level=0.95, what="classified case")
+    assert found.accuracy_difference == tango(1, 2, 6, level=0.95)
     flips = found.flips
-    assert (flips.changed, flips.right_to_wrong, flips.wrong_to_right, flips.wrong_to_wrong) == (2, 1, 1, 0)
+    assert (flips.changed, flips.right_to_wrong, flips.wrong_to_right, flips.wrong_to_wrong) == (3, 2, 1, 0)
 
 
 def test_a_failed_row_is_in_neither() -> None:
@@ -55,7 +56,7 @@ def test_a_failed_row_is_in_neither() -> None:
     written[2] |= {"fp32_predicted": None, "fp32_gap": None}
     found = summarize(rows_to_table(written)).in_fp32
     assert found is not None
-    assert (found.n, found.flips.right_to_wrong, found.flips.wrong_to_right) == (3, 0, 1)
+    assert (found.n, found.flips.right_to_wrong, found.flips.wrong_to_right) == (4, 1, 1)
 
 
 @pytest.mark.parametrize("columns", [True, False])

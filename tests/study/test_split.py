@@ -71,6 +71,29 @@ def late(*how):
     return loaded(*how)
 peers.coded_chunks, peers.loaded = coded_and_died, late
 """
+_TOO_LARGE = """
+import time
+from bitdose.study.engines import split
+split._MERGED_SAMPLES = {"cpu": 2**22}
+coded_chunks, loaded, predict = worker.coded_chunks, peers.loaded, CallableClassifier.predict
+def counted(case, *how, **more):
+    for chunk in coded_chunks(case, *how, **more):
+        yield chunk
+    Path("coded-" + case.path.parent.name + case.path.stem).touch()
+def late(*how):
+    while len(list(Path().glob("coded-*"))) < 2:
+        time.sleep(0.01)
+    time.sleep(0.2)
+    return loaded(*how)
+def limited(self, batch):
+    if len(batch) > 3:
+        Path("merged").touch()
+        raise MemoryError
+    if batch.std(axis=(1, 2, 3)).max() > 0.2218 and __name__ != "__main__":
+        raise ValueError("patient Jane Doe")
+    return predict(self, batch)
+peers.coded_chunks, peers.loaded, CallableClassifier.predict = counted, late, limited
+"""
 _DEADLY_INPUT = """
 predict = CallableClassifier.predict
 def deadly(self, batch):
@@ -191,6 +214,18 @@ def test_an_input_on_which_the_classifier_dies_costs_its_case(
     assert set(dead["reason"]) == {"the classifier's process ended with code 7 on this case"}
     assert set(dead["case_id"]) == {"rough/3.png"}
     assert rows["case_id"].n_unique() == 12
+
+
+def test_a_batch_that_fails_is_tried_case_by_case(
+    texture_set: Path, texture_model: Path, tmp_path: Path
+) -> None:
+    """Too many chunks for the device's memory are tried one by one; one that fails alone costs its case."""
+    done = run_program(tmp_path, (texture_set, texture_model), _TOO_LARGE)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "1", "")
+    assert (tmp_path / "merged").exists()
+    failed = read_run(tmp_path / "run").filter(pl.col("status") != "ok")
+    assert set(failed["case_id"]) == {"rough/3.png"}
+    assert set(failed["reason"]) == {"ValueError while the case was worked on"}
 
 
 def test_a_classifier_that_cannot_start_stops_the_study(

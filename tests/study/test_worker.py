@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -165,3 +166,15 @@ def test_chunks_hold_every_row_once_whatever_their_size(case: Case, device: str)
     points = [row["point"] for chunk in chunks for row in chunk.waiting + chunk.settled]
     assert points == [str(point) for point in expand_points("jpeg:q10..90/10")]
     assert [len(chunk.inputs) for chunk in chunks] == ([4, 4, 2] if device == "cpu" else [10])
+
+
+def test_in_another_precision_the_pristine_row_alone_holds_fp32s_answer(tmp_path: Path) -> None:
+    """A flat image's coded input is the pristine one: it shares the answer, but is no pristine row."""
+    PillowImage.fromarray(np.full((16, 16), 200, np.uint8)).save(tmp_path / "flat.png")
+    rough = replace(BRIGHTNESS, function=lambda x: [[0.6, 0.4] for _ in x], in_fp32=BRIGHTNESS)
+    flat = Case("a", "bright", tmp_path / "flat.png", "p1")
+    pristine, coded = run_case(flat, job("jpeg:q90"), rough)
+    assert (pristine["predicted"], pristine["fp32_predicted"]) == ("dark", "bright")
+    assert pristine["fp32_gap"] == pytest.approx(200 / 255 - 0.4)
+    assert (coded["predicted"], coded["p_dark"]) == ("dark", 0.6)
+    assert not {"fp32_predicted", "fp32_gap"} & set(coded)
