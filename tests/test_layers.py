@@ -35,6 +35,7 @@ HEAVY = {
     "scipy",
     "matplotlib",
     "onnxruntime",
+    "openvino",
     "PIL",
     "torch",
     "imagecodecs",

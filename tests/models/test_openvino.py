@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 import sys
 
 import numpy as np
@@ -131,6 +133,26 @@ def test_without_openvino_one_line_says_how_to_get_it(
     chosen, said = choose_runtime(ModelRef(path, flags=LABELS, runtime="auto"))
     assert chosen.runtime == "onnxruntime"
     assert "pip install 'bitdose[openvino]'" in said
+
+
+def test_nothing_is_told_to_anybody(write_onnx: WriteOnnx) -> None:
+    """OpenVINO reports its import to a server by itself; loaded from here it looks up and reaches nobody."""
+    code = (
+        "import socket, sys, time\n"
+        "import numpy as np\n"
+        "asked = []\n"
+        "socket.getaddrinfo = socket.socket.connect = lambda *how, **more: asked.append(how)\n"
+        "from bitdose.models.load import ModelRef\n"
+        f"net = ModelRef({write_net(write_onnx)!r}, runtime='openvino').load()\n"
+        "net.predict(np.zeros((1, 1, 8, 8), np.float32))\n"
+        "time.sleep(0.5)\n"
+        "print(asked, [name for name in sys.modules if 'openvino_telemetry' in name])\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "CI"}  # it is mute there
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout == "[] []\n"
 
 
 def test_auto_takes_one_by_measurement_and_says_so(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ from bitdose.models.base import FP32, CallableClassifier
 from bitdose.models.onnx import in_onnxruntime, load_fp32, read_graph
 from bitdose.models.spec import Fields
 
+_TELEMETRY = "openvino_telemetry"
 _HINTS = {FP32: "f32", "bf16": "bf16"}
 
 
@@ -61,11 +65,29 @@ def load_openvino(
 def import_openvino() -> Any:
     """Return openvino; raises MissingBackendError with the install command where it is absent."""
     try:
-        import openvino
+        with _silent():
+            import openvino
     except ImportError as error:
         message = f"--runtime openvino needs OpenVINO: pip install 'bitdose[openvino]' ({error})"
         raise MissingBackendError(message) from error
     return openvino
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep OpenVINO from reporting its own import to a server: nothing leaves the machine unasked.
+
+    It does without the package that reports where that one is not installed.
+    """
+    modules: dict[str, Any] = sys.modules
+    was = modules.get(_TELEMETRY)
+    modules[_TELEMETRY] = None
+    try:
+        yield
+    finally:
+        modules.pop(_TELEMETRY)
+        if was is not None:
+            modules[_TELEMETRY] = was
 
 
 def _settings(precision: str, threads: int) -> dict[str, Any]:
