@@ -159,7 +159,7 @@ def test_a_study_asks_for_it_by_name_or_by_its_device(
 
     split = replace(plan, spec=plan.spec.updated(engine="split"))
     gpu = replace(plan, classifier=replace(plan.classifier, device="cuda"))  # type: ignore[type-var]
-    monkeypatch.delattr("bitdose.study.run.run_in_workers")
+    monkeypatch.delattr("bitdose.study.run.open_pool")
     assert run_study(split, tmp_path / "run", workers=2, watch=stop).interrupted
     assert run_study(gpu, tmp_path / "run", workers=2, resume=True).done == 13
     found = read_run(tmp_path / "run").drop(TIMES).sort("case_id", "point")

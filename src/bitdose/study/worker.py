@@ -76,7 +76,7 @@ class Chunk(NamedTuple):
         return [index for index, row in enumerate(self.waiting) if row["point"] == PRISTINE]
 
 
-def run_case(case: Case, job: Job, classifier: Classifier, *, read: Reader = read_source) -> list[Row]:
+def run_case(case: Case, job: Job, classifier: Classifier, *, read: Reader | None = None) -> list[Row]:
     """Read, code, decode and classify one case at every point.
 
     Parameters
@@ -87,8 +87,8 @@ def run_case(case: Case, job: Job, classifier: Classifier, *, read: Reader = rea
         Points and settings.
     classifier : Classifier
         The loaded classifier.
-    read : callable
-        From a path to its source; raises ``CaseError``.
+    read : callable, optional
+        From a path to its source, in place of ``read_source``; raises ``CaseError``.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def coded_chunks(
     spec: InputSpec,
     *,
     device: str = "cpu",
-    read: Reader = read_source,
+    read: Reader | None = None,
 ) -> Iterator[Chunk]:
     """Read and code one case, and give its rows with the inputs of those that wait for an answer.
 
@@ -134,7 +134,7 @@ def coded_chunks(
         Memory holds one of them, not the case's whole chain of variants.
     """
     try:
-        source = read(case.path, color=job.color)
+        source = (read or read_source)(case.path, color=job.color)
     except CaseError as error:
         yield Chunk([], np.empty(0, np.float32), failed_rows(case, job, model, error))
         return
