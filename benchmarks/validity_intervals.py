@@ -24,8 +24,9 @@ from bitdose.decision.margins import Margin
 from bitdose.hashing import rng_for
 from bitdose.results import estimates
 from bitdose.results.arms import Arm, make_design
+from bitdose.stats.areas import area_difference
 from bitdose.stats.clusters import clustered_tango, clustered_wilson
-from bitdose.stats.delong import delong, delong_difference
+from bitdose.stats.delong import delong
 from bitdose.stats.estimate import Estimate
 from bitdose.stats.proportions import tango, wilson
 
@@ -100,14 +101,15 @@ def _binormal(setting: Setting, rng: np.random.Generator, _: int) -> Found:
     positive, before = cohort.true == 1, cohort.pristine.probabilities[:, 1]
     after = _coded(cohort).probabilities[:, 1]
     yield "AUROC (DeLong)", delong(positive, before), setting.value
-    yield "AUROC difference (DeLong)", delong_difference(positive, after, before), -setting.change
+    yield "AUROC difference (Tango, pairs)", area_difference(positive, after, before), -setting.change
 
 
 def _binormal_clustered(setting: Setting, rng: np.random.Generator, repeat: int) -> Found:
     population, strength = _areas(setting, _several(setting.n))
     now, then = _arms(population.draw(np.array([[strength]]), rng), repeat)
-    yield "AUROC, clustered (BCa)", estimates.auroc(then, 1), setting.value
-    yield "AUROC difference, clustered (BCa)", estimates.auroc_difference(now, then, 1), -setting.change
+    yield "AUROC, clustered (Obuchowski)", estimates.auroc(then, 1), setting.value
+    difference = estimates.auroc_difference(now, then, 1)
+    yield "AUROC difference, clustered (Tango, pairs)", difference, -setting.change
 
 
 def _macro_f1(setting: Setting, rng: np.random.Generator, repeat: int) -> Found:

@@ -460,16 +460,15 @@ def test_paired_differences_of_a_class_go_by_its_cases() -> None:
 
 
 def test_methods_follow_the_patients(sure: tuple[pl.DataFrame, Summary]) -> None:
-    """One case per patient: DeLong and McNemar; several: the patient bootstrap and Obuchowski."""
+    """One case per patient: DeLong and McNemar; several: Obuchowski's area and test."""
     _, found = sure
     unit = found.resampling_unit
     after = at(found, Q90)
     several = unit == "patient"
     one = after.classes[0]
     assert after.macro_f1.method == one.f1_difference.method == f"{unit}-bootstrap-bca"
-    over_patients = f"{unit}-bootstrap-bca"
-    assert one.auroc.method == (over_patients if several else "delong-logit")
-    assert one.auroc_difference.method == (over_patients if several else "delong")
+    assert one.auroc.method == ("obuchowski-logit" if several else "delong-logit")
+    assert one.auroc_difference.method == "tango-pairs"
     assert {one.auroc.unit, after.brier.unit, one.f1.unit, one.auroc_difference.unit} == {unit}
     assert after.flips.p_method == ("obuchowski" if several else "mcnemar-midp")
     assert 0 < after.flips.p_value < 1

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
-from MLstatkit import Delong_test
 from scipy.special import expit, logit
 from sklearn.metrics import roc_auc_score
 
-from bitdose.stats.delong import delong, delong_difference
+from bitdose.stats.delong import delong
+from bitdose.stats.proportions import wilson
 
 
 def direct(positive: np.ndarray, score: np.ndarray) -> tuple[float, float]:
@@ -64,61 +64,18 @@ def test_without_both_kinds_or_a_score_it_is_undefined(positive: list, score: li
     assert found.reason == reason
 
 
-@pytest.mark.parametrize(("positive", "score"), [([1, 1, 0, 0], [4, 3, 2, 1]), ([1, 0, 0], [2, 3, 1])])
-def test_no_spread_gives_no_limits(positive: list, score: list) -> None:
-    """Full separation, or a single positive: a value with NaN limits and a reason, never zero width."""
-    found = delong(positive, score)
-    assert found.value == (1.0 if len(score) == 4 else 0.5)
+def test_one_positive_gives_no_limits() -> None:
+    """A single positive tells no spread: a value with NaN limits and a reason, never zero width."""
+    found = delong([1, 0, 0], [2, 3, 1])
+    assert found.value == 0.5
     assert math.isnan(found.low)
-    assert found.reason.startswith("limits undefined")
+    assert found.reason == "limits undefined: one positive or negative case"
 
 
-def two_scores(seed: int, n: int = 80) -> tuple[np.ndarray, ...]:
-    """Draw kinds and two scores of the same cases that agree in part."""
-    rng = np.random.default_rng(seed)
-    positive = np.r_[True, True, False, False, rng.random(n - 4) < 0.4]
-    shared = rng.normal(size=n) + positive
-    return positive, shared + rng.normal(size=n), shared + 0.5 * rng.normal(size=n)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_difference_is_mlstatkits(seed: int) -> None:
-    """Difference and standard error of two areas on the same cases are those of MLstatkit's DeLong test."""
-    positive, one, other = two_scores(seed)
-    z, _, *_, info = Delong_test(positive.astype(int), one, other)
-    found = delong_difference(positive, one, other)
-    half = 1.959963985 * math.sqrt(info["var_diff"])
-    assert found.value == pytest.approx(roc_auc_score(positive, one) - roc_auc_score(positive, other))
-    assert found.value / math.sqrt(info["var_diff"]) == pytest.approx(-z)
-    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half), abs=1e-8)
-
-
-def test_difference_by_all_pairs() -> None:
-    """With ties, the variance is that of the differences of the pairwise components."""
-    positive, one, other = two_scores(9)
-    parts = []
-    for score in (np.round(one), np.round(other)):
-        x, y = score[positive], score[~positive]
-        wins = (x[:, None] > y[None, :]) + 0.5 * (x[:, None] == y[None, :])
-        parts.append((wins.mean(), wins.mean(axis=1), wins.mean(axis=0)))
-    (area, v10, v01), (area_b, w10, w01) = parts
-    variance = (v10 - w10).var(ddof=1) / v10.size + (v01 - w01).var(ddof=1) / v01.size
-    found = delong_difference(positive, np.round(one), np.round(other))
-    assert found.value == pytest.approx(area - area_b, abs=1e-12)
-    assert found.high - found.low == pytest.approx(2 * 1.959963985 * math.sqrt(variance), abs=1e-8)
-
-
-def test_difference_of_equal_ranks_has_no_limits() -> None:
-    """Scores that rank all cases alike differ by zero, and nothing tells how far others would."""
-    positive, one, _ = two_scores(2)
-    found = delong_difference(positive, one, 2 * one + 3)
-    assert found.value == 0
-    assert np.isnan([found.low, found.high]).all()
-    assert found.reason == "limits undefined: the scores show no spread to judge by"
-
-
-def test_difference_needs_both_scores() -> None:
-    """A case without a score at one of the two leaves the difference undefined, with the reason."""
-    found = delong_difference([1, 0], [0.1, 0.2], [0.1, math.nan])
-    assert math.isnan(found.value)
-    assert found.reason == "a case has no score"
+@pytest.mark.parametrize("area", [0.0, 1.0])
+def test_full_separation_takes_wilsons_limits_at_the_fewer(area: float) -> None:
+    """Seven positives all above nine negatives, or all below: Wilson's interval of 7 of 7, or 0 of 7."""
+    positive = np.arange(16) < 7
+    found, share = delong(positive, np.where(positive, area, 0.5)), wilson(7 * area, 7)
+    assert (found.value, found.low, found.high) == (area, share.low, share.high)
+    assert found.method == "wilson-separated"

@@ -13,10 +13,9 @@ from bitdose.errors import UsageError
 from bitdose.hashing import rng_for
 from bitdose.metrics import classification as metric
 from bitdose.metrics.calibration import brier_per_case, calibration_gaps
-from bitdose.metrics.influence import auroc_influence
-from bitdose.metrics.weighted import weighted_auroc, weighted_sum
+from bitdose.metrics.weighted import weighted_sum
 from bitdose.results.schema import OK, probability_columns
-from bitdose.stats.bootstrap import patient_draws, strata_of
+from bitdose.stats.bootstrap import patient_draws
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,8 +29,7 @@ Floats = NDArray[np.float64]
 class Design:
     """What all points share: classes, cases, patients, bootstrap draws.
 
-    ``weights`` is ``(draws, n_cases)``: how often each case enters each draw; ``strata`` holds the
-    stratum of each patient.
+    ``weights`` is ``(draws, n_cases)``: how much each case weighs in each draw.
     """
 
     labels: tuple[str, ...]
@@ -39,17 +37,12 @@ class Design:
     ids: dict[str, int]
     weights: Floats
     patient_of_case: Ints
-    strata: Ints
+    n_patients: int
 
     @property
     def clustered(self) -> bool:
         """Whether a patient has several cases."""
         return self.n_patients < len(self.ids)
-
-    @property
-    def n_patients(self) -> int:
-        """Number of patients."""
-        return self.strata.size
 
     @property
     def unit(self) -> str:
@@ -106,10 +99,10 @@ class Arm:
         return calibration_gaps(self.true, self.probabilities)
 
     @cached_property
-    def confusions(self) -> Ints:
-        """Confusion matrix of every draw, ``(draws, K, K)``."""
+    def confusions(self) -> Floats:
+        """Weight of cases by true and predicted class in every draw, ``(draws, K, K)``."""
         k = len(self.design.labels)
-        return np.rint(self._sums[:, : k * k]).astype(np.int64).reshape(-1, k, k)
+        return self._sums[:, : k * k].reshape(-1, k, k)
 
     @cached_property
     def brier_samples(self) -> Floats:
@@ -144,27 +137,6 @@ class Arm:
             return "the table has no probabilities"
         return "a case has no probability" if np.isnan(self.probabilities).any() else ""
 
-    @cached_property
-    def aurocs(self) -> Floats:
-        """Area under the ROC curve of every class against the rest, ``(K,)``."""
-        return np.array([metric.auroc(self.true == k, p) for k, p in enumerate(self.probabilities.T)])
-
-    @cached_property
-    def auroc_influences(self) -> Floats:
-        """Influence of each case on every class's area, ``(K, n)``."""
-        return np.array([auroc_influence(self.true == k, p) for k, p in enumerate(self.probabilities.T)])
-
-    @cached_property
-    def auroc_samples(self) -> Floats:
-        """Area under the ROC curve of every class in every draw, ``(K, draws)``."""
-        weights = self.design.weights
-        cases = self.cases
-        areas = [
-            weighted_auroc(self.true == k, p, weights, cases=cases)
-            for k, p in enumerate(self.probabilities.T)
-        ]
-        return np.array(areas)
-
     def among(self, some: Bools) -> Arm:
         """Return the arm on the marked ones of its cases."""
         return Arm(
@@ -188,13 +160,13 @@ def make_design(
     """Draw the bootstrap samples of a table's cases, one row per case in the order of their ids."""
     patients, classes = cases["case_patient"].to_list(), cases["case_label"].to_list()
     ids = cases["case_id"].to_list()
-    counts, patient_of_case = patient_draws(
+    drawn, patient_of_case = patient_draws(
         patients, classes, draws=draws, rng=rng_for(seed, "patient-bootstrap", *ids)
     )
     # Made case by case, so that the kernels find all draws of a case beside each other.
-    weights = counts.T.astype(float)[patient_of_case].T
-    strata = strata_of(patients, classes)
-    return Design(labels, level, {name: i for i, name in enumerate(ids)}, weights, patient_of_case, strata)
+    weights = drawn.T[patient_of_case].T
+    places = {name: i for i, name in enumerate(ids)}
+    return Design(labels, level, places, weights, patient_of_case, drawn.shape[1])
 
 
 def answers_at(rows: pl.DataFrame | None, design: Design) -> Answers:

@@ -3,23 +3,24 @@
 Proportions take Wilson's interval and paired differences of them Tango's; where patients have
 several cases both take the effective sample size (``stats/clusters.py``). F1 and the Brier score
 take BCa limits of a bootstrap over patients, the same draws for all points. AUROC takes DeLong's
-interval where each patient has one case, and the bootstrap where not. The calibration error has
-limits of its own (``stats/gaps.py``).
+interval, between patients where they have several cases, and its paired difference Tango's at
+the effective number of pairs (``stats/areas.py``). The calibration error has limits of its own
+(``stats/gaps.py``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 
 from bitdose.metrics import classification as metric
 from bitdose.metrics.influence import f1_influence
 from bitdose.results.arms import Arm, Bools, Design, Floats
+from bitdose.stats.areas import area_difference, clustered_area
 from bitdose.stats.bootstrap import bca_interval
 from bitdose.stats.clusters import clustered_tango, clustered_wilson
-from bitdose.stats.delong import delong, delong_difference
+from bitdose.stats.delong import delong
 from bitdose.stats.estimate import Estimate, undefined
 from bitdose.stats.gaps import gap_difference, gap_interval
 from bitdose.stats.proportions import tango, wilson
@@ -91,26 +92,21 @@ def f1_difference(now: Arm, then: Arm, k: int) -> Estimate:
 
 def auroc(arm: Arm, k: int) -> Estimate:
     """Area under the ROC curve of class k against the rest."""
-    if arm.design.clustered and not np.isnan(arm.aurocs[k]):
-        return _boot(float(arm.aurocs[k]), arm.auroc_samples[k], arm.auroc_influences[k], arm, "")
-    found = _without_scores(arm) or delong(arm.true == k, arm.probabilities[:, k], level=arm.design.level)
-    return replace(found, unit=arm.design.unit)
+    if why := arm.without_probabilities:
+        return _undefined(why, arm.design)
+    positive, scores, level = arm.true == k, arm.probabilities[:, k], arm.design.level
+    if arm.design.clustered:
+        return clustered_area(positive, scores, arm.patients, level=level)
+    return delong(positive, scores, level=level)
 
 
 def auroc_difference(now: Arm, then: Arm, k: int) -> Estimate:
     """Area under the ROC curve of class k, of the one arm minus the other."""
-    if now.design.clustered and not np.isnan(now.aurocs[k] - then.aurocs[k]):
-        spread = now.auroc_samples[k] - then.auroc_samples[k]
-        pull = now.auroc_influences[k] - then.auroc_influences[k]
-        return _boot(float(now.aurocs[k] - then.aurocs[k]), spread, pull, now, "")
+    if why := _unpaired(now, then):
+        return _undefined(why, now.design)
+    patients = now.patients if now.design.clustered else None
     scores = now.probabilities[:, k], then.probabilities[:, k]
-    found = (
-        _no_pair(now)
-        or _without_scores(now)
-        or _without_scores(then)
-        or delong_difference(now.true == k, *scores, level=now.design.level)
-    )
-    return replace(found, unit=now.design.unit)
+    return area_difference(now.true == k, *scores, patients, level=now.design.level)
 
 
 def brier(arm: Arm) -> Estimate:
@@ -123,8 +119,7 @@ def brier(arm: Arm) -> Estimate:
 
 def brier_difference(now: Arm, then: Arm) -> Estimate:
     """Brier score of the one arm minus that of the other."""
-    why = NO_PAIR if not now.cases.size else now.without_probabilities or then.without_probabilities
-    if why:
+    if why := _unpaired(now, then):
         return _undefined(why, now.design)
     change = now.brier - then.brier
     value, spread = float(change.mean()), now.brier_samples - then.brier_samples
@@ -143,8 +138,7 @@ def ece(arm: Arm) -> Estimate:
 
 def ece_difference(now: Arm, then: Arm) -> Estimate:
     """Calibration error of the one arm minus that of the other."""
-    why = NO_PAIR if not now.cases.size else now.without_probabilities or then.without_probabilities
-    if why:
+    if why := _unpaired(now, then):
         return _undefined(why, now.design)
     design = now.design
     gaps, samples = (now.gaps.mean(0), then.gaps.mean(0)), (now.gap_samples, then.gap_samples)
@@ -172,7 +166,6 @@ def _boot(value: float, samples: Floats, influence: Floats, arm: Arm, reason: st
         value,
         samples,
         arm.by_patient(influence),
-        strata=design.strata,
         n=design.n_patients,
         level=design.level,
         reason=reason,
@@ -184,14 +177,9 @@ def _undefined(reason: str, design: Design) -> Estimate:
     return undefined(reason, level=design.level, unit=design.unit)
 
 
-def _no_pair(arm: Arm) -> Estimate | None:
-    return None if arm.cases.size else _undefined(NO_PAIR, arm.design)
-
-
-def _without_scores(arm: Arm) -> Estimate | None:
-    if arm.has_probabilities or not arm.cases.size:
-        return None
-    return _undefined("the table has no probabilities", arm.design)
+def _unpaired(now: Arm, then: Arm) -> str:
+    """Say why probabilities cannot be compared, if so."""
+    return NO_PAIR if not now.cases.size else now.without_probabilities or then.without_probabilities
 
 
 def _no_case(arm: Arm, k: int) -> str:

@@ -18,8 +18,13 @@ _NO_SPREAD = "limits undefined: every bootstrap draw gives the same value"
 
 def patient_draws(
     patients: Sequence[str], labels: Sequence[str], *, draws: int, rng: np.random.Generator
-) -> tuple[Counts, Counts]:
-    """Draw how often each patient enters each bootstrap sample, stratified by class.
+) -> tuple[Floats, Counts]:
+    """Draw how much each patient weighs in each bootstrap sample, stratified by class.
+
+    Within a class as many patients are drawn as there are. What the class weighs as a whole is then
+    drawn too, since another sample of patients would have another mix of classes: from a gamma
+    distribution whose mean and variance are the number of its patients, so that the shares of the
+    classes are Dirichlet. Unlike a count, it is never zero: no draw loses a class.
 
     Parameters
     ----------
@@ -33,23 +38,26 @@ def patient_draws(
     Returns
     -------
     weights : numpy.ndarray
-        ``(draws, n_patients)`` int: times each patient is drawn; each stratum keeps its size.
+        ``(draws, n_patients)`` float, at least 0, on average 1: times each patient is drawn, times
+        the weight of its class over the number of its patients.
     patient_of_case : numpy.ndarray
         ``(n_cases,)`` int: column of ``weights`` that a case belongs to.
 
     References
     ----------
-    Field & Welsh 2007, JRSS B 69:369, doi 10.1111/j.1467-9868.2007.00593.x (cluster bootstrap).
+    Field & Welsh 2007, JRSS B 69:369, doi 10.1111/j.1467-9868.2007.00593.x (cluster bootstrap);
+    Rubin 1981, Ann Stat 9:130, doi 10.1214/aos/1176345338 (Dirichlet shares).
     """
     names, first, patient_of_case = np.unique(
         np.asarray(patients, dtype=str), return_index=True, return_inverse=True
     )
     strata = np.asarray(labels, dtype=str)[first]
-    weights = np.zeros((draws, len(names)), np.int64)
+    weights = np.zeros((draws, len(names)))
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
-        chance = np.full(len(members), 1 / len(members))
-        weights[:, members] = rng.multinomial(len(members), chance, size=draws)
+        size = len(members)
+        counts = rng.multinomial(size, np.full(size, 1 / size), size=draws)
+        weights[:, members] = counts * (rng.standard_gamma(size, (draws, 1)) / size)
     return weights, patient_of_case
 
 
@@ -58,7 +66,6 @@ def bca_interval(
     samples: Floats,
     influence: Floats,
     *,
-    strata: NDArray[np.int64],
     n: int,
     level: float,
     reason: str = "",
@@ -68,9 +75,8 @@ def bca_interval(
 
     The limits are quantiles of the samples at ``Φ(z0 + (z0 ± z) / (1 - a (z0 ± z)))``. The bias
     correction z0 is the normal quantile of the share of samples below the value, those equal to
-    it counted half. The acceleration comes from the units' influence, centred in each stratum:
-    ``a = Σ l³ / (6 (Σ l²)^{3/2})``, which is the form for several samples with
-    ``l / n_s`` written as ``l``.
+    it counted half. The acceleration comes from the units' influence, centred:
+    ``a = Σ l³ / (6 (Σ l²)^{3/2})``.
 
     Parameters
     ----------
@@ -81,8 +87,6 @@ def bca_interval(
     influence : numpy.ndarray
         ``(n_units,)`` float: derivative of the metric with respect to the weight of each
         resampling unit, at weights of one. A constant may be added, and the scale is free.
-    strata : numpy.ndarray
-        ``(n_units,)`` int: the stratum that each unit is drawn in.
     n : int
         Number of resampling units.
     level : float
@@ -100,15 +104,13 @@ def bca_interval(
 
     References
     ----------
-    Efron 1987, JASA 82:171, doi 10.1080/01621459.1987.10478410; Davison & Hinkley 1997, Bootstrap
-    Methods and their Application, section 5.4, doi 10.1017/CBO9780511802843 (several samples).
+    Efron 1987, JASA 82:171, doi 10.1080/01621459.1987.10478410.
 
     Examples
     --------
     >>> data = np.array([1.0, 2.0, 2.0, 3.0, 7.0])
     >>> picks = np.random.default_rng(0).integers(0, 5, (2000, 5))
-    >>> one_sample = np.zeros(5, np.int64)
-    >>> f"{bca_interval(3, data[picks].mean(1), data, strata=one_sample, n=5, level=0.9):.1f}"
+    >>> f"{bca_interval(3, data[picks].mean(1), data, n=5, level=0.9):.1f}"
     '3.0 (1.8 to 5.2)'
     """
     if np.isnan(value):
@@ -117,7 +119,7 @@ def bca_interval(
     low, high = math.nan, math.nan
     if not why:
         bias = _bias(value, defined)
-        acceleration = _acceleration(influence, strata)
+        acceleration = _acceleration(influence)
         if math.isinf(bias):
             why = "limits undefined: every bootstrap draw lies on one side of the value"
         elif math.isnan(acceleration):
@@ -127,24 +129,6 @@ def bca_interval(
     if high - low <= _tolerance(value):
         low, high, why = math.nan, math.nan, _NO_SPREAD
     return Estimate(float(value), float(low), float(high), level, f"{unit}-bootstrap-bca", n, unit, why)
-
-
-def strata_of(patients: Sequence[str], labels: Sequence[str]) -> NDArray[np.int64]:
-    """Return the stratum of each patient, in the order of the columns of :func:`patient_draws`.
-
-    Parameters
-    ----------
-    patients, labels : sequence of str
-        One entry per case. A patient's stratum is the label of its first case.
-
-    Examples
-    --------
-    >>> strata_of(["b", "a", "b"], ["y", "x", "x"]).tolist()
-    [0, 1]
-    """
-    _, first = np.unique(np.asarray(patients, dtype=str), return_index=True)
-    _, stratum = np.unique(np.asarray(labels, dtype=str)[first], return_inverse=True)
-    return np.asarray(stratum, np.int64)
 
 
 def _defined(samples: Floats) -> tuple[Floats, str]:
@@ -170,10 +154,8 @@ def _bias(value: float, defined: Floats) -> float:
     return float(ndtri((below + 1 - above) / 2))
 
 
-def _acceleration(influence: Floats, strata: NDArray[np.int64]) -> float:
-    sums = np.bincount(strata, weights=influence)
-    sizes = np.maximum(np.bincount(strata), 1)
-    centred = influence - (sums / sizes)[strata]
+def _acceleration(influence: Floats) -> float:
+    centred = influence - influence.mean()
     square = float((centred**2).sum())
     return float((centred**3).sum()) / (6 * square**1.5) if square > 0 else math.nan
 
