@@ -121,7 +121,7 @@ def _macro_f1(setting: Setting, rng: np.random.Generator, repeat: int) -> Found:
     cohort = population.draw(np.array([[strength]]), rng)
     now, then = _arms(cohort, repeat)
     yield "macro F1 (BCa)", estimates.macro_f1(then), population.value(margin)
-    yield "macro F1 difference (BCa)", estimates.macro_f1_difference(now, then), -setting.change
+    yield "macro F1 difference (Tango, effective)", estimates.macro_f1_difference(now, then), -setting.change
 
 
 def _calibration(setting: Setting, rng: np.random.Generator, repeat: int) -> Found:

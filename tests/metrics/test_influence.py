@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import f1_score
 
 from bitdose.metrics import classification
-from bitdose.metrics.influence import auroc_influence, f1_influence
+from bitdose.metrics.influence import auroc_influence, f1_changes, f1_influence
 from bitdose.metrics.weighted import weighted_auroc, weighted_confusion
 
 STEP = 1e-5
@@ -52,3 +53,21 @@ def test_without_a_class_there_is_no_slope() -> None:
     """A class without a case, and an area of one kind, are NaN throughout."""
     assert np.isnan(f1_influence([0, 0], [0, 1], 2)[:, 1]).all()
     assert np.isnan(auroc_influence([1, 1], [0.1, 0.2])).all()
+
+
+def test_changes_of_f1_add_up_to_scikit_learns_difference() -> None:
+    """They sum to the difference of scikit-learn's F1 per class, and are zero where no answer moved."""
+    rng = np.random.default_rng(5)
+    true, before = rng.integers(0, 3, 90), rng.integers(0, 3, 90)
+    after = np.where(rng.random(90) < 0.3, rng.integers(0, 3, 90), before)
+    found = f1_changes(true, before, after, 3)
+    expected = f1_score(true, after, average=None) - f1_score(true, before, average=None)
+    np.testing.assert_allclose(found.sum(0), expected, atol=1e-12)
+    assert not found[before == after].any()
+
+
+def test_a_gained_case_has_a_positive_part_and_a_lost_one_a_negative() -> None:
+    """For the class itself a case that turns right adds, one that turns wrong takes away."""
+    true, before, after = np.array([0, 0, 0, 1]), np.array([0, 1, 0, 1]), np.array([1, 0, 0, 1])
+    lost, gained, *_ = f1_changes(true, before, after, 2)[:, 0]
+    assert lost < 0 < gained

@@ -466,7 +466,8 @@ def test_methods_follow_the_patients(sure: tuple[pl.DataFrame, Summary]) -> None
     after = at(found, Q90)
     several = unit == "patient"
     one = after.classes[0]
-    assert after.macro_f1.method == one.f1_difference.method == f"{unit}-bootstrap-bca"
+    assert after.macro_f1.method == one.f1.method == f"{unit}-bootstrap-bca"
+    assert after.macro_f1_difference.method == one.f1_difference.method == "tango-effective"
     assert one.auroc.method == ("obuchowski-logit" if several else "delong-logit")
     assert one.auroc_difference.method == "tango-pairs"
     assert {one.auroc.unit, after.brier.unit, one.f1.unit, one.auroc_difference.unit} == {unit}
@@ -515,10 +516,14 @@ def test_a_case_that_failed_is_in_no_difference() -> None:
     assert (difference.value, difference.low) == pytest.approx((other.value, other.low), abs=1e-12)
 
 
-def test_an_unchanged_point_has_no_limits_but_a_zero(summary: Summary) -> None:
-    """Against itself, pristine differs by exactly zero; a bootstrap that sees no change gives no limits."""
+def test_an_unchanged_point_is_zero_within_what_the_cases_can_tell(summary: Summary) -> None:
+    """Against itself, pristine differs by exactly zero: with limits of no change, or a reason."""
     point = summary.pristine()
-    for difference in (point.brier_difference, point.ece_difference, point.macro_f1_difference):
+    for difference in (point.brier_difference, point.ece_difference):
         assert difference.value == 0
         assert math.isnan(difference.low)
         assert difference.reason.startswith("limits undefined")
+    fewest = min(one.n for one in point.classes)
+    for difference in (point.macro_f1_difference, point.classes[0].auroc_difference):
+        same = tango(0, 0, fewest)
+        assert (difference.value, difference.low) == pytest.approx((0, same.low), abs=1e-9)

@@ -47,7 +47,7 @@ def test_one_case_per_patient_has_delongs_variance(seed: int) -> None:
 
 @pytest.mark.parametrize("decimals", [0, 1, 6])
 def test_turned_pairs_are_counted_pair_by_pair(decimals: int) -> None:
-    """With and without ties, the share of pairs that two scores rank otherwise is that of all pairs listed."""
+    """With and without ties, the share of pairs ranked otherwise is that of all pairs listed."""
     for seed, n in enumerate((5, 6, 9, 40, 90)):
         positive, one, other = two_scores(seed, n, decimals=decimals)
         by_hand = np.abs(ranked(positive, one) - ranked(positive, other)).mean()
@@ -55,7 +55,7 @@ def test_turned_pairs_are_counted_pair_by_pair(decimals: int) -> None:
 
 
 def test_the_difference_is_tangos_at_the_effective_number_of_pairs() -> None:
-    """Shares gained and lost from all pairs, their worth from DeLong's variance, put into Tango's interval."""
+    """Shares gained and lost of all pairs, their worth by DeLong's variance, put into Tango's interval."""
     positive, one, other = two_scores(3)
     change = ranked(positive, one) - ranked(positive, other)
     gained, lost = np.maximum(change, 0).mean(), np.maximum(-change, 0).mean()

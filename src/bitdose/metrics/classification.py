@@ -2,7 +2,7 @@
 
 A confusion matrix has true classes in rows and predicted classes in columns. Every
 function takes a stack of them ``(..., K, K)`` and works on the last two axes, so that one
-call serves one table or two thousand bootstrap samples. Undefined is NaN: a class without
+call serves one table or two thousand bootstrap samples, weighted ones too. Undefined is NaN: a class without
 a case has no sensitivity and no F1; a class never predicted has no precision.
 """
 
@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float64]
-Confusion = NDArray[np.int64]
+Confusion = NDArray[np.int64] | Floats
 
 
-def confusion_matrix(true: ArrayLike, predicted: ArrayLike, n_classes: int) -> Confusion:
+def confusion_matrix(true: ArrayLike, predicted: ArrayLike, n_classes: int) -> NDArray[np.int64]:
     """Count cases by true and predicted class.
 
     Parameters
@@ -144,7 +144,7 @@ def auroc(positive: ArrayLike, score: ArrayLike) -> float:
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
 
 
-def _diagonal(confusion: Confusion) -> Confusion:
+def _diagonal(confusion: Confusion) -> NDArray[Any]:
     return np.asarray(np.diagonal(confusion, axis1=-2, axis2=-1))
 
 

@@ -13,6 +13,7 @@ from bitdose.errors import UsageError
 from bitdose.hashing import rng_for
 from bitdose.metrics import classification as metric
 from bitdose.metrics.calibration import brier_per_case, calibration_gaps
+from bitdose.metrics.influence import f1_influence
 from bitdose.metrics.weighted import weighted_sum
 from bitdose.results.schema import OK, probability_columns
 from bitdose.stats.bootstrap import patient_draws
@@ -87,6 +88,11 @@ class Arm:
     def confusion(self) -> Ints:
         """Counts by true and predicted class, ``(K, K)``."""
         return metric.confusion_matrix(self.true, self.predicted, len(self.design.labels))
+
+    @cached_property
+    def f1_influence(self) -> Floats:
+        """Influence of each case on each class's F1, ``(n, K)``."""
+        return f1_influence(self.true, self.predicted, len(self.design.labels))
 
     @cached_property
     def brier(self) -> Floats:

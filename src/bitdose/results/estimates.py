@@ -1,25 +1,23 @@
 """Estimates of one arm, and of the difference between two arms on the same cases.
 
 Proportions take Wilson's interval and paired differences of them Tango's; where patients have
-several cases both take the effective sample size (``stats/clusters.py``). F1 and the Brier score
-take BCa limits of a bootstrap over patients, the same draws for all points. AUROC takes DeLong's
-interval, between patients where they have several cases, and its paired difference Tango's at
-the effective number of pairs (``stats/areas.py``). The calibration error has limits of its own
-(``stats/gaps.py``).
+several cases both take the effective sample size (``stats/clusters.py``), and differences of F1
+always do. F1 and the Brier score take BCa limits of a bootstrap over patients, the same draws for all
+points. AUROC takes DeLong's interval, between patients where they have several cases, and its
+paired difference Tango's at the effective number of pairs (``stats/areas.py``). The calibration error
+has limits of its own (``stats/gaps.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from bitdose.metrics import classification as metric
-from bitdose.metrics.influence import f1_influence
+from bitdose.metrics.influence import f1_changes
 from bitdose.results.arms import Arm, Bools, Design, Floats
 from bitdose.stats.areas import area_difference, clustered_area
 from bitdose.stats.bootstrap import bca_interval
-from bitdose.stats.clusters import clustered_tango, clustered_wilson
+from bitdose.stats.clusters import clustered_tango, clustered_wilson, paired_difference
 from bitdose.stats.delong import delong
 from bitdose.stats.estimate import Estimate, undefined
 from bitdose.stats.gaps import gap_difference, gap_interval
@@ -54,40 +52,26 @@ def accuracy_difference(now: Arm, then: Arm) -> Estimate:
 
 def macro_f1(arm: Arm) -> Estimate:
     """Mean of the classes' F1."""
-    influence = f1_influence(arm.true, arm.predicted, len(arm.design.labels)).mean(1)
+    influence = arm.f1_influence.mean(1)
     value, samples = float(metric.macro_f1(arm.confusion)), metric.macro_f1(arm.confusions)
     return _boot(value, samples, influence, arm, _absent(arm))
 
 
 def macro_f1_difference(now: Arm, then: Arm) -> Estimate:
     """Mean of the classes' F1, of the one arm minus the other."""
-    return _difference(
-        now,
-        then,
-        value=lambda arm: float(metric.macro_f1(arm.confusion)),
-        samples=lambda arm: metric.macro_f1(arm.confusions),
-        influence=lambda arm: f1_influence(arm.true, arm.predicted, len(arm.design.labels)).mean(1),
-        reason=_absent(now),
-    )
+    return _f1_difference(now, then, list(range(len(now.design.labels))), _absent(now))
 
 
 def f1(arm: Arm, k: int) -> Estimate:
     """F1 of class k."""
-    influence = f1_influence(arm.true, arm.predicted, len(arm.design.labels))[:, k]
+    influence = arm.f1_influence[:, k]
     value, samples = metric.f1_score(arm.confusion)[k], metric.f1_score(arm.confusions)[:, k]
     return _boot(float(value), samples, influence, arm, _no_case(arm, k))
 
 
 def f1_difference(now: Arm, then: Arm, k: int) -> Estimate:
     """F1 of class k, of the one arm minus the other."""
-    return _difference(
-        now,
-        then,
-        value=lambda arm: float(metric.f1_score(arm.confusion)[k]),
-        samples=lambda arm: metric.f1_score(arm.confusions)[:, k],
-        influence=lambda arm: f1_influence(arm.true, arm.predicted, len(arm.design.labels))[:, k],
-        reason=_no_case(now, k),
-    )
+    return _f1_difference(now, then, [k], _no_case(now, k))
 
 
 def auroc(arm: Arm, k: int) -> Estimate:
@@ -145,19 +129,19 @@ def ece_difference(now: Arm, then: Arm) -> Estimate:
     return gap_difference(gaps, samples, n=design.n_patients, level=design.level, unit=design.unit)
 
 
-def _difference(
-    now: Arm,
-    then: Arm,
-    *,
-    value: Callable[[Arm], float],
-    samples: Callable[[Arm], Floats],
-    influence: Callable[[Arm], Floats],
-    reason: str,
-) -> Estimate:
+def _f1_difference(now: Arm, then: Arm, classes: list[int], absent: str) -> Estimate:
+    """Mean over some classes of F1, of the one arm minus the other; ``absent`` says which have no case."""
     if not now.cases.size:
         return _undefined(NO_PAIR, now.design)
-    spread, pull = samples(now) - samples(then), influence(now) - influence(then)
-    return _boot(value(now) - value(then), spread, pull, now, reason)
+    patients_of = [np.unique(now.patients[now.true == k]).size for k in classes]
+    if not all(patients_of):
+        return _undefined(absent, now.design)
+    n_classes = len(now.design.labels)
+    changes = f1_changes(now.true, then.predicted, now.predicted, n_classes)
+    pull = now.f1_influence - then.f1_influence
+    moved, pulled = (part[:, classes].mean(1) for part in (changes, pull))
+    least, design = min(patients_of), now.design
+    return paired_difference(moved, pulled, now.patients, least=least, level=design.level, unit=design.unit)
 
 
 def _boot(value: float, samples: Floats, influence: Floats, arm: Arm, reason: str) -> Estimate:

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from bitdose.stats.clusters import tango_at
 from bitdose.stats.delong import area_parts, at_the_end, lacking, logit_limits
 from bitdose.stats.estimate import Estimate, undefined
-from bitdose.stats.proportions import tango
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -154,13 +154,13 @@ def area_difference(
 ) -> Estimate:
     """AUROC of the first score minus that of the second on the same cases.
 
-    The difference is a mean over all pairs of a positive and a negative: with a share g of them
-    ranked right by the first score only and a share l by the second only (a tie counts half) it is
-    ``g - l``. With its variance V the pairs are worth ``N = (g + l - (g - l)²) / V`` independent
-    ones, and the interval is Tango's for N paired cases of which ``g N`` are gained and ``l N`` lost.
-    Unlike DeLong's own it widens towards larger losses, and stays within -1 and 1; that one holds
-    the truth too rarely at small n (``benchmarks/validity.py intervals``). Where no pair changed,
-    N is the number of patients of the kind that has fewer, which is the least it can be.
+    The difference is a mean over all pairs of a positive and a negative: the share of them that the
+    first score alone ranks right, less the share that the second alone does (a tie counts half).
+    The interval is Tango's at the number of pairs that DeLong's variance makes them worth
+    (``clusters.tango_at``). Unlike DeLong's own it widens towards larger losses, and stays within -1
+    and 1; that one holds the truth too rarely at small n: 90 % for 95 % at an area of 0.95 and
+    n = 50. Where no pair turned, they are worth the number of patients of the kind that has fewer,
+    which is the least they can be.
 
     Parameters
     ----------
@@ -180,8 +180,7 @@ def area_difference(
 
     References
     ----------
-    DeLong 1988, Biometrics 44:837, doi 10.2307/2531595 (V). Tango 1998, Stat Med 17:891. Rao & Scott
-    1992, Biometrics 48:577, doi 10.2307/2532311 (effective counts).
+    DeLong 1988, Biometrics 44:837, doi 10.2307/2531595 (variance). Tango 1998, Stat Med 17:891.
 
     Examples
     --------
@@ -201,11 +200,9 @@ def area_difference(
     if math.isnan(found.variance):
         why = _TOO_FEW if unit == "patient" else "limits undefined: one positive or negative case"
         return Estimate(value, math.nan, math.nan, level, "tango-pairs", n, unit, why)
-    changed = turned_pairs(is_positive, *scores)
-    room = changed - value**2
-    worth = found.fewest if found.variance <= _ROUNDING else room / found.variance
-    limits = tango((changed + value) / 2 * worth, (changed - value) / 2 * worth, worth, level=level)
-    return replace(limits, value=value, method="tango-pairs", n=n, unit=unit)
+    turned = turned_pairs(is_positive, *scores)
+    limits = tango_at(value, turned, found.variance, least=found.fewest, level=level)
+    return replace(limits, method="tango-pairs", n=n, unit=unit)
 
 
 def turned_pairs(positive: Bools, score_a: Floats, score_b: Floats) -> float:
@@ -234,7 +231,7 @@ def _turned(a: Floats, b: Floats) -> float:
     if pairs in {tied_a, tied_b}:
         return (pairs - min(tied_a, tied_b)) / 2
     tau = kendalltau(a, b).statistic
-    same_less_opposite = round(tau * math.sqrt((pairs - tied_a) * (pairs - tied_b)))
+    same_less_opposite = round(float(tau) * math.sqrt((pairs - tied_a) * (pairs - tied_b)))
     both = _ties(a + 1j * b)
     opposite = (pairs - tied_a - tied_b + both - same_less_opposite) / 2
     return opposite + (tied_a + tied_b - 2 * both) / 2

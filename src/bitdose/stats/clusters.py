@@ -10,6 +10,7 @@ width, and a further lost case does not make it more hopeful than the data allow
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from bitdose.stats.proportions import tango, wilson
 
 _PRIOR_PATIENTS = 3
 _CAP_PATIENTS = 10
+_ROUNDING = 1e-24
 
 
 def effective_size(values: ArrayLike, patients: ArrayLike) -> float:
@@ -142,3 +144,80 @@ def clustered_tango(
     size = effective_size(gained.astype(float) - lost, patients)
     found = tango(float(gained.mean()) * size, float(lost.mean()) * size, size, level=level)
     return replace(found, method="tango-rao-scott", n=np.unique(patients).size, unit="patient")
+
+
+def paired_difference(
+    changes: NDArray[np.float64],
+    influence: NDArray[np.float64],
+    patients: NDArray[Any],
+    *,
+    least: float,
+    level: float = 0.95,
+    unit: str = "patient",
+) -> Estimate:
+    """Interval of a difference that is a sum over the cases whose answer changed, such as one of F1.
+
+    Parameters
+    ----------
+    changes : numpy.ndarray
+        ``(n,)`` float: each case's part of the difference, negative where it lost, 0 where nothing changed.
+    influence : numpy.ndarray
+        ``(n,)`` float: derivative of the difference with respect to the weight of each case.
+    patients : numpy.ndarray
+        ``(n,)`` cluster of each case.
+    least : float
+        As in :func:`tango_at`.
+    level : float
+        Confidence level in (0, 1).
+    unit : str
+        ``patient``, or ``case`` where each is its own.
+
+    Returns
+    -------
+    Estimate
+        By :func:`tango_at`; NaN limits with a reason where there is one patient only.
+
+    Examples
+    --------
+    >>> lost = np.repeat([-0.01, 0.0], [5, 95])
+    >>> f"{paired_difference(lost, lost - lost.mean(), np.arange(100), least=100):.3f}"
+    '-0.050 (-0.112 to -0.011)'
+    """
+    _, cluster = np.unique(patients, return_inverse=True)
+    cases, value = np.bincount(cluster), float(changes.sum())
+    if cases.size == 1:
+        why = f"limits undefined: one {unit} only"
+        return Estimate(value, math.nan, math.nan, level, "tango-effective", 1, unit, why)
+    pull = np.bincount(cluster, weights=influence) / np.sqrt(1 - cases / cases.sum())
+    changed = float(np.abs(changes).sum())
+    found = tango_at(value, changed, float(pull @ pull), least=least, level=level)
+    return replace(found, method="tango-effective", n=cases.size, unit=unit)
+
+
+def tango_at(value: float, changed: float, variance: float, *, least: float, level: float = 0.95) -> Estimate:
+    """Tango's interval of a difference whose variance is known, at the cases that it is worth.
+
+    What gains and what loses are ``g = (changed + value) / 2`` and ``l = (changed - value) / 2``.
+    They are worth ``N = (changed - value²) / variance`` independent pairs, so that the interval is
+    Tango's for N of which ``g N`` are gained and ``l N`` lost (Rao & Scott 1992).
+
+    Parameters
+    ----------
+    value, changed : float
+        Gains less losses, and gains plus losses.
+    variance : float
+        Of the difference.
+    least : float
+        N where nothing changed, which has no variance.
+    level : float
+        Confidence level in (0, 1).
+
+    Examples
+    --------
+    >>> f"{tango_at(0.2, 14 / 50, (14 / 50 - 0.2**2) / 50, least=1):.5f}"
+    '0.20000 (0.06111 to 0.34471)'
+    """
+    room = max(changed - value**2, 0.0)
+    worth = room / variance if variance > _ROUNDING and room > 0 else least
+    limits = tango((changed + value) / 2 * worth, (changed - value) / 2 * worth, worth, level=level)
+    return replace(limits, value=value)
