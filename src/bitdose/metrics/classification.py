@@ -134,14 +134,24 @@ def auroc(positive: ArrayLike, score: ArrayLike) -> float:
     >>> auroc([True, True, False, False], [0.9, 0.4, 0.4, 0.1])
     0.875
     """
-    from scipy.stats import rankdata
-
     is_positive = np.asarray(positive, bool)
     n_positive, n_negative = int(is_positive.sum()), int((~is_positive).sum())
     if not n_positive or not n_negative:
         return float("nan")
-    rank_sum = float(rankdata(np.asarray(score, float))[is_positive].sum())
+    rank_sum = float(mid_ranks(np.asarray(score, float))[is_positive].sum())
     return (rank_sum - n_positive * (n_positive + 1) / 2) / (n_positive * n_negative)
+
+
+def mid_ranks(values: Floats) -> Floats:
+    """Rank values from 1, equal ones at the mean of their places.
+
+    Examples
+    --------
+    >>> mid_ranks(np.array([3.0, 1.0, 3.0])).tolist()
+    [2.5, 1.0, 2.5]
+    """
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right") + 1) / 2
 
 
 def _diagonal(confusion: Confusion) -> NDArray[Any]:

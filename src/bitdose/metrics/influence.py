@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitdose.metrics.classification import confusion_matrix, f1_score
+from bitdose.metrics.classification import confusion_matrix, f1_score, mid_ranks
 
 Floats = NDArray[np.float64]
 
@@ -107,16 +107,14 @@ def auroc_influence(positive: ArrayLike, score: ArrayLike) -> Floats:
     >>> auroc_influence([1, 1, 0, 0], [3, 1, 2, 0]).tolist()
     [0.125, -0.125, -0.125, 0.125]
     """
-    from scipy.stats import rankdata
-
     is_positive, scores = np.asarray(positive, bool), np.asarray(score, float)
     found = np.full(scores.size, np.nan)
     m, n = int(is_positive.sum()), int((~is_positive).sum())
     if not m or not n:
         return found
-    ranks = rankdata(scores)
-    outranked = (ranks[is_positive] - rankdata(scores[is_positive])) / n
-    outranking = 1 - (ranks[~is_positive] - rankdata(scores[~is_positive])) / m
+    ranks = mid_ranks(scores)
+    outranked = (ranks[is_positive] - mid_ranks(scores[is_positive])) / n
+    outranking = 1 - (ranks[~is_positive] - mid_ranks(scores[~is_positive])) / m
     found[is_positive] = (outranked - outranked.mean()) / m
     found[~is_positive] = (outranking - outranking.mean()) / n
     return found

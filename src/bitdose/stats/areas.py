@@ -208,7 +208,7 @@ def area_difference(
 def turned_pairs(positive: Bools, score_a: Floats, score_b: Floats) -> float:
     """Return the share of pairs of a positive and a negative that two scores rank otherwise.
 
-    A pair that one of them ties counts half. In time ``n log n``, by Kendall's tau.
+    A pair that one of them ties counts half. In time ``n log² n``.
 
     Examples
     --------
@@ -223,23 +223,33 @@ def turned_pairs(positive: Bools, score_a: Floats, score_b: Floats) -> float:
 
 def _turned(a: Floats, b: Floats) -> float:
     """Count pairs of cases in opposite order, and half of those tied by one of the two."""
-    from scipy.stats import kendalltau
-
-    n = a.size
-    pairs = n * (n - 1) / 2
-    tied_a, tied_b = _ties(a), _ties(b)
-    if pairs in {tied_a, tied_b}:
-        return (pairs - min(tied_a, tied_b)) / 2
-    tau = kendalltau(a, b).statistic
-    same_less_opposite = round(float(tau) * math.sqrt((pairs - tied_a) * (pairs - tied_b)))
-    both = _ties(a + 1j * b)
-    opposite = (pairs - tied_a - tied_b + both - same_less_opposite) / 2
-    return opposite + (tied_a + tied_b - 2 * both) / 2
+    order = np.lexsort((b, a))
+    a, b, alone = a[order], b[order], np.sort(b)
+    tied_a, tied_b = a[1:] == a[:-1], alone[1:] == alone[:-1]
+    tied_both = tied_a & (b[1:] == b[:-1])
+    return _inversions(b) + (_pairs(tied_a) + _pairs(tied_b) - 2 * _pairs(tied_both)) / 2
 
 
-def _ties(values: NDArray[Any]) -> float:
-    _, counts = np.unique(values, return_counts=True)
-    return float((counts * (counts - 1)).sum()) / 2
+def _pairs(tied: Bools) -> float:
+    """Count the pairs within runs of equal values, each of which is marked as its predecessor's equal."""
+    sizes = np.diff(np.r_[0, np.flatnonzero(~tied) + 1, tied.size + 1])
+    return float((sizes * (sizes - 1)).sum()) / 2
+
+
+def _inversions(values: Floats) -> float:
+    """Count the pairs of which the earlier is larger, merging halves from the bottom up."""
+    width, found = 1, 0
+    merged = np.full(1 << max(values.size - 1, 0).bit_length(), math.inf)
+    merged[: values.size] = values
+    while width < merged.size:
+        rows = merged.reshape(-1, 2 * width)
+        order = np.argsort(rows, axis=1, kind="stable")
+        # A right value's place in the merged row, less its place in its half, counts the left ones up to it.
+        places = np.nonzero(order >= width)[1]
+        found += (2 * width - 1) * places.size - int(places.sum()) - len(rows) * width * (width - 1) // 2
+        merged = np.take_along_axis(rows, order, 1).ravel()
+        width *= 2
+    return float(found)
 
 
 def _influence(positive: Bools, scores: Floats) -> tuple[float, Floats]:

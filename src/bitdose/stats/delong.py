@@ -76,13 +76,16 @@ def lacking(positive: NDArray[np.bool_], *scores: Floats) -> str:
 
 def area_parts(positive: NDArray[np.bool_], scores: Floats) -> tuple[float, Floats, Floats]:
     """Return the area, the share that each positive outranks and the share that outranks each negative."""
-    from scipy.stats import rankdata
-
     m, n = int(positive.sum()), int((~positive).sum())
-    ranks = rankdata(scores)
-    above = (ranks[positive] - rankdata(scores[positive])) / n
-    below = 1 - (ranks[~positive] - rankdata(scores[~positive])) / m
+    ranks = _mid_ranks(scores)
+    above = (ranks[positive] - _mid_ranks(scores[positive])) / n
+    below = 1 - (ranks[~positive] - _mid_ranks(scores[~positive])) / m
     return float(above.mean()), above, below
+
+
+def _mid_ranks(values: Floats) -> Floats:
+    ordered = np.sort(values)
+    return (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right") + 1) / 2
 
 
 def logit_limits(area: float, half: float) -> tuple[float, float]:

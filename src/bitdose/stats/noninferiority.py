@@ -127,12 +127,12 @@ def rate_test(count: int, n: int, *, margin: float, alpha: float) -> LossTest:
     >>> rate_test(0, 299, margin=0.01, alpha=0.05).passed
     True
     """
-    from scipy.stats import beta, binom
+    from scipy.special import bdtr, betaincinv
 
     if n == 0:
         return untestable("no case", margin=margin, alpha=alpha)
-    upper = 1.0 if count == n else float(beta.ppf(1 - alpha, count + 1, n - count))
-    p = float(binom.cdf(count, n, margin))
+    upper = 1.0 if count == n else float(betaincinv(count + 1, n - count, 1 - alpha))
+    p = float(bdtr(count, n, margin))
     return LossTest(count / n, upper, p, margin, alpha, "clopper-pearson", n)
 
 

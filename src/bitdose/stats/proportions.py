@@ -111,13 +111,13 @@ def mcnemar_midp(gained: int, lost: int) -> float:
     >>> round(mcnemar_midp(1, 7), 5)
     0.03906
     """
-    from scipy.stats import binom
+    from scipy.special import bdtr
 
     discordant, fewer = gained + lost, min(gained, lost)
     if discordant == 0:
         return 1.0
-    p = 2 * binom.cdf(fewer, discordant, 0.5) - binom.pmf(fewer, discordant, 0.5)
-    return min(1.0, float(p))
+    below = bdtr(fewer - 1, discordant, 0.5) if fewer else 0.0
+    return min(1.0, float(bdtr(fewer, discordant, 0.5) + below))
 
 
 def smallest_provable_loss(n: int, *, level: float = 0.95) -> float:
