@@ -19,7 +19,7 @@ from bitdose.decision.cohort import Answers, Cohort
 from bitdose.decision.draws import Draws, usual_size
 from bitdose.decision.margins import Margin
 from bitdose.metrics import classification as metric
-from bitdose.metrics.calibration import ECE_BINS, brier_per_case, calibration_gaps
+from bitdose.metrics.calibration import brier_per_case, calibration_gaps
 from bitdose.metrics.weighted import weighted_auroc
 from bitdose.stats.noninferiority import draws_test
 
@@ -95,11 +95,10 @@ def _ece_samples(cohort: Cohort, answers: Answers, draws: Draws) -> tuple[float,
     """
     before, after = (calibration_gaps(cohort.true, a.probabilities) for a in (cohort.pristine, answers))
     n = cohort.true.size
-    change = np.column_stack([after - before, np.zeros(n), np.ones(n)])
-    worst = np.zeros(ECE_BINS + 2)
-    worst[-2:] = usual_size(np.bincount(cohort.patient_of_case).astype(float))
-    sums = draws.sums(_per_patient(change, cohort), worst)
-    samples = np.abs(sums[:, :-1]).sum(1) / sums[:, -1]
+    usual = usual_size(np.bincount(cohort.patient_of_case).astype(float))
+    total = draws.kept("all cases", lambda: draws.sums(_per_patient(np.ones((n, 1)), cohort)))[:, 0]
+    moved = np.abs(draws.sums(_per_patient(after - before, cohort))).sum(1)
+    samples = (moved + usual * draws.worst) / (total + usual * draws.worst)
     was, now = (float(np.abs(gaps.mean(0)).sum()) for gaps in (before, after))
     return was, now, np.asarray(samples, float)
 
@@ -130,8 +129,12 @@ def _loss_samples(sums: _Sums, cohort: Cohort, draws: Draws) -> Floats:
         return -math.inf if math.isnan(loss) else loss
 
     was, turned = max(sums.worst, key=loss_with)
-    pristine = draws.kept((sums.name, was.tobytes()), lambda: sums.finish(draws.sums(before, usual * was)))
-    coded = sums.finish(draws.sums(after, usual * turned))
+    plain = draws.kept(sums.name, lambda: draws.sums(before))
+    changed = plain + draws.sums(after - before)
+    pristine = draws.kept(
+        (sums.name, was.tobytes()), lambda: sums.finish(draws.with_worst(plain, usual * was))
+    )
+    coded = sums.finish(draws.with_worst(changed, usual * turned))
     return np.asarray(sums.sign * (pristine - coded), float)
 
 

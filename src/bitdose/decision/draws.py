@@ -58,24 +58,30 @@ class Draws:
         found: _T = self._kept[key]
         return found
 
-    def sums(self, features: NDArray[np.float64], worst: NDArray[np.float64]) -> Floats:
-        """Add per-patient features up under each weighting, the worst-case patient's among them.
+    def sums(self, features: NDArray[np.float64]) -> Floats:
+        """Add per-patient features up under each weighting, without the worst-case patient.
+
+        Reading the weights is what costs, so those of patients whose features are all zero are not read:
+        what a point changes is a matter of few patients.
 
         Parameters
         ----------
         features : numpy.ndarray
             ``(n_patients, k)``.
-        worst : numpy.ndarray
-            ``(k,)``: those of the worst-case patient.
 
         Returns
         -------
         numpy.ndarray
             ``(draws, k)`` float32.
         """
-        total = features.T.astype(np.float32) @ self.patients
-        total += np.outer(worst.astype(np.float32), self.worst)
-        return np.asarray(total.T, np.float32)
+        some, weights = features.any(1), self.patients
+        if 2 * int(some.sum()) < some.size:
+            features, weights = features[some], weights[some]
+        return np.asarray((features.T.astype(np.float32) @ weights).T, np.float32)
+
+    def with_worst(self, sums: Floats, worst: NDArray[np.float64]) -> Floats:
+        """Add the worst-case patient's features ``(k,)`` to sums ``(draws, k)``."""
+        return np.asarray(sums + np.outer(self.worst, worst.astype(np.float32)), np.float32)
 
     def weights(self) -> Floats:
         """Return ``(draws, n_patients + 1)`` weights, the worst-case patient last."""

@@ -174,7 +174,8 @@ def _test_mean(
     per_patient = np.bincount(patients, weights=loss, minlength=size)
     cases = np.bincount(patients, minlength=size).astype(float)
     usual = usual_size(cases)
-    sums = draws.sums(np.column_stack([per_patient, cases]), np.array([usual, usual]))
+    total = draws.kept(("cases", cases.tobytes()), lambda: draws.sums(cases[:, None]))
+    sums = draws.with_worst(np.hstack([draws.sums(per_patient[:, None].astype(float)), total]), np.array([usual, usual]))
     samples = sums[:, 0] / sums[:, 1]
     n = int((cases > 0).sum())
     return draws_test(
