@@ -185,3 +185,20 @@ def test_a_metric_is_of_the_cases_it_names() -> None:
     assert (among(Margin.of("harmful_flips[b]", 0.1), cohort) == of_b).all()
     assert (among(Margin.of("specificity[b]", 0.1), cohort) == ~of_b).all()
     assert among(Margin.of("precision[b]", 0.1), cohort).all()
+
+
+@pytest.mark.parametrize("shape", ["every patient", "few patients", "one feature", "none"])
+def test_sums_are_the_plain_product(shape: str) -> None:
+    """Skipping patients and features that are all zero changes no sum under any weighting."""
+    rng = np.random.default_rng(3)
+    draws, features = Draws.of(60, alpha=0.05, rng=rng), rng.normal(size=(60, 4))
+    features[{"every patient": 60, "few patients": 5, "one feature": 60, "none": 0}[shape] :] = 0
+    if shape == "one feature":
+        features[:, [0, 2, 3]] = 0
+    plain = features.T @ draws.patients.astype(float)
+    np.testing.assert_allclose(draws.sums(features), plain.T, rtol=1e-4, atol=1e-4)
+    worst = np.array([1.0, 0, 2, 0])
+    with_worst = plain.T + np.outer(draws.worst, worst)
+    np.testing.assert_allclose(
+        draws.with_worst(draws.sums(features), worst), with_worst, rtol=1e-4, atol=1e-4
+    )

@@ -61,8 +61,8 @@ class Draws:
     def sums(self, features: NDArray[np.float64]) -> Floats:
         """Add per-patient features up under each weighting, without the worst-case patient.
 
-        Reading the weights is what costs, so those of patients whose features are all zero are not read:
-        what a point changes is a matter of few patients.
+        Reading the weights is what costs, so those of patients whose features are all zero are not read
+        (what a point changes is a matter of few patients), and a single feature is a vector product.
 
         Parameters
         ----------
@@ -74,10 +74,16 @@ class Draws:
         numpy.ndarray
             ``(draws, k)`` float32.
         """
-        some, weights = features.any(1), self.patients
+        found = np.zeros((self.n_draws, features.shape[1]), np.float32)
+        kept, some, weights = features.any(0), features.any(1), self.patients
         if 2 * int(some.sum()) < some.size:
             features, weights = features[some], weights[some]
-        return np.asarray((features.T.astype(np.float32) @ weights).T, np.float32)
+        columns = np.ascontiguousarray(features[:, kept].T, np.float32)
+        if len(columns) == 1:
+            found[:, kept] = (columns[0] @ weights)[:, None]
+        elif len(columns):
+            found[:, kept] = (columns @ weights).T
+        return found
 
     def with_worst(self, sums: Floats, worst: NDArray[np.float64]) -> Floats:
         """Add the worst-case patient's features ``(k,)`` to sums ``(draws, k)``."""

@@ -175,7 +175,9 @@ def _test_mean(
     cases = np.bincount(patients, minlength=size).astype(float)
     usual = usual_size(cases)
     total = draws.kept(("cases", cases.tobytes()), lambda: draws.sums(cases[:, None]))
-    sums = draws.with_worst(np.hstack([draws.sums(per_patient[:, None].astype(float)), total]), np.array([usual, usual]))
+    sums = draws.with_worst(
+        np.hstack([draws.sums(per_patient[:, None].astype(float)), total]), np.array([usual, usual])
+    )
     samples = sums[:, 0] / sums[:, 1]
     n = int((cases > 0).sum())
     return draws_test(

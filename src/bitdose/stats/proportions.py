@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 from bitdose.stats.estimate import Estimate, undefined
 
+_HALVINGS = 54  # of an interval of length 2, to double precision
+
 
 def z_of(level: float) -> float:
     """Two-sided normal quantile of a confidence level in (0, 1): 1.9600 for 0.95."""
@@ -137,7 +139,7 @@ def smallest_provable_loss(n: int, *, level: float = 0.95) -> float:
 
 def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
     """Find where a decreasing function crosses zero, to double precision."""
-    for _ in range(80):
+    for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if function(middle) > 0 else (low, middle)
     return (low + high) / 2
