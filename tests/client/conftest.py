@@ -171,6 +171,7 @@ class Service:
     answers_after: int = 0
     handler: Any = None
     refusal: str = ""
+    tags: list[str | None] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def write(self, upload: dict[str, Any], data: bytes) -> None:
@@ -285,11 +286,14 @@ class _Handler(BaseHTTPRequestHandler):
             return
         path = urlsplit(self.path).path
         if path == PROFILE:
-            document = self.service.profile
-            share = self.service.sentinel_share
-            self._reply(
-                200, {"id": document["id"], "profile": document, "links": [], "sentinel_share": share}
-            )
+            document, share = self.service.profile, self.service.sentinel_share
+            tag = f'"{document["id"]}-{share:g}"'
+            self.service.tags.append(self.headers["If-None-Match"])
+            if self.service.tags[-1] == tag:
+                self._reply(304, None, ETag=tag)
+                return
+            view = {"id": document["id"], "profile": document, "links": [], "sentinel_share": share}
+            self._reply(200, view, ETag=tag)
         elif path.startswith(f"{API}/exams/e"):
             self._reply(200, self.service.view(int(path.rpartition("/e")[2])))
         else:

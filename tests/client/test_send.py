@@ -6,20 +6,17 @@ import random
 import ssl
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bitdose.client.certified import profile_of_service
 from bitdose.client.connection import Server, StopError, connect, read_token
 from bitdose.client.intake import Intake
 from bitdose.client.outbox import ItemState, Outbox
 from bitdose.client.pseudonyms import Pseudonyms
 from bitdose.client.send import PIECE_BYTES, Event, Sender
 from bitdose.decision.profile import Profile
-from bitdose.decision.signing import load_or_make_key, sign
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.wire import UPLOADS
 
@@ -284,41 +281,6 @@ def test_an_exam_refused_by_its_payload_says_why(
     assert clinic.said() == ["sent", "refused"]
     (item,) = clinic.outbox.items()
     assert (item.state, item.reason) == (ItemState.REFUSED, service.refusal)
-
-
-def test_the_profile_is_kept_for_when_the_line_is_down(
-    tmp_path: Path, service: Any, profile: Profile
-) -> None:
-    """The service's profile is asked for, and the one last seen serves while nobody answers."""
-    server = Server(service.url, TOKEN)
-    service.sentinel_share = 0.25
-    with connect(server) as client:
-        assert profile_of_service(client, tmp_path, server.name).profile == profile
-        service.troubles = [(503, {})]
-        kept = profile_of_service(client, tmp_path, server.name)
-    assert (kept.profile, kept.sentinel_share) == (profile, 0.25)
-    with (
-        connect(Server("http://127.0.0.1:9", TOKEN)) as client,
-        pytest.raises(BitdoseError, match="--profile"),
-    ):
-        profile_of_service(client, tmp_path, "http://127.0.0.1:9")
-
-
-def test_a_forged_profile_is_refused(tmp_path: Path, service: Any) -> None:
-    """A profile whose content was changed after it was signed is not obeyed."""
-    service.profile["evidence"]["margins"][0]["upper"] = 0.001
-    server = Server(service.url, TOKEN)
-    with connect(server) as client, pytest.raises(BitdoseError, match="signature"):
-        profile_of_service(client, tmp_path, server.name)
-
-
-def test_a_profile_for_another_client_is_refused(tmp_path: Path, service: Any, profile: Profile) -> None:
-    """What was certified for a browser's kernel says nothing of this client's."""
-    other = replace(profile, client=replace(profile.client, name="web")).named()
-    service.profile = sign(other, load_or_make_key(tmp_path / "key.pem")).to_dict()
-    server = Server(service.url, TOKEN)
-    with connect(server) as client, pytest.raises(BitdoseError, match="for the client 'web'"):
-        profile_of_service(client, tmp_path, server.name)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from bitdose.client.intake import Intake, Watched
     from bitdose.client.outbox import Outbox
     from bitdose.codecs.point import Point
+    from bitdose.transmission import Link
 
 _DEFAULT = "files"
 _EXTRA = ("httpx", "pydantic")
@@ -101,14 +102,14 @@ def send_files(
     Example: bitdose send incoming --watch --server https://exams.example.org --token-file token
     """
     _need_extra()
-    from bitdose.client.intake import Watched, files_of
-
     if watch and (len(files or []) != 1 or not (files or [Path()])[0].is_dir()):
         raise UsageError("--watch: expected one folder as FILES")
-    paths = [] if watch else files_of(files or [])
-    with _clinic(server, token_file, ca_file, profile, outbox, link, sentinel, as_json) as clinic:
+    given = [] if watch else files or []
+    with _clinic(server, token_file, ca_file, profile, outbox, link, sentinel, as_json, given) as clinic:
+        from bitdose.client.intake import Watched
+
         watched = Watched((files or [])[0], clinic.outbox) if watch else None
-        for path in paths:
+        for path in clinic.paths:
             clinic.take(path)
         if not clinic.empty(idle=idle, patience_s=patience, watched=watched):
             return
@@ -243,6 +244,7 @@ class _Clinic:
     client: httpx.Client
     intake: Intake
     teller: Teller
+    paths: list[Path]
 
     def take(self, path: Path) -> None:
         """Take a file in; say what became of it."""
@@ -308,32 +310,38 @@ def _clinic(
     link: str | None,
     sentinel: float | None,
     as_json: bool,
+    given: Sequence[Path] = (),
 ) -> Iterator[_Clinic]:
-    from bitdose.cli.send_said import Teller
-    from bitdose.client.certified import profile_of_file, profile_of_service
+    from bitdose.client.certified import Asked, profile_of_file
     from bitdose.client.connection import Server, connect, read_token
-    from bitdose.client.intake import Intake
-    from bitdose.client.outbox import Outbox
-    from bitdose.client.pseudonyms import Pseudonyms
-    from bitdose.transmission import Link
 
     if sentinel is not None and not 0 <= sentinel <= 1:
         raise UsageError(f"--sentinel {sentinel:g}: expected a share from 0 to 1")
-    teller = Teller(link=Link.parse(link) if link else None, as_json=as_json)
-    server, folder = Server(url, read_token(token_file), ca_file), _folder(outbox)
+    server, folder, told = Server(url, read_token(token_file), ca_file), _folder(outbox), _link(link)
     with connect(server) as client:
-        found = profile_of_file(profile) if profile else profile_of_service(client, folder, server.name)
+        # The line is slow, and so is loading what codes: each goes on while the other does.
+        asked = None if profile else Asked(client, folder, server.name)
+        from bitdose.cli.send_said import Teller
+        from bitdose.client.intake import Intake, files_of, warm
+        from bitdose.client.outbox import Outbox
+        from bitdose.client.pseudonyms import Pseudonyms
+
+        paths = files_of(list(given))
+        warm(paths)
+        found = asked.result() if asked else profile_of_file(profile or Path())
+        teller, queue = Teller(link=told, as_json=as_json), Outbox(folder)
         for warning in found.warnings:
             teller.warn(warning)
-        queue = Outbox(folder)
-        intake = Intake(
-            queue,
-            Pseudonyms(folder),
-            found.profile,
-            server=server.name,
-            sentinel_share=found.sentinel_share if sentinel is None else sentinel,
-        )
-        yield _Clinic(queue, folder, server, client, intake, teller)
+        share = found.sentinel_share if sentinel is None else sentinel
+        names = Pseudonyms(folder)
+        intake = Intake(queue, names, found.profile, server=server.name, sentinel_share=share)
+        yield _Clinic(queue, folder, server, client, intake, teller, paths)
+
+
+def _link(text: str | None) -> Link | None:
+    from bitdose.transmission import Link
+
+    return Link.parse(text) if text else None
 
 
 def _folder(outbox: Path | None) -> Path:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
 
 CLIENT = "bitdose"
 """What profiles call this client: its kernels and codecs are the study's own."""
+_NOT_MODIFIED = 304
+_TAG = re.compile(r'(W/)?"[!#-~]+"')
 
 
 class Obeyed(NamedTuple):
@@ -39,6 +43,9 @@ def profile_of_file(path: Path) -> Obeyed:
 def profile_of_service(client: httpx.Client, folder: Path, server: str) -> Obeyed:
     """Ask for the service's active profile; while the line is down, take the one last seen.
 
+    The one last seen is kept with its entity tag. Where it still is the active one, the service says so in a
+    few bytes and does not send it again. Whatever its origin, it is verified anew.
+
     Parameters
     ----------
     client : httpx.Client
@@ -53,19 +60,64 @@ def profile_of_service(client: httpx.Client, folder: Path, server: str) -> Obeye
     BitdoseError
         If the service has none, none is known and the line is down, or it must not be used.
     """
-    kept = folder / f"profile-{bytes_digest(server.encode('utf-8'))[:16]}.json"
+    path = folder / f"profile-{bytes_digest(server.encode('utf-8'))[:16]}.kept"
+    tag, data = _kept(path)
     try:
         with over_the_line():
-            data = check(client.get(PROFILE)).content
+            response = client.get(PROFILE, headers={"If-None-Match": tag} if tag else {})
+            if not (tag and response.status_code == _NOT_MODIFIED):
+                data = check(response).content
     except LaterError as error:
-        if not kept.is_file():
+        if not data:
             raise BitdoseError(
                 f"--server {server}: {error}, and no profile of it is known; give --profile"
             ) from error
-        return _of_view(kept.read_bytes(), server)
+        return _of_view(data, server)
     found = _of_view(data, server)
-    write_whole(kept, data)
+    fresh = response.headers.get("ETag", "")
+    if response.status_code != _NOT_MODIFIED:
+        write_whole(path, f"{fresh}\n".encode() + data)
     return found
+
+
+class Asked:
+    """The service's profile, asked for in a thread of its own, so that other work goes on meanwhile.
+
+    Parameters
+    ----------
+    client, folder, server
+        As for :func:`profile_of_service`.
+    """
+
+    def __init__(self, client: httpx.Client, folder: Path, server: str) -> None:
+        self._found: Obeyed | None = None
+        self._error: Exception | None = None
+        self._thread = Thread(target=self._ask, args=(client, folder, server), daemon=True)
+        self._thread.start()
+
+    def _ask(self, client: httpx.Client, folder: Path, server: str) -> None:
+        try:
+            self._found = profile_of_service(client, folder, server)
+        except Exception as error:  # noqa: BLE001  raised again where the profile is needed
+            self._error = error
+
+    def result(self) -> Obeyed:
+        """Wait for it; raises what :func:`profile_of_service` does."""
+        self._thread.join()
+        if self._found is None:
+            raise self._error or BitdoseError("the profile could not be asked for")
+        return self._found
+
+
+def _kept(path: Path) -> tuple[str, bytes]:
+    """Return the profile last seen and its entity tag; empty where there is none, or none that reads."""
+    try:
+        tag, _, data = path.read_bytes().partition(b"\n")
+        profile_of(ProfileView.model_validate_json(data).profile)
+    except (OSError, ValidationError, BitdoseError):
+        return "", b""
+    text = tag.decode("ascii", "ignore")
+    return (text if _TAG.fullmatch(text) else ""), data
 
 
 def _of_view(data: bytes, server: str) -> Obeyed:

@@ -7,6 +7,8 @@ half of a pair, sent when nothing else is.
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from bitdose.wire import ExamMeta
 _PAIR_BYTES = 8
 _SHARE_DIGITS = 13  # 52 bits, which a float holds exactly
 _LARGEST_FILE_BYTES = 1 << 31
+_LARGEST_WARM_BYTES = 1 << 24  # reading it twice costs less than what is loaded for it
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,15 @@ class Intake:
         where = {"server": self._server, "source": source, "source_digest": opened.source.digest}
         is_new = self._outbox.add_all(exams, **where)
         return Taken(source, exams[0].meta, is_new, len(exams) > 1, tuple(warnings))
+
+
+def warm(paths: Sequence[Path]) -> None:
+    """Read the first of some files in vain, so that what reading needs is loaded while the line is slow."""
+    if not paths:
+        return
+    with suppress(BitdoseError, OSError):
+        if paths[0].stat().st_size <= _LARGEST_WARM_BYTES:
+            open_exam(paths[0].read_bytes())
 
 
 def is_drawn(source_digest: str, share: float) -> bool:

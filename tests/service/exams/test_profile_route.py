@@ -47,6 +47,16 @@ def test_who_has_it_does_not_get_it_again(sender: httpx.Client) -> None:
     assert sender.get(PROFILE, headers={"If-None-Match": '"other"'}).status_code == 200
 
 
+def test_it_travels_packed(sender: httpx.Client) -> None:
+    """Who reads gzip gets it in under half the bytes, and the same document; nobody else gets it packed."""
+    packed = sender.get(PROFILE)
+    plain = sender.get(PROFILE, headers={"Accept-Encoding": "identity"})
+    assert packed.headers["content-encoding"] == "gzip"
+    assert "content-encoding" not in plain.headers
+    assert packed.json() == plain.json()
+    assert 2 * int(packed.headers["content-length"]) < int(plain.headers["content-length"])
+
+
 def test_nobody_gets_it_without_a_login(client: httpx.Client) -> None:
     """A stranger is 401."""
     assert client.get(PROFILE).status_code == 401

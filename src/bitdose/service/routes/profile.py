@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -21,7 +22,10 @@ router = APIRouter(tags=["profile"])
 def profile(
     request: Request, response: Response, _who: Annotated[Caller, Depends(caller)]
 ) -> ProfileView | Response:
-    """Return the active profile and what an exam costs on the named links; 304 to who has it already."""
+    """Return the active profile and what an exam costs on the named links; 304 to who has it already.
+
+    It is packed for those who read that: on GPRS a second less before the first exam.
+    """
     context = context_of(request)
     try:
         found = active_profile(context.profiles)
@@ -29,10 +33,15 @@ def profile(
         raise refuse(503, str(error)) from error
     share = context.settings.sentinel_share
     headers = {"ETag": f'"{found.id}-{share:g}"', "Cache-Control": "private, no-cache"}
+    headers["Vary"] = "Accept-Encoding"
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
+    view = ProfileView(id=found.id, profile=found.to_dict(), links=link_seconds(found), sentinel_share=share)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        packed = gzip.compress(view.model_dump_json().encode(), mtime=0)
+        return Response(packed, headers=headers | {"Content-Encoding": "gzip"}, media_type="application/json")
     response.headers.update(headers)
-    return ProfileView(id=found.id, profile=found.to_dict(), links=link_seconds(found), sentinel_share=share)
+    return view
 
 
 def link_seconds(found: Profile) -> tuple[LinkSeconds, ...]:
