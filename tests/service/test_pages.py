@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from bitdose.decision.margins import METRICS
 from bitdose.service import pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -132,6 +133,12 @@ def test_every_string_is_in_every_language() -> None:
             assert sorted(re.findall(r"{\w+}", text)) == sorted(re.findall(r"{\w+}", english[key])), key
 
 
+def test_every_metric_of_a_margin_has_a_name() -> None:
+    """Whatever a profile may certify is named for people, in every language."""
+    for language in pages.LANGUAGES:
+        assert {f"metric.{name}" for name in METRICS} <= _strings(language).keys()
+
+
 def test_every_string_that_is_used_exists_and_none_is_left_over() -> None:
     """Templates and scripts name only strings that there are; what is named by no one is not kept."""
     templates = "".join(path.read_text("utf-8") for path in (WEB / "templates").glob("*.j2"))
@@ -141,7 +148,7 @@ def test_every_string_that_is_used_exists_and_none_is_left_over() -> None:
     )
     whole |= set(re.findall(r"\"(js\.[\w.-]+)\"", scripts))
     prefixes = set(re.findall(r"t\[[\"']([\w.]+\.)[\"'] ~", templates)) | set(
-        re.findall(r"`((?:js|role)\.[\w.]*)\$", scripts)
+        re.findall(r"`((?:js|role|metric)\.[\w.]*)\$", scripts)
     )
     keys = _strings("en").keys()
     assert whole - keys == set()

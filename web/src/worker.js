@@ -21,19 +21,26 @@ async function described(payload, { image, modality }, more) {
   };
 }
 
+/** Whether a file is of the sentinel's share, by its digest: the same rule as the Python client's. */
+async function isDrawn(data, share) {
+  if (!crypto.subtle) throw new Refused("insecure");
+  return Number.parseInt(hex(await crypto.subtle.digest("SHA-256", data)).slice(0, 13), 16) / 16 ** 13 < share;
+}
+
 const tasks = {
   /** Check that a browser can code a point, and fetch its codec while nobody waits. */
   async warm({ point }) {
     if (parsePoint(point).codec === "jpeg2000") await openjpeg();
     return {};
   },
-  /** Code one file; `pristine` asks for its pixels as a PNG too, for the sentinel. */
-  async code({ file, point, pristine }) {
-    const started = performance.now();
-    const found = await readFile(new Uint8Array(await file.arrayBuffer()));
+  /** Code one file; its pixels as a PNG too if `pristine`, or if it is of the `share` that the sentinel draws. */
+  async code({ file, point, pristine, share = 0 }) {
+    const started = performance.now(), data = new Uint8Array(await file.arrayBuffer());
+    const drawn = pristine || (share > 0 && (await isDrawn(data, share)));
+    const found = await readFile(data);
     const source_bytes = file.size;
     const coded = await described(await codeExam(found.image, point), found, { kind: "coded", point, source_bytes });
-    const one = pristine && found.image.slices === 1 && (found.image.channels === 1 || found.image.bits === 8);
+    const one = drawn && found.image.slices === 1 && (found.image.channels === 1 || found.image.bits === 8);
     const whole = one ? await described(await writePng(found.image), found, { kind: "pristine", source_bytes }) : null;
     return { coded, pristine: whole, burntIn: found.burntIn, seconds: (performance.now() - started) / 1000 };
   },

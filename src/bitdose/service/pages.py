@@ -9,7 +9,7 @@ from __future__ import annotations
 import gzip
 import json
 from dataclasses import asdict
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
@@ -17,12 +17,16 @@ from urllib.parse import urlencode
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
+from sqlalchemy import select
 
 from bitdose import __version__
 from bitdose.decision.profile import Profile
 from bitdose.service.access import Caller, find_caller
 from bitdose.service.context import context_of
+from bitdose.service.database import reading
 from bitdose.service.problems import refuse
+from bitdose.service.tables import ExamRow
+from bitdose.service.views import visible_to
 from bitdose.transmission import LINKS
 from bitdose.wire import Role
 
@@ -38,6 +42,7 @@ LINKS_BY_ROLE = (
 
 _HOME = {Role.CLINIC: "/send", Role.PHYSICIAN: "/worklist", Role.ADMIN: "/admin"}
 _LANGUAGE_COOKIE = "lang"
+_NO_SHARES = ("auroc", "brier", "ece")
 _YEAR_S = 31_536_000
 _TYPES = {
     ".js": "text/javascript",
@@ -76,7 +81,7 @@ def worklist(request: Request) -> Response:
 @router.get("/exams/{exam_id}")
 def exam(request: Request, exam_id: str) -> Response:
     """Show one exam; the API says whether the caller may see it."""
-    return _page_for(request, "exam", *Role, exam_id=exam_id)
+    return _page_for(request, "exam", *Role, exam_id=exam_id, profile=_profile_of(request, exam_id))
 
 
 @router.get("/admin")
@@ -110,8 +115,8 @@ def _page(request: Request, name: str, caller: Caller | None, **values: Any) -> 
     assets = _assets()
     if not assets:
         raise refuse(503, _NOT_BUILT)
-    language = _language(request)
-    profile = context_of(request).profile if caller else None
+    language, context = _language(request), context_of(request)
+    profile = values.pop("profile", None) or (context.profile if caller else None)
     html = _template(name).render(
         page=name,
         caller=caller,
@@ -120,8 +125,10 @@ def _page(request: Request, name: str, caller: Caller | None, **values: Any) -> 
         assets=assets,
         links=LINKS_BY_ROLE,
         profile=profile,
-        for_sending=_for_sending(profile) if profile else None,
-        certified=_certified,
+        for_sending=_for_sending(profile, context.settings.sentinel_share) if profile else None,
+        certified=partial(_certified, language),
+        level=partial(_level, language),
+        share_text=partial(_percent, language),
         **values,
     )
     response = HTMLResponse(html)
@@ -130,24 +137,56 @@ def _page(request: Request, name: str, caller: Caller | None, **values: Any) -> 
     return response
 
 
-def _for_sending(profile: Profile) -> dict[str, Any]:
-    """Return what the browser needs to obey the profile."""
+def _profile_of(request: Request, exam_id: str) -> Profile | None:
+    """Return the profile that an exam was read under; None where the caller may not see the exam."""
+    found, context = find_caller(request), context_of(request)
+    if found is None:
+        return None
+    chosen = select(ExamRow.profile).where(ExamRow.id == exam_id.replace("\0", ""), visible_to(found))
+    with reading(context.engine) as session:
+        name = session.scalar(chosen)
+    return context.profiles.get(name) if name else None
+
+
+def _for_sending(profile: Profile, share: float) -> dict[str, Any]:
+    """Return what the browser needs to obey the profile, and the share that the sentinel wants."""
     links = [{"name": name, **asdict(link)} for name, link in LINKS.items()]
     limits = asdict(profile.limits)
     return {
         "id": profile.id,
         "point": profile.point,
         "limits": limits,
+        "client": profile.client.name,
+        "sentinel_share": share,
         "links": links,
         "version": __version__,
     }
 
 
-def _certified(profile: Profile) -> list[dict[str, Any]]:
-    return [
-        {"metric": proof.metric, "margin": proof.limit, "loss": proof.loss, "upper": proof.upper}
-        for proof in profile.evidence.margins
-    ]
+def _certified(language: str, profile: Profile) -> list[dict[str, str]]:
+    """Say what was certified: metric, loss seen, at most, accepted."""
+    rows = []
+    for proof in profile.evidence.margins:
+        kind, _, label = proof.metric.partition("[")
+        name = _strings(language).get(f"metric.{kind}", kind) + (f" ({label.rstrip(']')})" if label else "")
+        say = partial(_number, language) if kind in _NO_SHARES else partial(_percent, language)
+        found = {"loss": proof.loss, "upper": proof.upper, "margin": proof.limit}
+        rows.append({"metric": name} | {key: say(value) for key, value in found.items()})
+    return rows
+
+
+def _level(language: str, profile: Profile) -> str:
+    """Say the lowest confidence of the margins' one-sided limits."""
+    return _percent(language, 1 - max(proof.alpha for proof in profile.evidence.margins))
+
+
+def _percent(language: str, share: float) -> str:
+    return f"{_number(language, 100 * share, digits=1)}%"
+
+
+def _number(language: str, value: float, *, digits: int = 3) -> str:
+    text = f"{value:.{digits}f}"
+    return text.replace(".", ",") if language == "pt" else text
 
 
 def _language(request: Request) -> str:

@@ -1,12 +1,12 @@
 // Accounts, profiles, what was spared, the sentinel, the last accesses.
 
-import { ask, make, one, say, start } from "./dom.js";
+import { ask, make, one, say, start, tableRow } from "./dom.js";
 import { chart } from "./chart.js";
 import { bytes, day, duration, moment, number, percent, word } from "./words.js";
 
 const ADMIN = "/api/v1/admin";
 const button = (text, click) => make("button", { type: "button", class: "quiet", click }, text);
-const row = (...cells) => make("tr", {}, ...cells.map((cell, i) => make(i ? "td" : "th", i ? {} : { scope: "row" }, cell)));
+const row = (...cells) => tableRow({}, ...cells);
 
 /** Do what a person asked for, and show what came of it. */
 async function act(action) {
@@ -89,4 +89,6 @@ one("#profile-file").addEventListener("change", ({ target }) => act(async () => 
   target.value = "";
   await profiles();
 }));
-for (const part of [saved, sentinel, accounts, profiles, audit]) part().catch((error) => say(error.message, "bad"));
+// The list of accesses is long: it is fetched for those who open it.
+one("#accesses").addEventListener("toggle", ({ target }) => target.open && audit().catch((error) => say(error.message, "bad")));
+for (const part of [saved, sentinel, accounts, profiles]) part().catch((error) => say(error.message, "bad"));

@@ -1,7 +1,7 @@
 // A rate over time with its interval and a limit, as SVG; the same figures follow as a table for those who listen.
 
 import { make } from "./dom.js";
-import { percent } from "./words.js";
+import { percent, word } from "./words.js";
 
 const WIDTH = 400, HEIGHT = 180, LEFT = 56, RIGHT = 12, TOP = 12, BOTTOM = 28;
 
@@ -27,13 +27,14 @@ export function chart(points, limit, title) {
     parts.push(svg("circle", { cx: x(i), cy: y(value), r: 4, fill: "currentColor" }));
   });
   parts.push(svg("polyline", { points: shown.map(({ value }, i) => `${x(i)},${y(value)}`).join(" "), class: "line" }));
-  if (limit !== null) parts.push(line(limit, "limit"));
+  if (limit !== null) parts.push(line(limit, "limit"), text(Math.max(y(limit) - 4, TOP), word("js.sentinel.certified", { limit: percent(limit) }), WIDTH - RIGHT));
   if (shown.length) {
     parts.push(text(HEIGHT - 8, shown[0].label, LEFT, "start"));
     if (shown.length > 1) parts.push(text(HEIGHT - 8, shown.at(-1).label, WIDTH - RIGHT, "end"));
   }
+  const head = ["day", "rate", "low", "high"].map((key) => make("th", { scope: "col" }, word(`js.sentinel.${key}`)));
   const rows = shown.map(({ label, value, low, high }) =>
     make("tr", {}, make("th", { scope: "row" }, label), ...[value, low, high].map((one) => make("td", {}, one === null ? "–" : percent(one)))));
   const figure = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img", "aria-label": title }, ...parts);
-  return make("figure", {}, figure, make("figcaption", { class: "hint" }, title), make("table", { class: "sr" }, make("tbody", {}, ...rows)));
+  return make("figure", {}, figure, make("figcaption", { class: "hint" }, title), make("table", { class: "sr" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)));
 }

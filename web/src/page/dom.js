@@ -18,6 +18,10 @@ export function make(tag, options = {}, ...children) {
   return element;
 }
 
+/** A row of a table; its first cell names it. The roles stay where a phone's layout takes the table's own away. */
+export const tableRow = (options, ...cells) =>
+  make("tr", { role: "row", ...options }, ...cells.map((cell, i) => make(i ? "td" : "th", i ? { role: "cell" } : { role: "rowheader", scope: "row" }, ...[cell].flat())));
+
 /** Values that the server put into the page. */
 export const given = (id) => JSON.parse(one(`#${id}`)?.textContent || "null");
 
@@ -25,8 +29,7 @@ export const given = (id) => JSON.parse(one(`#${id}`)?.textContent || "null");
 export function say(text, kind = "") {
   const place = one("#notice");
   place.textContent = text;
-  place.className = `notice ${kind}`;
-  place.hidden = !text;
+  place.className = `notice ${kind}`; // an empty one takes no room, and stays in the page: else it would not be read out
 }
 
 /** What went wrong, from the service's problem document. */

@@ -3,7 +3,8 @@
 import { ask, given, make, one, say, start } from "./dom.js";
 import { follow, hasEnded } from "./live.js";
 import { items } from "./queue.js";
-import { bytes, moment, number, percent, word } from "./words.js";
+import { begin } from "./sender.js";
+import { bytes, metric, moment, number, percent, word } from "./words.js";
 import { addView, readTools } from "./view.js";
 
 const { id, profile } = given("exam");
@@ -23,8 +24,13 @@ function showAnswer(exam) {
   const rows = Object.entries(exam.answer.probabilities).map(([label, value]) =>
     make("tr", {}, make("th", { scope: "row" }, label), make("td", {}, make("meter", { value, max: 1, "aria-label": label })), make("td", { class: "n" }, percent(value))));
   const table = make("table", { class: "bars" }, make("caption", {}, word("js.probabilities")), make("tbody", {}, ...rows));
+  const losses = exam.kind === "coded" ? exam.certified.map(({ metric: name, loss, upper, margin }) => {
+    const { name: said, figure } = metric(name);
+    return make("li", {}, word("js.certified", { metric: said, loss: figure(loss), upper: figure(upper), margin: figure(margin) }));
+  }) : [];
+  const certified = losses.length ? [make("p", {}, word("js.certified-is")), make("ul", { class: "losses" }, ...losses)] : [];
   const disclaimer = make("p", { class: "hint" }, word("disclaimer"));
-  place.replaceChildren(make("p", { class: "predicted" }, exam.answer.predicted), table, disclaimer);
+  place.replaceChildren(make("p", { class: "predicted" }, exam.answer.predicted), table, ...certified, disclaimer);
 }
 
 async function showFacts(exam) {
@@ -38,6 +44,7 @@ async function showFacts(exam) {
   };
   const list = Object.entries(facts).filter(([, text]) => text)
     .map(([key, text]) => make("div", {}, make("dt", {}, word(`js.fact.${key}`)), make("dd", {}, text)));
+  // The server shows the exam's own profile; an exam that is not read yet may get another one.
   const other = exam.profile && profile && exam.profile !== profile ? make("p", { class: "notice" }, word("js.other-profile", { id: exam.profile })) : null;
   one("#exam-facts").replaceChildren(make("dl", { class: "facts" }, ...list), ...(other ? [other] : []));
   one("#pseudonym").textContent = exam.pseudonym;
@@ -93,6 +100,7 @@ async function show(exam) {
 
 start();
 readTools();
+if (role === "clinic") items().then(() => begin(), () => {}); // what waits in the outbox goes on from here too
 one("#confirm").addEventListener("click", () => judge("confirm", ""));
 one("#disagree").addEventListener("click", () => judge("disagree", one("#label").value));
 one("#print").addEventListener("click", () => print());

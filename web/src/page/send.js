@@ -11,6 +11,7 @@ import { bytes, duration, number, percent, word } from "./words.js";
 
 const profile = given("profile");
 const list = one("#outbox"), files = one("#files"), drop = one("#drop"), picker = one("#link");
+const CLIENTS = ["bitdose", "web"]; // whose kernels and codecs are these, byte for byte
 const known = new Map(), followed = new Set();
 
 const links = () => (ownLink() ? [{ ...ownLink(), name: "own" }] : []).concat(profile.links);
@@ -23,6 +24,8 @@ function offerLinks() {
 
 /** One line of the outbox: what it is, bytes before and after, where it stands. */
 function show(item) {
+  const before = known.get(item.key);
+  if (before && before.state !== item.state) tell(item);
   known.set(item.key, item);
   const line = make("li", { "data-key": item.key, "data-state": item.state }, ...parts(item));
   const old = one(`li[data-key="${item.key}"]`, list);
@@ -32,6 +35,13 @@ function show(item) {
   if (focused) one(`[data-action="${focused}"]`, line)?.focus();
   one("#empty").hidden = list.children.length > 0;
   one("#tidy").hidden = !all('li[data-state="answered"], li[data-state="refused"], li[data-state="cannot"]', list).length;
+}
+
+const TOLD = ["answered", "refused", "cannot", "asking"];
+
+/** Say what came of an exam to those who listen: the list itself changes too often to be read out. */
+function tell(item) {
+  if (TOLD.includes(item.state)) one("#said").textContent = `${item.name}: ${standing(item)}`;
 }
 
 function parts(item) {
@@ -90,7 +100,7 @@ async function add(file) {
   const item = { key, name: file.name, added, source: file.size, state: "coding", idle: 0 };
   show(item);
   try {
-    const made = await inWorker("code", { file, point: profile.point, pristine: one("#pristine").checked });
+    const made = await inWorker("code", { file, point: profile.point, pristine: one("#pristine").checked, share: profile.sentinel_share });
     const reason = outside(made.coded.meta, profile.limits);
     if (reason) throw { key: "outside", detail: reason };
     const shared = { pseudonym: queue.pseudonym(), pair: made.pristine ? queue.pseudonym() : null, client: `web/${profile.version}` };
@@ -154,16 +164,21 @@ function wire() {
   });
 }
 
+/** Nothing can be coded here: say why, and take nothing. */
+function unsupported(text) {
+  one("#unsupported").textContent = text;
+  one("#unsupported").hidden = false;
+  files.disabled = true;
+}
+
 async function begin() {
   start();
   if (!profile) return;
+  if (!CLIENTS.includes(profile.client)) return unsupported(word("js.other-client", { client: profile.client }));
   offerLinks();
   wire();
   inWorker("warm", { point: profile.point }).catch((error) => {
-    if (error.key !== "point") return;
-    one("#unsupported").textContent = word("js.unsupported", { point: profile.point });
-    one("#unsupported").hidden = false;
-    files.disabled = true;
+    if (error.key === "point") unsupported(word("js.unsupported", { point: profile.point }));
   });
   navigator.storage?.persist?.();
   for (const item of await queue.items()) heard(item);

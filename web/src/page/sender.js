@@ -2,26 +2,36 @@
 
 import { Problem } from "./dom.js";
 import { measured } from "./links.js";
-import { change, items } from "./queue.js";
+import { change, get, items } from "./queue.js";
 import { create, offsetOf, send } from "./tus.js";
 
 const PAUSE_MS = [1000, 2000, 5000, 10_000, 30_000, 60_000];
 const REFUSED = [400, 403, 413, 415, 422];
+const PIECE_BYTES = 65_536; // of an uncoded image, between two looks at the outbox
+const channel = new BroadcastChannel("bitdose-outbox");
 const pending = (item) => item.state === "waiting" || item.state === "sending";
 
 let wake = () => {};
 let listener = () => {};
 
-/** Begin; `heard(item)` is called with every change. Other tabs wait until this one is closed. */
-export function begin(heard) {
+/** Begin; `heard(item)` is called with every change. One tab sends; the others hear of it, and take over once it is closed. */
+export function begin(heard = () => {}) {
   listener = heard;
+  channel.onmessage = async ({ data: { key } }) => {
+    const item = key && (await get(key));
+    if (item) listener(item);
+    if (!key) wake();
+  };
   addEventListener("online", () => wake());
   const hold = navigator.locks ?? { request: (_name, action) => action() };
   hold.request("bitdose-sender", () => loop());
 }
 
 /** Something new is in the outbox, or a person asks to try again. */
-export const poke = () => wake();
+export function poke() {
+  wake();
+  channel.postMessage({});
+}
 
 async function loop() {
   for (let failures = 0; ; ) {
@@ -46,7 +56,10 @@ async function loop() {
 
 async function update(item, fields) {
   const changed = await change(item.key, fields);
-  if (changed) listener(changed);
+  if (changed) {
+    listener(changed);
+    channel.postMessage({ key: item.key });
+  }
   return changed;
 }
 
@@ -59,12 +72,19 @@ async function deliver(item) {
   if (!upload) upload = await create(item.meta, payload, tell);
   const url = upload.url ?? item.url;
   if (!(await update(item, { url, state: "sending", sent: upload.offset, error: "" }))) return;
-  if (upload.offset < payload.size) upload = await send(url, payload, upload.offset, tell);
+  // Somebody waits for a coded exam; an uncoded one makes way between two pieces.
+  while (upload.offset < payload.size) {
+    if (item.idle && upload.offset > before && (await somebodyWaits())) return;
+    upload = await send(url, payload, upload.offset, tell, item.idle ? Math.min(upload.offset + PIECE_BYTES, payload.size) : payload.size);
+    if (item.idle) await update(item, { sent: upload.offset });
+  }
   const seconds = (performance.now() - started) / 1000;
   measured(payload.size - before, seconds);
   if (!upload.exam) throw new Problem(0);
   await update(item, { state: "sent", sent: payload.size, exam: upload.exam, payload: null, size: payload.size });
 }
+
+const somebodyWaits = async () => (await items()).some((item) => pending(item) && !item.idle);
 
 /** Note a failure; returns how long to wait, 0 for until something changes. */
 async function failed(item, error, failures) {

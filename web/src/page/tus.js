@@ -16,14 +16,20 @@ function request(method, url, headers = {}, body = null, progress = null) {
   return new Promise((resolve, reject) => {
     const call = new XMLHttpRequest();
     let watch = 0;
+    const drop = () => call.abort(); // a link that is lost and comes back leaves the old connection hanging
     const moved = () => {
       clearTimeout(watch);
-      watch = setTimeout(() => call.abort(), SILENCE_MS);
+      watch = setTimeout(drop, SILENCE_MS);
+    };
+    const done = () => {
+      clearTimeout(watch);
+      removeEventListener("offline", drop);
     };
     const lost = () => {
-      clearTimeout(watch);
+      done();
       reject(new Problem(0));
     };
+    addEventListener("offline", drop);
     call.open(method, url);
     const all = { ...VERSION, ...headers, ...(method === "HEAD" ? {} : { "X-CSRF-Token": csrfToken() }) };
     for (const [name, value] of Object.entries(all)) call.setRequestHeader(name, value);
@@ -32,7 +38,7 @@ function request(method, url, headers = {}, body = null, progress = null) {
       progress?.(event.loaded);
     };
     call.onload = () => {
-      clearTimeout(watch);
+      done();
       resolve(call);
     };
     call.onerror = call.onabort = call.ontimeout = lost;
@@ -74,10 +80,10 @@ export async function offsetOf(url) {
   return standing(call);
 }
 
-/** Send what is missing, from `offset` on; `progress` hears how many bytes are there in all. */
-export async function send(url, payload, offset, progress) {
+/** Send what is missing, from `offset` to `end`; `progress` hears how many bytes are there in all. */
+export async function send(url, payload, offset, progress, end = payload.size) {
   // No checksum of the part: with one the service would keep all of it or nothing. The exam's own SHA-256 covers all.
-  const rest = payload.slice(offset);
+  const rest = payload.slice(offset, end);
   const headers = { "Upload-Offset": String(offset), ...BODY };
   const call = await withCsrf(() => request("PATCH", url, headers, rest, (sent) => progress?.(offset + sent)));
   if (call.status !== 204 && call.status !== 200) throw problemOf(call);

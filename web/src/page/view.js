@@ -2,7 +2,7 @@
 
 import { inWorker } from "./coder.js";
 import { make, one } from "./dom.js";
-import { word } from "./words.js";
+import { percent, word } from "./words.js";
 
 const FIT = { zoom: 1, x: 0, y: 0 };
 const MAX_ZOOM = 32;
@@ -51,6 +51,11 @@ async function deepen(view) {
   paint();
 }
 
+/** Say where a slider stands, beside it and to those who listen. */
+function tell() {
+  for (const [name, value] of Object.entries(tone)) one(`#${name}-now`).textContent = one(`#${name}`).ariaValueText = percent(value);
+}
+
 /** Samples to grey or RGB through window and level, as an image to draw from. */
 function toned({ image, base }) {
   const top = 2 ** image.bits - 1, low = tone.level - tone.window / 2, first = base.level - base.window / 2;
@@ -83,6 +88,7 @@ function paint() {
 
 function draw(view) {
   const { canvas, image } = view, side = Math.round(canvas.clientWidth * devicePixelRatio);
+  canvas.classList.toggle("zoomed", place.zoom > 1); // a finger moves the image then, and scrolls the page before
   if (canvas.width !== side) canvas.width = canvas.height = side;
   const context = canvas.getContext("2d");
   const scale = (side / Math.max(image.width, image.height)) * place.zoom;
@@ -148,17 +154,20 @@ function drag(fingers, id, to) {
 
 /** Connect buttons and sliders. */
 export function readTools() {
+  tell();
   one("#in").addEventListener("click", () => zoom(1.5));
   one("#out").addEventListener("click", () => zoom(1 / 1.5));
   one("#reset").addEventListener("click", () => {
     one("#level").value = 0.5;
     one("#window").value = 1;
     tone = { level: 0.5, window: 1 };
+    tell();
     move(FIT);
   });
   for (const name of ["level", "window"]) {
     one(`#${name}`).addEventListener("input", ({ target }) => {
       tone = { ...tone, [name]: Number(target.value) };
+      tell();
       paint();
     });
     one(`#${name}`).addEventListener("change", () => views.forEach((view) => deepen(view).catch(() => {})));

@@ -5,6 +5,8 @@ import pt from "../../../src/bitdose/service/web/locale/pt.json";
 
 const language = document.documentElement.lang === "pt" ? "pt" : "en";
 const strings = { en, pt }[language];
+// Dates and numbers as this person writes them (24 hours in Britain, not in America), if it is the page's language.
+const locale = navigator.languages?.find((name) => name.startsWith(language)) ?? language;
 
 /** The string of a key, its `{name}`s filled in; an unknown key shows itself. */
 export function word(key, values = {}) {
@@ -12,15 +14,15 @@ export function word(key, values = {}) {
 }
 
 export const number = (value, digits = 0) =>
-  new Intl.NumberFormat(language, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+  new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 
 export const percent = (value) =>
-  new Intl.NumberFormat(language, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value);
+  new Intl.NumberFormat(locale, { style: "percent", minimumFractionDigits: 1, maximumFractionDigits: 1 }).format(value);
 
 export const moment = (text) =>
-  new Intl.DateTimeFormat(language, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
+  new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" }).format(new Date(text));
 
-export const day = (text) => new Intl.DateTimeFormat(language, { dateStyle: "medium" }).format(new Date(text));
+export const day = (text) => new Intl.DateTimeFormat(locale, { dateStyle: "medium" }).format(new Date(text));
 
 /** Bytes in the unit that reads best. */
 export function bytes(count) {
@@ -31,3 +33,12 @@ export function bytes(count) {
 /** Seconds, or minutes from two of them on. */
 export const duration = (seconds) =>
   seconds < 120 ? word("js.seconds", { n: number(seconds, seconds < 10 ? 1 : 0) }) : word("js.minutes", { n: number(seconds / 60) });
+
+const NO_SHARES = ["auroc", "brier", "ece"];
+
+/** A metric's name for people, `sensitivity[covid-19]` with its class; and a value or a loss of it. */
+export function metric(name) {
+  const [, kind, label] = /^(\w+)(?:\[(.+)\])?$/.exec(name) ?? [null, name];
+  const figure = (value) => (NO_SHARES.includes(kind) ? number(value, 3) : percent(value));
+  return { name: word(`metric.${kind}`) + (label ? ` (${label})` : ""), figure };
+}

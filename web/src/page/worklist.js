@@ -1,6 +1,7 @@
-import { all, ask, make, one, say, start } from "./dom.js";
+import { all, ask, make, one, say, start, tableRow } from "./dom.js";
 import { listen } from "./live.js";
 import { items } from "./queue.js";
+import { begin } from "./sender.js";
 import { moment, percent, word } from "./words.js";
 
 start();
@@ -16,12 +17,14 @@ function cells(exam) {
   const review = exam.review ? word(`js.verdict.${exam.review.verdict}`, { label: exam.review.label }) : "";
   const link = make("a", { href: `/exams/${exam.id}` }, own ?? exam.pseudonym.slice(0, 8));
   const kind = make("span", { class: "hint" }, ` ${exam.modality} ${word(`js.kind.${exam.kind}`, { point: exam.point })} ${exam.clinic}`);
-  return [make("th", { scope: "row" }, link, kind), ...[moment(exam.received), word(`js.state.${exam.state}`), answer, review].map((text) => make("td", {}, text ?? ""))];
+  return [[link, kind], moment(exam.received), word(`js.state.${exam.state}`), answer ?? "", review];
 }
 
+/** The uncoded half of a pair is shown with its exam, not as another one. */
 function show(exam, first) {
+  if (exam.kind === "pristine" && exam.pair_id) return;
   const known = one(`tr[data-id="${exam.id}"]`, rows);
-  const row = make("tr", { "data-id": exam.id }, ...cells(exam));
+  const row = tableRow({ "data-id": exam.id }, ...cells(exam));
   if (known) known.replaceWith(row);
   else if (first) rows.prepend(row);
   else rows.append(row);
@@ -40,6 +43,7 @@ async function load() {
 more.addEventListener("click", () => load().catch((error) => say(error.message, "bad")));
 try {
   names = new Map((await items()).map((item) => [item.meta?.pseudonym, item.name]));
+  if (document.documentElement.dataset.role === "clinic") begin(); // what waits in the outbox goes on from here too
 } catch {
   // no database in this browser (private mode): the pseudonyms are shown
 }

@@ -1,0 +1,201 @@
+"""Slow and broken links in a real browser: what is on its way arrives once, coded exams before all else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import pytest
+from fastapi import FastAPI
+from sqlalchemy import select
+
+from bitdose.decision.profile import Profile, save_profile
+from bitdose.service.database import reading
+from bitdose.service.settings import Settings
+from bitdose.service.tables import ExamRow, UploadRow
+from bitdose.transmission import LINKS
+
+ANSWERED = "#outbox li[data-state=answered]"
+THIN = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 15_000}
+AT_MOST_S = {"gprs": 8.0, "3g": 5.0}
+
+
+def _shape(page: Any, conditions: dict[str, Any]) -> None:
+    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", conditions)
+
+
+def _conditions(name: str) -> dict[str, Any]:
+    """Say a named link to the browser: milliseconds, and bytes per second."""
+    link = LINKS[name]
+    rates = {"downloadThroughput": link.down_bps / 8, "uploadThroughput": link.up_bps / 8}
+    return {"offline": False, "latency": 1000 * link.rtt_s} | rates
+
+
+def _rows(app: FastAPI, table: Any) -> list[Any]:
+    with reading(app.state.context.engine) as session:
+        return list(session.scalars(select(table)))
+
+
+def _wait_for_bytes(page: Any, app: FastAPI, kind: str = "coded") -> None:
+    """Wait until the service has a part of an exam."""
+    deadline = time.monotonic() + 60
+    while not any(0 < row.offset < row.length and row.meta["kind"] == kind for row in _rows(app, UploadRow)):
+        assert time.monotonic() < deadline
+        page.wait_for_timeout(100)
+
+
+@pytest.fixture
+def real_x_ray(shared: Path) -> Path:
+    """Give a chest X-ray of 1024x1024; skip where there is none."""
+    for path in sorted((shared / "data/cxr/test").rglob("*.png")):
+        image = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+        if image is not None and image.shape == (1024, 1024):
+            return path
+    pytest.skip("no X-ray of 1024x1024 here")
+
+
+@pytest.fixture
+def big_profile(make_service_profile: Callable[..., Profile], settings: Settings) -> Profile:
+    """Let the service obey a point whose payloads are large enough to be cut off."""
+    profile = make_service_profile("jpeg:q90")
+    save_profile(profile, Path(settings.profile).with_name("big.json"))
+    object.__setattr__(settings, "profile", str(Path(settings.profile).with_name("big.json")))
+    return profile
+
+
+@pytest.fixture
+def everything(settings: Settings) -> None:
+    """Let the service ask for the uncoded image of every exam."""
+    object.__setattr__(settings, "sentinel_share", 1.0)
+
+
+@pytest.mark.parametrize("link", ["gprs", "3g"])
+def test_a_real_x_ray_from_click_to_answer(
+    enter: Callable[..., Any], real_x_ray: Path, url: str, link: str
+) -> None:
+    """Page, codec, exam and answer on a shaped link: 8 s from click to answer on GPRS, less on 3G."""
+    page = enter("clinic")
+    _shape(page, _conditions(link))
+    page.goto(f"{url}/send")
+    page.wait_for_selector("#link option", state="attached")
+    page.wait_for_timeout(500)
+    started = time.perf_counter()
+    page.set_input_files("#files", real_x_ray)
+    page.wait_for_selector(ANSWERED)
+    took = time.perf_counter() - started
+    print(f"{link}: {took:.1f} s")
+    assert took <= AT_MOST_S[link]
+    assert real_x_ray.name in page.inner_text("#outbox")
+
+
+def test_a_closed_tab_goes_on_at_the_byte(
+    big_profile: Profile,
+    enter: Callable[..., Any],
+    x_ray: Callable[..., Path],
+    reading_app: FastAPI,
+    url: str,
+) -> None:
+    """The tab is closed in mid-upload; reopened, it sends only what the service does not have."""
+    page = enter("clinic")
+    _shape(page, THIN)
+    page.set_input_files("#files", x_ray(3))
+    _wait_for_bytes(page, reading_app)
+    page.close()
+    (before,) = _rows(reading_app, UploadRow)
+    page = page.context.new_page()
+    page.goto(f"{url}/send")
+    page.wait_for_selector(ANSWERED)
+    (after,) = _rows(reading_app, UploadRow)
+    assert 0 < before.offset < before.length == after.offset
+    assert after.id == before.id
+    assert [row.state for row in _rows(reading_app, ExamRow)] == ["answered"]
+
+
+def test_the_outbox_keeps_exams_while_there_is_no_link(
+    enter: Callable[..., Any], x_ray: Callable[..., Path], reading_app: FastAPI, url: str
+) -> None:
+    """Offline, exams are coded and wait; the page opens without a link; the link back, they are sent once."""
+    page = enter("clinic")
+    page.reload()
+    page.wait_for_timeout(1000)  # the service worker takes over, and the codec is there
+    page.context.set_offline(True)
+    page.set_input_files("#files", x_ray(4))
+    page.wait_for_selector("#outbox li[data-state=waiting]")
+    page.reload()
+    page.wait_for_selector("#outbox li[data-state=waiting]")
+    page.context.set_offline(False)
+    page.wait_for_selector(ANSWERED)
+    assert [row.state for row in _rows(reading_app, ExamRow)] == ["answered"]
+
+
+def test_a_link_that_drops_in_mid_upload_goes_on(
+    big_profile: Profile,
+    enter: Callable[..., Any],
+    x_ray: Callable[..., Path],
+    reading_app: FastAPI,
+) -> None:
+    """The link is lost with half an exam sent: it waits, says so, and goes on at the byte by itself."""
+    page = enter("clinic")
+    _shape(page, THIN)
+    page.set_input_files("#files", x_ray(8))
+    _wait_for_bytes(page, reading_app)
+    page.context.set_offline(True)
+    page.wait_for_selector("#outbox li[data-state=waiting]:has-text('cannot be reached')")
+    (before,) = _rows(reading_app, UploadRow)
+    _shape(page, THIN | {"uploadThroughput": -1})
+    page.context.set_offline(False)
+    page.wait_for_selector(ANSWERED)
+    (after,) = _rows(reading_app, UploadRow)
+    assert after.id == before.id
+    assert 0 < before.offset < after.offset == after.length
+    assert [row.state for row in _rows(reading_app, ExamRow)] == ["answered"]
+
+
+def test_what_waits_goes_on_from_any_page(
+    enter: Callable[..., Any], x_ray: Callable[..., Path], reading_app: FastAPI, url: str
+) -> None:
+    """An exam chosen without a link is sent from the worklist too, where somebody looks for answers."""
+    page = enter("clinic")
+    page.wait_for_selector("#link option", state="attached")
+    page.wait_for_timeout(500)
+    page.context.set_offline(True)
+    page.set_input_files("#files", x_ray(9))
+    page.wait_for_selector("#outbox li[data-state=waiting]")
+    page.context.set_offline(False)
+    page.goto(f"{url}/worklist")
+    page.wait_for_selector("#exams tr:has-text('answered')")
+    assert "x-ray-9.png" in page.inner_text("#exams")
+    assert [row.state for row in _rows(reading_app, ExamRow)] == ["answered"]
+
+
+def test_an_uncoded_image_makes_way(
+    enter: Callable[..., Any], x_ray: Callable[..., Path], reading_app: FastAPI
+) -> None:
+    """An exam chosen while an uncoded image is on its way is answered before that has arrived."""
+    page = enter("clinic")
+    _shape(page, THIN | {"uploadThroughput": 150_000})
+    page.check("#pristine")
+    page.set_input_files("#files", x_ray(10))
+    _wait_for_bytes(page, reading_app, "pristine")
+    page.uncheck("#pristine")
+    page.set_input_files("#files", x_ray(11))
+    page.wait_for_selector("#outbox li[data-state=answered]:has-text('x-ray-11')")
+    (spare,) = (row for row in _rows(reading_app, UploadRow) if row.meta["kind"] == "pristine")
+    assert 0 < spare.offset < spare.length
+    _shape(page, THIN | {"uploadThroughput": -1})
+    page.wait_for_selector(f"{ANSWERED} >> nth=2")
+    assert [row.state for row in _rows(reading_app, ExamRow)] == ["answered"] * 3
+
+
+def test_the_sentinel_draws_in_the_browser_too(
+    everything: None, enter: Callable[..., Any], x_ray: Callable[..., Path], reading_app: FastAPI
+) -> None:
+    """With a share of 1 every exam is followed by its uncoded image, as from the uploader, by itself."""
+    page = enter("clinic")
+    assert "100.0% of the exams" in page.inner_text("main")
+    page.set_input_files("#files", x_ray(12, side=480))
+    page.wait_for_selector(f"{ANSWERED} >> nth=1")
+    assert {row.kind for row in _rows(reading_app, ExamRow)} == {"coded", "pristine"}
