@@ -23,8 +23,10 @@ THIN = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThrough
 AT_MOST_S = {"gprs": 8.0, "3g": 5.0}
 
 
-def _shape(page: Any, conditions: dict[str, Any]) -> None:
-    page.context.new_cdp_session(page).send("Network.emulateNetworkConditions", conditions)
+def _shaper(page: Any) -> Callable[[dict[str, Any]], None]:
+    """Give what shapes a page's link; one session does it all, for another one adds to the first."""
+    session = page.context.new_cdp_session(page)
+    return lambda conditions: session.send("Network.emulateNetworkConditions", conditions)
 
 
 def _conditions(name: str) -> dict[str, Any]:
@@ -78,7 +80,7 @@ def test_a_real_x_ray_from_click_to_answer(
 ) -> None:
     """Page, codec, exam and answer on a shaped link: 8 s from click to answer on GPRS, less on 3G."""
     page = enter("clinic")
-    _shape(page, _conditions(link))
+    _shaper(page)(_conditions(link))
     page.goto(f"{url}/send")
     page.wait_for_selector("#link option", state="attached")
     page.wait_for_timeout(500)
@@ -100,7 +102,7 @@ def test_a_closed_tab_goes_on_at_the_byte(
 ) -> None:
     """The tab is closed in mid-upload; reopened, it sends only what the service does not have."""
     page = enter("clinic")
-    _shape(page, THIN)
+    _shaper(page)(THIN)
     page.set_input_files("#files", x_ray(3))
     _wait_for_bytes(page, reading_app)
     page.close()
@@ -139,14 +141,14 @@ def test_a_link_that_drops_in_mid_upload_goes_on(
 ) -> None:
     """The link is lost with half an exam sent: it waits, says so, and goes on at the byte by itself."""
     page = enter("clinic")
-    _shape(page, THIN)
+    shape = _shaper(page)
+    shape(THIN)
     page.set_input_files("#files", x_ray(8))
     _wait_for_bytes(page, reading_app)
-    page.context.set_offline(True)
+    shape(THIN | {"offline": True})
     page.wait_for_selector("#outbox li[data-state=waiting]:has-text('cannot be reached')")
     (before,) = _rows(reading_app, UploadRow)
-    _shape(page, THIN | {"uploadThroughput": -1})
-    page.context.set_offline(False)
+    shape(THIN | {"uploadThroughput": -1})
     page.wait_for_selector(ANSWERED)
     (after,) = _rows(reading_app, UploadRow)
     assert after.id == before.id
@@ -176,7 +178,8 @@ def test_an_uncoded_image_makes_way(
 ) -> None:
     """An exam chosen while an uncoded image is on its way is answered before that has arrived."""
     page = enter("clinic")
-    _shape(page, THIN | {"uploadThroughput": 150_000})
+    shape = _shaper(page)
+    shape(THIN | {"uploadThroughput": 150_000})
     page.check("#pristine")
     page.set_input_files("#files", x_ray(10))
     _wait_for_bytes(page, reading_app, "pristine")
@@ -185,7 +188,7 @@ def test_an_uncoded_image_makes_way(
     page.wait_for_selector("#outbox li[data-state=answered]:has-text('x-ray-11')")
     (spare,) = (row for row in _rows(reading_app, UploadRow) if row.meta["kind"] == "pristine")
     assert 0 < spare.offset < spare.length
-    _shape(page, THIN | {"uploadThroughput": -1})
+    shape(THIN | {"uploadThroughput": -1})
     page.wait_for_selector(f"{ANSWERED} >> nth=2")
     assert [row.state for row in _rows(reading_app, ExamRow)] == ["answered"] * 3
 
