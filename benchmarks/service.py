@@ -8,7 +8,8 @@ as it is installed. ``load`` talks to it over loopback from one light process: p
 written beforehand, bytes counted where they are handed to and taken from the socket; with PostgreSQL too
 where ``initdb`` is found, its writes forced to the disk. ``click`` lays GPRS between ``bitdose send`` and the
 service with the TUN devices of ``links.py``, HTTPS included, and needs what that needs; exit code 3 where the
-machine does not permit it.
+machine does not permit it. A headless Chromium with the service's pages goes over the same line, and once
+more over loopback with the network conditions that Chromium itself makes.
 """
 
 from __future__ import annotations
@@ -176,7 +177,8 @@ def main() -> None:
     two.set_defaults(run=click)
     two.add_argument("--link", default="gprs")
     two.add_argument("--image", type=Path, action="append", help="a real X-ray; repeatable")
-    two.add_argument("--no-pristine", dest="pristine", action="store_false", help="leave the long row out")
+    two.add_argument("--no-pristine", dest="pristine", action="store_false", help="leave the long rows out")
+    two.add_argument("--no-browser", dest="browser", action="store_false", help="leave the browser out")
     args = parser.parse_args()
     random.seed(1)
     try:

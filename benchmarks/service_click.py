@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from links import CLINIC, INSIDE, PORT, SERVICE, NotPermittedError, Pump, enter_namespace, open_tun, run
+from service_page import Page, chromium
 from service_stage import BITDOSE, STOP_S, add_clinics, certify, serve
 
 from bitdose.transmission import Link, seconds
@@ -194,13 +195,57 @@ def measure_clicks(args: argparse.Namespace, folder: Path, token: str, ca_file: 
         if idle:
             line(link, f"{kind}, uploader idle for {REST_S} s", idle)
         profile = ["--profile", str(folder / "profile.json")]
-        for words, more in ((" with `--profile`", profile), ("", [])):
+        for words, more in (
+            (" with `--profile`", profile),
+            (", its first call", []),
+            (", profile known", []),
+        ):
             where = (token, ca_file, more)
-            fresh = [measured(called, path, folder / secrets.token_hex(4), *where) for path in paths[:3]]
+            outboxes = [folder / secrets.token_hex(4) for _ in paths[:3]]
+            if "known" in words:
+                for index, outbox in enumerate(outboxes):
+                    called(drawn[-1 - index], outbox, *where)
+            fresh = [measured(called, *pair, *where) for pair in zip(paths, outboxes, strict=False)]
             line(link, f"{kind}, `bitdose send` called anew{words}", fresh)
         if args.pristine:
             line(link, f"{kind}, pristine file", [measured(sending.pristine, path) for path in paths[:1]])
     sending.client.close()
+    if args.browser:
+        measure_pages(args, folder, drawn, real)
+
+
+def measure_pages(args: argparse.Namespace, folder: Path, drawn: list[Path], real: list[Path]) -> None:
+    """Print a browser's lines: on the same line, and on loopback with network conditions of its own."""
+    link, near = Link.parse(args.link), folder / "near"
+    near.mkdir()
+    shutil.copy(folder / "profile.json", near)
+    database = f"sqlite:///{near}/db.sqlite"
+    add_clinics(database, 1)
+    run("ip", "link", "set", "lo", "up")
+    with chromium() as started:
+        if started is None:
+            print("no Chromium, no Playwright or no built pages: the browser is left out", file=sys.stderr)
+            return
+        page = Page(started, f"https://{SERVICE}:{PORT}", "clinic-0")
+        line(link, "browser, page opened with nothing kept", [measured(page.opened)])
+        measure_page(args, "browser", page, drawn, real)
+        with serve(near, database) as served:
+            page = Page(started, f"http://127.0.0.1:{served.port}", "clinic-0", link)
+            measure_page(args, "browser, shaped by itself", page, drawn, real)
+
+
+def measure_page(
+    args: argparse.Namespace, what: str, page: Page, drawn: list[Path], real: list[Path]
+) -> None:
+    """Print a browser's lines: coded, and the pristine image that follows."""
+    link = Link.parse(args.link)
+    page.coded(drawn[2])  # the worker has loaded its model now
+    for kind, paths in (("phantom", drawn[3::20]), ("X-ray", real)):
+        if not paths:
+            continue
+        line(link, f"{kind}, {what}, page open", [measured(page.coded, path) for path in paths[:3]])
+        if args.pristine:
+            line(link, f"{kind}, {what}, pristine", [measured(page.pristine, path) for path in paths[-1:]])
 
 
 def called(path: Path, outbox: Path, token: str, ca_file: Path, more: list[str]) -> tuple[float, int, int]:
@@ -219,7 +264,7 @@ def called(path: Path, outbox: Path, token: str, ca_file: Path, more: list[str])
         raise SystemExit(done.stdout + done.stderr)
     from bitdose.client.outbox import Outbox
 
-    (item,) = Outbox(outbox).items()
+    item = Outbox(outbox).items()[-1]
     return took, item.meta.source_bytes, item.meta.payload_bytes
 
 
@@ -234,6 +279,6 @@ def line(link: Link, what: str, rows: list[tuple[float, ...]]) -> None:
     """Print one line of medians."""
     took, file, payload, up, down = (statistics.median(column) for column in zip(*rows, strict=True))
     worst = max(row[0] for row in rows)
-    said = float(seconds(link, payload, fresh="running" not in what))
+    said = float(seconds(link, payload, fresh="running" not in what and "page open," not in f"{what},"))
     bytes_ = " | ".join(f"{n:,.0f}" for n in (file, payload, up, down))
     print(f"| {what} | {bytes_} | **{took:.2f}** ({worst:.2f}, n = {len(rows)}) | {said:.2f} |", flush=True)

@@ -8,6 +8,8 @@ The contract:
   pristine exam is the source file as it is, already de-identified;
 - no field names a patient: ``pseudonym`` is random, and who it stands for stays at the clinic;
 - once an upload is complete, the answers to its PATCH, POST and HEAD name the exam in ``EXAM_HEADER``;
+- a POST that brings the whole exam may say ``Prefer: wait=SECONDS`` (RFC 7240): it is then answered once the
+  exam is settled, or after so many seconds, with ``Preference-Applied`` and the :class:`ExamView`;
 - ``GET EXAMS/ID?wait=SECONDS`` (30 at most) returns as soon as the exam is answered, refused or failed;
   ``EVENTS`` sends an ``ExamView`` per server-sent event named ``exam``, its ``id`` a cursor;
 - what the metadata alone forbid is refused with 422 before a byte of the body is sent; what the payload

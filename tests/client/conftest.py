@@ -171,6 +171,8 @@ class Service:
     answers_after: int = 0
     handler: Any = None
     refusal: str = ""
+    answers_at_once: bool = False
+    waits: list[str] = field(default_factory=list)
     tags: list[str | None] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -260,7 +262,13 @@ class _Handler(BaseHTTPRequestHandler):
         upload = {"meta": meta, "length": length, "data": bytearray(), "exam": ""}
         self.service.uploads[number] = upload
         if self._receive(upload):
-            self._reply(201, None, Location=f"{UPLOADS}/{number}", **self._state(upload))
+            where = {"Location": f"{UPLOADS}/{number}", **self._state(upload)}
+            if self.service.answers_at_once and self.headers["Prefer"] and upload["exam"]:
+                self.service.waits.append(self.headers["Prefer"])
+                view = self.service.view(len(self.service.exams) - 1)
+                self._reply(201, view, Preference_Applied=self.headers["Prefer"], **where)
+            else:
+                self._reply(201, None, **where)
 
     def do_HEAD(self) -> None:
         """Say how much is there."""

@@ -59,6 +59,26 @@ def test_an_exam_is_sent_and_answered(
     assert item.answer["answer"]["predicted"] == "normal"
 
 
+def test_the_answer_may_come_with_the_word_of_arrival(
+    tmp_path: Path, service: Any, profile: Profile, png: Callable[..., bytes]
+) -> None:
+    """One exam alone costs one request; where others wait, none is held up; one not read yet is asked for."""
+    service.answers_at_once = True
+    clinic = Clinic(tmp_path, service.url, profile)
+    clinic.intake.add(png(), "x.png")
+    clinic.run()
+    assert clinic.said() == ["sent", "answered"]
+    assert [method for method, _ in service.requests] == ["POST"]
+    assert service.waits == ["wait=5"]
+    for seed in (1, 2):
+        clinic.intake.add(png(seed), f"{seed}.png")
+    service.answers_after = 1
+    clinic.run()
+    assert service.waits == ["wait=5"] * 2
+    assert [method for method, _ in service.requests[1:3]] == ["POST", "POST"]
+    assert [item.state for item in clinic.outbox.items()] == [ItemState.ANSWERED] * 3
+
+
 def test_many_exams_share_one_connection(
     tmp_path: Path, service: Any, profile: Profile, png: Callable[..., bytes], lines: Callable[..., Any]
 ) -> None:

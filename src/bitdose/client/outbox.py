@@ -148,9 +148,10 @@ class Outbox:
         """Return what to send next: the oldest, the sentinel's last; one often tried in vain makes way."""
         return self._one("state = 'waiting' AND server = ? ORDER BY urgent DESC, tries / 5, made", [server])
 
-    def has_urgent(self, server: str) -> bool:
-        """Whether an exam waits that someone waits for."""
-        return self._one("state = 'waiting' AND urgent AND server = ?", [server]) is not None
+    def has_urgent(self, server: str, *, besides: Item | None = None) -> bool:
+        """Whether an exam waits that someone waits for, another than the one given."""
+        where = "state = 'waiting' AND urgent AND server = ? AND id != ?"
+        return self._one(where, [server, besides.id if besides else ""]) is not None
 
     def next_sent(self, server: str, now: float, *, urgent: bool) -> Item | None:
         """Return an exam whose answer may be asked for now; ``urgent`` leaves the sentinel's out."""

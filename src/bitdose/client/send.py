@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import ValidationError
@@ -29,6 +30,8 @@ PIECE_BYTES = 65_536
 """Of a pristine image, between two looks at the queue."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 _ASK_S, _ASK_AGAIN_S = 20, 30.0
+_HOLD_S = 5
+"""How long the service may keep back its word of an exam's arrival, to say the answer with it."""
 _LOOK_S = 2.0
 _ENDS = {
     ExamState.ANSWERED: ItemState.ANSWERED,
@@ -212,6 +215,8 @@ class Sender:
         self._outbox.arrived(item, upload.exam, due=time.time())
         self._progress()
         self._say(Event("sent", item, upload.exam, total))
+        if upload.view:
+            self._heard(replace(item, exam=upload.exam), upload.view, held=True)
 
     def _someone_waits(self) -> bool:
         answer_due = self._outbox.next_sent(self._server, time.time(), urgent=True)
@@ -226,7 +231,9 @@ class Sender:
                 self._say(Event("resumed", item, "", upload.offset))
             return upload
         small = item.tries == 0 and item.meta.payload_bytes <= SMALL_BYTES
-        upload = announce(self._client, item.meta, body=read(0, SMALL_BYTES) if small else b"")
+        alone = not self._outbox.has_urgent(self._server, besides=item)
+        body = read(0, SMALL_BYTES) if small else b""
+        upload = announce(self._client, item.meta, body=body, wait_s=_HOLD_S if alone else 0)
         self._outbox.begun(item, upload.path)
         return upload
 
@@ -236,17 +243,21 @@ class Sender:
         try:
             with over_the_line():
                 response = check(self._client.get(f"{EXAMS}/{item.exam}", params={"wait": wait_s}))
-            view = ExamView.model_validate_json(response.content)
         except (GoneError, RefusedError) as error:
             self._end(item, ItemState.FAILED, str(error))
             return
+        self._heard(item, response.content, held=time.monotonic() - asked >= wait_s > 0)
+
+    def _heard(self, item: Item, said: bytes, *, held: bool) -> None:
+        """Take in what the service says of an exam: how it ended, or that it is to be asked again."""
+        try:
+            view = ExamView.model_validate_json(said)
         except ValidationError as error:
             raise LaterError("the service's answer is none that this BitDose reads") from error
         self._failures = 0
         if view.state in _ENDS:
             self._end(item, _ENDS[view.state], view.reason, view)
             return
-        held = time.monotonic() - asked >= wait_s > 0
         age = max(time.time() - item.made, 1.0)
         self._outbox.ask_later(item, time.time() + (0.0 if held else min(age / 2, _ASK_AGAIN_S)))
 

@@ -7,6 +7,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from PIL import Image as PillowImage
 from bitdose.codecs.coding import code_points
 from bitdose.codecs.point import Point
 from bitdose.decision.profile import Profile
-from bitdose.wire import API, EVENTS, EXAMS, ExamView
+from bitdose.wire import API, EVENTS, EXAM_HEADER, EXAMS, UPLOADS, ExamView
 
 Make = Callable[..., Any]
 
@@ -236,6 +237,27 @@ def test_the_sentinel_sees_the_pairs(
     assert sorted((pair.coded, pair.pristine) for pair in pairs) == expected
     assert sentinel_of(engine, profile, alpha=0.05).pairs == 2
     assert load_pairs(engine, "another") == []
+
+
+def test_the_answer_may_come_with_the_word_of_arrival(
+    sender: httpx.Client, read_all: Make, coded: Make, draw: Make, opening: Make
+) -> None:
+    """A POST of a whole exam that prefers to wait is answered with the exam's view, or after its time."""
+    parcel = coded(draw(5))
+    headers = opening(parcel) | {"Content-Type": "application/offset+octet-stream"}
+    early = sender.post(UPLOADS, headers=headers | {"Prefer": "wait=0"}, content=parcel.payload)
+    assert ExamView.model_validate(early.json()).state == "queued"
+    with ThreadPoolExecutor(1) as pool:
+        asked = pool.submit(
+            sender.post, UPLOADS, headers=headers | {"Prefer": "wait=20"}, content=parcel.payload
+        )
+        assert read_all() == 1
+        answer = asked.result(20)
+    view = ExamView.model_validate(answer.json())
+    assert (answer.status_code, view.state, view.id) == (201, "answered", answer.headers[EXAM_HEADER])
+    assert answer.headers["Preference-Applied"] == "wait=20"
+    assert int(answer.headers["Upload-Offset"]) == len(parcel.payload)
+    assert not sender.post(UPLOADS, headers=headers, content=parcel.payload).content
 
 
 def test_who_waits_is_told_at_once(sender: httpx.Client, exam_id: str, read_all: Make) -> None:

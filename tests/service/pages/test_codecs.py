@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import importlib.util
 import io
 import itertools
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,21 +20,22 @@ from bitdose.codecs.coding import encode_point
 from bitdose.codecs.point import Point
 from bitdose.data.read import read_bytes
 from bitdose.errors import CaseError
+from bitdose.models.load import ModelRef
 from bitdose.wire import pack_streams
 
-RUN = """async ({data, point, pristine, url}) => {
-  const worker = window.coder ??= new Worker(url, {type: "module"});
-  const bytes = Uint8Array.from(atob(data), (letter) => letter.charCodeAt(0));
-  const text = (made) => btoa(Array.from(made, (byte) => String.fromCharCode(byte)).join(""));
-  const id = Math.random();
-  const answer = await new Promise((resolve) => {
-    worker.onmessage = (event) => event.data.id === id && resolve(event.data);
-    worker.postMessage({id, task: "code", file: new File([bytes], "x"), point, pristine});
-  });
-  if (answer.error) return answer;
-  const {coded, pristine: whole, burntIn} = answer.result;
-  return {meta: coded.meta, payload: text(coded.payload), whole: whole && text(whole.payload), burntIn};
-}"""
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def _benchmark(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "benchmarks" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    sys.modules[name] = module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+BROWSER = _benchmark("browser")
 POINTS = ("jpeg:q30@256", "jpeg:q75+optimize@300x200", "jpeg:q50+444", "jpeg2000:10x@256", "jpeg2000:40x")
 
 
@@ -41,12 +45,7 @@ def code(browser: Any, server: str, assets: dict[str, Any]) -> Callable[..., dic
     page = browser.new_page()
     page.goto(f"{server}/login")
 
-    def run(data: bytes, point: str, *, pristine: bool = False) -> dict[str, Any]:
-        text = base64.b64encode(data).decode()
-        given = {"data": text, "point": point, "pristine": pristine, "url": f"/static/{assets['worker.js']}"}
-        return page.evaluate(RUN, given)
-
-    return run
+    return BROWSER.worker_of(page)
 
 
 def _file(pixels: np.ndarray, name: str = "PNG", **options: Any) -> bytes:
@@ -123,6 +122,46 @@ def test_the_payload_is_the_python_clients(code: Callable[..., dict[str, Any]]) 
             image.bits,
             image.photometric,
         ]
+
+
+def test_pixels_and_answers_do_not_differ(code: Callable[..., dict[str, Any]]) -> None:
+    """Decoded as the service decodes them and read by its classifier, both clients' streams say the same."""
+    found = BROWSER.compare(code, FILES, POINTS, ModelRef("phantom").load())
+    for codec, difference in found.items():
+        print(f"{codec}: {difference}")
+        assert difference.streams >= 18
+        assert (difference.levels, difference.probability) == (0, 0), f"{codec}: {difference}"
+        assert difference.equal == difference.streams
+
+
+def test_a_difference_is_seen_and_stated() -> None:
+    """The comparison itself finds what is not equal, and says how large it is."""
+
+    def other(data: bytes, _point: str) -> dict[str, Any]:
+        image = read_bytes(data).image
+        payload = pack_streams(encode_point(image, Point.parse("jpeg:q10@64")).data)
+        meta = {"point": "jpeg:q30@64", "rows": image.height, "columns": image.width, "bits": image.bits}
+        meta |= {"photometric": image.photometric, "sha256": "0" * 64, "payload_bytes": 1, "source_bytes": 1}
+        return {"meta": meta, "payload": base64.b64encode(payload).decode()}
+
+    files = {"grain": FILES["grain"]}
+    found = BROWSER.compare(other, files, ["jpeg:q30@64"], ModelRef("phantom").load())["jpeg"]
+    assert (found.streams, found.equal) == (1, 0)
+    assert found.levels > 0.05
+    assert str(found).startswith("0 of 1 streams equal; largest difference: ")
+
+
+def test_the_page_says_what_was_measured() -> None:
+    """The tables in docs/how-to/web.md are filled in: no stream differed."""
+    text = BROWSER.PAGE.read_text("utf-8")
+    table = text.split("<!-- made: browser difference -->")[1].split("<!-- end -->")[0]
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[3:] if "|" in line
+    ]
+    assert {row[0] for row in rows} == {"jpeg", "jpeg2000"}
+    for row in rows:
+        assert row[2] == row[3] != "0"
+    assert "<!-- made: browser weight -->\n| gzipped | |" in text
 
 
 def test_every_quality_gives_pillows_stream(code: Callable[..., dict[str, Any]]) -> None:
