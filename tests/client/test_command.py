@@ -193,6 +193,44 @@ def test_it_runs_in_200_mb_without_the_heavy_libraries(
     assert not heavy
 
 
+def test_a_killed_sender_goes_on_at_the_byte(
+    tmp_path: Path,
+    serve: Any,
+    lines: Callable[..., Any],
+    full_size: Any,
+    png: Callable[..., bytes],
+) -> None:
+    """Killed in mid-upload as by a power cut, three times: the last call sends the rest of one exam."""
+    service = serve(full_size)
+    line = lines(service.url)
+    (tmp_path / "x.png").write_bytes(png(1, side=1024))
+    script = "import sys; from bitdose.cli.send import app; app(sys.argv[1:])"
+    call, env = [sys.executable, "-c", script], _environment(tmp_path)
+    words = [str(tmp_path / "x.png"), "--server", line.url]
+    line.pause_s, had = 0.05, 0
+    for _ in range(3):
+        child = subprocess.Popen(
+            [*call, *words], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until = time.monotonic() + 60
+        while sum(len(one["data"]) for one in service.uploads.values()) <= had:
+            assert child.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        child.kill()
+        child.wait()
+        time.sleep(0.2)
+        had = sum(len(one["data"]) for one in service.uploads.values())
+    line.pause_s = 0.0
+    done = subprocess.run([*call, "files", "--server", line.url], capture_output=True, text=True, env=env)
+    assert done.returncode == 0, done.stderr
+    assert "going on at" in done.stdout
+    assert len(service.uploads) == len(service.exams) == 1
+    (exam,) = service.exams
+    assert 0 < had < exam["length"]
+    assert line.up < exam["length"] + 40_000
+
+
 def test_a_missing_extra_is_one_line(tmp_path: Path) -> None:
     """Without its libraries the command says how to install them, and BitDose works otherwise."""
     script = "import sys; sys.modules['httpx'] = None\n"

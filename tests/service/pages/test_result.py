@@ -6,14 +6,25 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+import numpy as np
 import pytest
 from fastapi import FastAPI
+from sqlalchemy import select
 
+from bitdose.codecs.coding import encode_point
+from bitdose.codecs.point import Point
 from bitdose.decision.profile import Profile, save_profile
 from bitdose.decision.signing import Key, sign
+from bitdose.hashing import bytes_digest
+from bitdose.image import Image
+from bitdose.service import clock
+from bitdose.service.database import sessions
 from bitdose.service.profiles import activate_profile, add_profile
 from bitdose.service.settings import Settings
+from bitdose.service.tables import AccountRow, AnswerRow, ExamRow
+from bitdose.wire import ExamMeta, pack_streams
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark", "has_touch": True}
 
@@ -119,3 +130,51 @@ def test_a_profile_for_another_client_is_not_obeyed(
     page.wait_for_selector("#unsupported:not([hidden])")
     assert "certified for the client elsewhere" in page.inner_text("#unsupported")
     assert page.is_disabled("#files")
+
+
+def _answered_volume(app: FastAPI, payload: bytes, **said: Any) -> str:
+    """Put an exam that was answered into the service's own tables and store."""
+    context, name = app.state.context, uuid4().hex
+    meta = {
+        "kind": "coded",
+        "point": "jpeg:q90",
+        "pseudonym": "a" * 16,
+        "bits": 8,
+        "photometric": "MONOCHROME2",
+        "source_bytes": 10**5,
+    }
+    meta |= {"sha256": bytes_digest(payload), "payload_bytes": len(payload)} | said
+    context.store.write(name, 0, payload)
+    context.store.seal(name, len(payload))
+    at = clock.now()
+    with sessions(context.engine).begin() as session:
+        account = session.scalar(select(AccountRow).where(AccountRow.name == "some-clinic"))
+        assert account is not None
+        row = {"id": name, "account_id": account.id, "clinic": "north", "kind": "coded", "blob": name}
+        row |= {"sha256": meta["sha256"], "state": "answered", "received": at, "answered": at, "attempts": 1}
+        session.add(ExamRow(**row, meta=ExamMeta.model_validate(meta).model_dump(mode="json")))
+        session.flush()
+        probabilities = {"clear": 0.9, "nodules": 0.1}
+        answer = {"exam_id": name, "predicted": "clear", "probabilities": probabilities, "model": "m"}
+        session.add(AnswerRow(**answer, seconds=0.1))
+    return name
+
+
+def test_a_volume_is_walked_through(enter: Callable[..., Any], url: str, reading_app: FastAPI) -> None:
+    """An exam of several slices has a slider for them: each is another picture, and says which it is."""
+    page = enter("clinic")
+    planes = np.stack([np.full((64, 64), 60 * index + 20, np.uint8) for index in range(3)])
+    payload = pack_streams(encode_point(Image(planes, 8), Point.parse("jpeg:q90")).data)
+    name = _answered_volume(reading_app, payload, rows=64, columns=64, slices=3)
+    page.goto(f"{url}/exams/{name}")
+    page.wait_for_selector(".view")
+    page.wait_for_selector("#slices:not([hidden])")
+    shots = []
+    for number in ("1", "3", "1"):
+        page.fill("#slice", number)
+        page.locator("#slice").dispatch_event("change")
+        page.wait_for_timeout(400)
+        shots.append(page.locator(".view").screenshot())
+        assert page.inner_text("#slice-now") == f"{number} / 3"
+    assert shots[0] != shots[1]
+    assert shots[0] == shots[2]

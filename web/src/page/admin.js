@@ -11,8 +11,8 @@ const row = (...cells) => tableRow({}, ...cells);
 /** Do what a person asked for, and show what came of it. */
 async function act(action) {
   try {
-    await action();
-    say(word("js.saved"), "good");
+    const warnings = (await action()) ?? [];
+    say([word("js.saved"), ...warnings].join("; "), warnings.length ? "" : "good");
   } catch (error) {
     say(error.message, "bad");
   }
@@ -42,7 +42,7 @@ async function profiles() {
     });
     const change = profile.active ? "" : button(word("js.activate"), turn);
     if (change) change.setAttribute("aria-label", `${change.textContent}: ${profile.id}`);
-    return row(make("code", {}, profile.id), make("code", {}, profile.point), word(profile.active ? "js.active" : "js.inactive"), change);
+    return row(make("code", {}, profile.id), make("code", {}, profile.point), profile.expires ? day(profile.expires) : "", word(profile.active ? "js.active" : "js.inactive"), change);
   }));
 }
 
@@ -85,9 +85,17 @@ one("#new-account").addEventListener("submit", (event) => {
   });
 });
 one("#profile-file").addEventListener("change", ({ target }) => act(async () => {
-  await ask("POST", `${ADMIN}/profiles`, JSON.parse(await target.files[0].text()));
-  target.value = "";
+  let document = null;
+  try {
+    document = JSON.parse(await target.files[0].text());
+  } catch {
+    throw new Error(word("js.no-profile"));
+  } finally {
+    target.value = "";
+  }
+  const { warnings } = await ask("POST", `${ADMIN}/profiles`, document);
   await profiles();
+  return warnings;
 }));
 // The list of accesses is long: it is fetched for those who open it.
 one("#accesses").addEventListener("toggle", ({ target }) => target.open && audit().catch((error) => say(error.message, "bad")));

@@ -174,6 +174,7 @@ function unsupported(text) {
 async function begin() {
   start();
   if (!profile) return;
+  if (!isSecureContext) return unsupported(word("js.insecure")); // no digests, no lock, no worker for the link
   if (!CLIENTS.includes(profile.client)) return unsupported(word("js.other-client", { client: profile.client }));
   offerLinks();
   wire();

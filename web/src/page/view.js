@@ -1,7 +1,8 @@
 // Images with zoom, window and level; those of one page move together, so that coded and pristine stay comparable.
 
 import { inWorker } from "./coder.js";
-import { make, one } from "./dom.js";
+import { ownLink } from "./links.js";
+import { make, one, say } from "./dom.js";
 import { percent, word } from "./words.js";
 
 const FIT = { zoom: 1, x: 0, y: 0 };
@@ -10,8 +11,11 @@ let place = { ...FIT };
 let tone = { level: 0.5, window: 1 };
 const views = [];
 
+const SLOW_BPS = 200_000;
+
 /** Load at once on a fair link; on a slow one an image costs a minute, so a person has to ask for it. */
-const isSlow = () => navigator.connection?.saveData || ["slow-2g", "2g"].includes(navigator.connection?.effectiveType);
+const isSlow = () =>
+  navigator.connection?.saveData || ["slow-2g", "2g"].includes(navigator.connection?.effectiveType) || ownLink()?.up_bps < SLOW_BPS;
 
 /** Add an exam's image, or the button that loads it. */
 export async function addView(exam, title) {
@@ -28,6 +32,7 @@ async function load(figure, exam, title) {
     figure.prepend(canvas);
     views.push({ canvas, image, exam, base: { level: 0.5, window: 1 } });
     listen(canvas);
+    if (exam.slices > 1) offerSlices(exam.slices);
     one("#tools").hidden = false;
     paint();
   } catch {
@@ -41,18 +46,28 @@ async function fetched(exam, query = "") {
   return (await inWorker("view", { data: await response.arrayBuffer() })).image;
 }
 
-/** The service shows 8 bits of deeper samples: fetch those of the window that was chosen. */
-async function deepen(view) {
-  const base = { ...tone }, top = 2 ** view.exam.bits - 1;
-  if (view.exam.bits <= 8) return;
-  const image = await fetched(view.exam, `?window=${base.level * top},${base.window * top}`);
+/** Let a person walk through a volume; every view shows the same slice. */
+function offerSlices(count) {
+  one("#slice").max = count;
+  one("#slices").hidden = false;
+}
+
+/** The service shows 8 bits of deeper samples, in the window that was chosen, and one slice of a volume. */
+async function refetch(view) {
+  const deep = view.exam.bits > 8, base = deep ? { ...tone } : view.base, top = 2 ** view.exam.bits - 1;
+  const query = new URLSearchParams(deep ? { window: `${base.level * top},${base.window * top}` } : {});
+  if (view.exam.slices > 1) query.set("slice", one("#slice").value - 1);
+  const image = await fetched(view.exam, `?${query}`);
   Object.assign(view, { image, base });
   drawn.delete(view);
   paint();
 }
 
+const refetchAll = (which) => views.filter(which).forEach((view) => refetch(view).catch((error) => say(error.message, "bad")));
+
 /** Say where a slider stands, beside it and to those who listen. */
 function tell() {
+  one("#slice-now").textContent = `${one("#slice").value} / ${one("#slice").max}`;
   for (const [name, value] of Object.entries(tone)) one(`#${name}-now`).textContent = one(`#${name}`).ariaValueText = percent(value);
 }
 
@@ -170,7 +185,9 @@ export function readTools() {
       tell();
       paint();
     });
-    one(`#${name}`).addEventListener("change", () => views.forEach((view) => deepen(view).catch(() => {})));
+    one(`#${name}`).addEventListener("change", () => refetchAll((view) => view.exam.bits > 8 && !isSlow()));
   }
+  one("#slice").addEventListener("input", tell);
+  one("#slice").addEventListener("change", () => refetchAll((view) => view.exam.slices > 1));
   addEventListener("resize", paint);
 }
