@@ -27,24 +27,15 @@ await mkdir(out, { recursive: true });
 const worker = await build({ ...shared, entryPoints: ["src/worker.js"], splitting: true });
 const [[, workerName]] = entries(worker);
 const pages = await build({
-  ...shared, splitting: true, define: { WORKER_URL: JSON.stringify(`/static/${workerName}`) },
-  entryPoints: ["login", "send", "worklist", "exam", "admin"].map((name) => `src/page/${name}.js`).concat("src/style.css"),
+  ...shared, define: { WORKER_URL: JSON.stringify(`/static/${workerName}`) }, entryPoints: ["src/page/app.js", "src/style.css"],
 });
 const assets = Object.fromEntries([...entries(worker), ...entries(pages)]);
 const version = createHash("sha256").update(JSON.stringify(assets)).digest("hex").slice(0, 12);
-// What a page's script imports at once is fetched beside it, not after it: on a slow link a round trip counts.
-const preload = Object.fromEntries(
-  Object.values(pages.metafile.outputs)
-    .filter(({ entryPoint }) => entryPoint?.endsWith(".js"))
-    .map(({ entryPoint, imports }) => [
-      basename(entryPoint), imports.filter(({ kind }) => kind === "import-statement").map(({ path }) => basename(path)),
-    ]),
-);
 await build({
   ...shared, entryPoints: ["src/sw.js"], entryNames: "sw", format: "iife",
   define: { VERSION: JSON.stringify(version) },
 });
-await writeFile(`${out}assets.json`, `${JSON.stringify({ ...assets, preload, version }, null, 2)}\n`);
+await writeFile(`${out}assets.json`, `${JSON.stringify({ ...assets, version }, null, 2)}\n`);
 
 let total = 0;
 for (const name of (await readdir(out)).sort()) {

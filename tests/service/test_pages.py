@@ -89,7 +89,7 @@ def test_languages_are_asked_for_kept_or_preferred(client: httpx.Client) -> None
 @pytest.mark.usefixtures("built")
 def test_built_files_are_packed_and_kept(client: httpx.Client) -> None:
     """What has a digest in its name is sent gzipped and kept for good."""
-    name = json.loads((WEB / "static/assets.json").read_text("utf-8"))["send.js"]
+    name = json.loads((WEB / "static/assets.json").read_text("utf-8"))["app.js"]
     answer = client.get(f"/static/{name}")
     assert answer.headers["content-encoding"] == "gzip"
     assert answer.headers["cache-control"] == "public, max-age=31536000, immutable"
@@ -97,6 +97,17 @@ def test_built_files_are_packed_and_kept(client: httpx.Client) -> None:
     plain = client.get(f"/static/{name}", headers={"Accept-Encoding": "identity"})
     assert plain.content == answer.content == (WEB / "static" / name).read_bytes()
     assert client.get("/sw.js").status_code == 200
+
+
+@pytest.mark.usefixtures("built")
+def test_a_page_is_packed_and_asks_for_one_script(login: Callable[..., httpx.Client]) -> None:
+    """A page is one packed file, one style, one script; an exam's, which repeats its address, is plain."""
+    client = login("clinic")
+    page, plain = client.get("/send"), client.get("/send", headers={"Accept-Encoding": "identity"})
+    assert page.headers["content-encoding"] == "gzip"
+    assert page.text == plain.text
+    assert len(re.findall(r"/static/", page.text)) == 2
+    assert "content-encoding" not in client.get("/exams/abc").headers
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,13 @@ function stalls(link, rate, sent) {
 
 /** Remember what an upload of this browser took; small ones say more of the round trip than of the rate. */
 export function measured(bytes, took) {
-  if (bytes >= 2000 && took > 0.05) localStorage.setItem(MEASURED, JSON.stringify({ bps: (8 * bytes) / took }));
+  if (bytes >= 2000 && took > 0.05) localStorage.setItem(MEASURED, JSON.stringify({ bps: (8 * bytes) / took, took }));
+}
+
+/** Whether the last upload of some seconds crept: then an image of half a megabyte takes a minute. */
+export function creeps() {
+  const found = JSON.parse(localStorage.getItem(MEASURED) ?? "null");
+  return found !== null && found.took > 2 && found.bps < 100_000;
 }
 
 /** The link as it was last measured; null before the first upload. */

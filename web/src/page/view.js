@@ -1,7 +1,7 @@
 // Images with zoom, window and level; those of one page move together, so that coded and pristine stay comparable.
 
 import { inWorker } from "./coder.js";
-import { ownLink } from "./links.js";
+import { creeps } from "./links.js";
 import { make, one, say } from "./dom.js";
 import { percent, word } from "./words.js";
 
@@ -11,11 +11,9 @@ let place = { ...FIT };
 let tone = { level: 0.5, window: 1 };
 const views = [];
 
-const SLOW_BPS = 200_000;
-
 /** Load at once on a fair link; on a slow one an image costs a minute, so a person has to ask for it. */
 const isSlow = () =>
-  navigator.connection?.saveData || ["slow-2g", "2g"].includes(navigator.connection?.effectiveType) || ownLink()?.up_bps < SLOW_BPS;
+  navigator.connection?.saveData || ["slow-2g", "2g"].includes(navigator.connection?.effectiveType) || creeps();
 
 /** Add an exam's image, or the button that loads it. */
 export async function addView(exam, title) {
