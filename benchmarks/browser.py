@@ -187,11 +187,13 @@ def made(found: Mapping[str, Difference], classifier: str, version: str) -> dict
     note = (
         f"\nRead by `{classifier}`, with Chromium {version}; points: {', '.join(f'`{p}`' for p in POINTS)}."
     )
+    return {"difference": "\n".join([head, *rows, note]), "weight": weight_table()}
+
+
+def weight_table() -> str:
+    """Return the table of what the pages weigh."""
     sizes = [f"| {name} | {n / 1000:.0f} kB |" for name, n in weights().items()]
-    return {
-        "difference": "\n".join([head, *rows, note]),
-        "weight": "\n".join(["| gzipped | |\n|---|---|", *sizes]),
-    }
+    return "\n".join(["| gzipped | |\n|---|---|", *sizes])
 
 
 def written(text: str, tables: Mapping[str, str]) -> str:
@@ -205,11 +207,21 @@ def written(text: str, tables: Mapping[str, str]) -> str:
 def main() -> None:
     """Compare, print, and write where asked."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=Path, action="append", required=True, help="a folder; repeatable")
-    parser.add_argument("--model", required=True, help="the classifier, as 'bitdose study' takes it")
+    parser.add_argument(
+        "--images", type=Path, action="append", help="a folder; repeatable; none: weights alone"
+    )
+    parser.add_argument("--model", default="phantom", help="the classifier, as 'bitdose study' takes it")
     parser.add_argument("--most", type=int, default=20, help="images of each folder")
     parser.add_argument("--write", action="store_true", help="write docs/how-to/web.md")
     args = parser.parse_args()
+    tables = differences(args) if args.images else {"weight": weight_table()}
+    print("\n\n".join(tables.values()))
+    if args.write:
+        PAGE.write_text(written(PAGE.read_text("utf-8"), tables), "utf-8")
+
+
+def differences(args: argparse.Namespace) -> dict[str, str]:
+    """Compare both clients on a service of one's own; returns the tables."""
     from service_stage import certify, serve
 
     classifier = ModelRef(args.model).load()
@@ -220,10 +232,7 @@ def main() -> None:
             page = started.new_page()
             page.goto(f"http://127.0.0.1:{served.port}/login")
             found = compare(worker_of(page), files_of(args.images, args.most), POINTS, classifier)
-        tables = made(found, classifier.name.partition("@")[0], started.version)
-    print("\n\n".join(tables.values()))
-    if args.write:
-        PAGE.write_text(written(PAGE.read_text("utf-8"), tables), "utf-8")
+        return made(found, classifier.name.partition("@")[0], started.version)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,10 @@ import pytest
 
 AXE = Path(__file__).resolve().parents[3] / "web/node_modules/axe-core/axe.min.js"
 RULES = "() => axe.run(document, {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'best-practice']})"
+CUT = """() => {
+  const {scrollWidth, clientWidth} = document.querySelector(".losses-table");
+  return scrollWidth > clientWidth;
+}"""
 ON_PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark", "locale": "pt-BR"}
 ON_DESKTOP = {"viewport": {"width": 1280, "height": 900}, "color_scheme": "light", "locale": "en-GB"}
 
@@ -37,6 +41,9 @@ def test_no_page_keeps_anybody_out(
     clinic.wait_for_selector("#outbox li[data-state=answered] >> nth=1")
     clinic.wait_for_selector("#outbox li[data-state=cannot]")
     clinic.click("summary")
+    clinic.set_viewport_size({"width": 360, "height": 740})
+    assert clinic.evaluate(CUT) is False
+    clinic.set_viewport_size(options["viewport"])
     faults, wide = _faults(clinic), [_is_wider_than_the_screen(clinic)]
     exam = clinic.get_attribute("#outbox a", "href")
     doctor, admin = enter("physician", **options), enter("admin", **options)
@@ -51,6 +58,8 @@ def test_no_page_keeps_anybody_out(
             page.click("summary")
             page.wait_for_selector("#audit tr")
         faults += _faults(page)
+        wide.append(_is_wider_than_the_screen(page))
+        page.set_viewport_size({"width": 320, "height": 640})  # 1280 at 400 % (WCAG 1.4.10)
         wide.append(_is_wider_than_the_screen(page))
     admin.click("#logout")
     admin.wait_for_url("**/login")

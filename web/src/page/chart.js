@@ -36,5 +36,5 @@ export function chart(points, limit, title) {
   const rows = shown.map(({ label, value, low, high }) =>
     make("tr", {}, make("th", { scope: "row" }, label), ...[value, low, high].map((one) => make("td", {}, one === null ? "–" : percent(one)))));
   const figure = svg("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, class: "chart", role: "img", "aria-label": title }, ...parts);
-  return make("figure", {}, figure, make("figcaption", { class: "hint" }, title), make("table", { class: "sr" }, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows)));
+  return make("figure", {}, figure, make("figcaption", { class: "hint" }, title), make("div", { class: "sr" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...rows))));
 }
