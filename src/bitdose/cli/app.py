@@ -16,6 +16,7 @@ from bitdose.cli import (
     data,
     decide,
     demo,
+    fetch,
     links,
     lists,
     profile,
@@ -59,6 +60,7 @@ app = typer.Typer(
 )
 app.command("demo")(demo.demo)
 app.command("study")(study.study)
+app.command("fetch")(fetch.fetch)
 app.command("report")(report.report)
 app.command("decide")(decide.decide)
 app.command("search")(search.search)

@@ -35,7 +35,9 @@ def study(
         list[str] | None,
         typer.Option(help="'paper', 'quick', points, ranges, commas; may be repeated. [default: paper]"),
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/DATA-MODEL]")] = None,
+    out: Annotated[
+        Text, typer.Option(help="Run folder, or a URL that keeps a copy of it. [default: runs/DATA-MODEL]")
+    ] = None,
     split: Annotated[Text, typer.Option(help="Split of the table to use; 'all' takes all.")] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many cases, spread over the classes.")] = None,
     classes: Annotated[
@@ -88,7 +90,13 @@ def study(
     ] = None,
     engine: Annotated[
         Text,
-        typer.Option(help="local, or split: one classifier process for all, as with a GPU. [default: local]"),
+        typer.Option(
+            help="local; split: one classifier process for all, as with a GPU; ray: many machines, the same "
+            "rows. [default: local]"
+        ),
+    ] = None,
+    address: Annotated[
+        Text, typer.Option(help="With --engine ray: the cluster. [default: a Ray on this machine]")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
@@ -113,6 +121,7 @@ def study(
     Example: bitdose study xrays/cases.csv --split test --model net.onnx --points paper --out run
     """
     from bitdose.study.plan import make_plan
+    from bitdose.study.shards import place_of
 
     inputs = {
         "labels": _words(labels), "size": _size(size), "slices": slices, "channels": channels,
@@ -122,8 +131,8 @@ def study(
     spec = make_spec(
         data, points=tuple(points) if points else None, model=model, split=split, limit=limit,
         classes=class_mapping(classes), color=color, path_column=path_column, label_column=label_column,
-        weights=weights, runtime=runtime, precision=precision, engine=engine, exact=exact, ssim=ssim,
-        seed=seed, max_failures=max_failures,
+        weights=weights, runtime=runtime, precision=precision, engine=engine, address=address, exact=exact,
+        ssim=ssim, seed=seed, max_failures=max_failures,
         input={key: value for key, value in inputs.items() if value is not None} or None,
     )  # fmt: skip
     if margin or alpha is not None or spec.decision:
@@ -133,8 +142,9 @@ def study(
     if dry_run:
         _dry_run(plan, workers, as_json=as_json)
         return
-    folder = out or Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
-    outcome = _run(plan, folder, workers, resume=resume or retry_failed, retry_failed=retry_failed)
+    default = Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
+    folder, url = place_of(out or "", default)
+    outcome = _run(plan, folder, workers, url=url, resume=resume or retry_failed, retry_failed=retry_failed)
     _tell(plan, folder, outcome, write_report=write_report, images=images, as_json=as_json)
 
 
@@ -199,12 +209,14 @@ def make_spec(data: str, **options: Any) -> StudySpec:
     return spec
 
 
-def _run(plan: Plan, folder: Path, workers: int | None, **how: bool) -> Outcome:
+def _run(plan: Plan, folder: Path, workers: int | None, *, url: str, **how: bool) -> Outcome:
     from bitdose.cli.progress import study_progress
     from bitdose.study.run import run_study
+    from bitdose.study.shards import Shards
 
+    shards = Shards(url) if url else None
     with study_progress(len(plan.cases.cases)) as watch:
-        outcome = run_study(plan, folder, workers=workers, watch=watch, **how)
+        outcome = run_study(plan, folder, workers=workers, watch=watch, shards=shards, **how)
     for name in outcome.set_aside:
         typer.echo(f"bitdose: {name} could not be read: it is set aside, its cases ran again", err=True)
     if outcome.interrupted:

@@ -14,8 +14,10 @@ from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.hashing import file_digest
 from bitdose.study.engines.local import Finished, open_pool
+from bitdose.study.engines.ray import check_ray, run_in_ray
 from bitdose.study.engines.split import run_split
 from bitdose.study.plan import Plan, difference
+from bitdose.study.shards import Shards
 from bitdose.study.store import MANIFEST, DoneCase, Store, read_manifest, write_manifest
 from bitdose.study.tally import Tally
 
@@ -49,6 +51,7 @@ def run_study(
     resume: bool = False,
     retry_failed: bool = False,
     watch: Watcher | None = None,
+    shards: Shards | None = None,
 ) -> Outcome:
     """Run every case that is not done yet and append its rows to the run folder.
 
@@ -59,14 +62,16 @@ def run_study(
     out : pathlib.Path
         The run folder.
     workers : int, optional
-        Worker processes; None takes all cores. A classifier handed over as an object runs in
-        this process.
+        Worker processes; None takes all cores, with Ray those of the cluster. A classifier handed over as
+        an object runs in this process.
     resume : bool
         Whether to go on in a folder that holds results.
     retry_failed : bool
         With ``resume``: run the cases with a failed row again, in place of what they gave.
     watch : callable, optional
         Called with the tally after every case.
+    shards : Shards, optional
+        Where to keep a copy of the run as it grows, and whence to go on.
 
     Raises
     ------
@@ -76,8 +81,10 @@ def run_study(
     BitdoseError
         If more than the allowed share of cases failed, or the disk is full.
     """
+    if plan.spec.engine == "ray":
+        check_ray(plan)
     _check_out(out)
-    with Store(out) as store:
+    with _copied(shards, out), Store(out) as store:
         done = _claim(store, plan, resume=resume)
         if retry_failed:
             store.forget({case_id for case_id, was in done.items() if was.failed})
@@ -92,6 +99,8 @@ def run_study(
                     tally.add(rows)
                     if watch:
                         watch(tally)
+                    if shards:
+                        shards.keep_up(store)
                     check_failures(before + tally.failed_cases, plan)
         except KeyboardInterrupt:
             interrupted = True
@@ -108,6 +117,9 @@ def run_study(
 
 def _engine(plan: Plan, todo: Sequence[Case], workers: int | None) -> Generator[Finished, None, None]:
     """Run cases by the engine asked for; a GPU in one process's hands takes larger batches."""
+    if plan.spec.engine == "ray":
+        yield from run_in_ray(plan, todo, workers=workers)
+        return
     count = os.cpu_count() or 1 if workers is None else workers
     on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
     if plan.job.model and (plan.spec.engine == "split" or on_gpu):
@@ -115,6 +127,27 @@ def _engine(plan: Plan, todo: Sequence[Case], workers: int | None) -> Generator[
         return
     with open_pool(plan, workers=workers, n_tasks=len(todo)) as pool:
         yield from pool.run((case, plan.job.points) for case in todo)
+
+
+@contextlib.contextmanager
+def _copied(shards: Shards | None, out: Path) -> Iterator[None]:
+    """Bring the folder what the shards' URL has, and at the end the URL what the folder has.
+
+    A run that broke off leaves its rows at the URL too; its own error is the one that counts.
+    """
+    if shards is None:
+        yield
+        return
+    shards.pull(out)
+    try:
+        yield
+    except UsageError:
+        raise  # the folder is not this run's: nothing to copy
+    except BaseException:
+        with contextlib.suppress(BitdoseError):
+            shards.push(out)
+        raise
+    shards.push(out)
 
 
 def _check_out(out: Path) -> None:

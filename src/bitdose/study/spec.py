@@ -13,12 +13,12 @@ from bitdose.errors import UsageError
 _TABLES: dict[str, tuple[str, ...]] = {
     "data": ("path", "split", "limit", "classes", "color", "path_column", "label_column"),
     "model": ("path", "weights", "input", "runtime", "precision"),
-    "study": ("points", "exact", "ssim", "seed", "max_failures", "engine"),
+    "study": ("points", "exact", "ssim", "seed", "max_failures", "engine", "address"),
 }
 _DECISION = "decision"  # its keys are those of decision/rule.py, which checks them
 _RENAMED = {("data", "path"): "data", ("model", "path"): "model"}
 COLORS = get_args(Color)
-ENGINES = ("local", "split")
+ENGINES = ("local", "split", "ray")
 
 
 @dataclass(frozen=True)
@@ -57,8 +57,10 @@ class StudySpec:
         Seed of whatever is drawn.
     max_failures : float
         Share of cases that may fail before the study stops, 0 to 1.
-    engine : {"local", "split"}
+    engine : {"local", "split", "ray"}
         Where cases run; no part of a run's identity, since the rows are the same.
+    address : str
+        A Ray cluster's; empty starts a Ray on this machine.
     decision : dict
         The rule of a decision, fixed before the run, as ``decision/rule.py`` writes it; empty where
         none was fixed.
@@ -82,6 +84,7 @@ class StudySpec:
     seed: int = 0
     max_failures: float = 0.2
     engine: str = "local"
+    address: str = ""
     decision: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -94,6 +97,8 @@ class StudySpec:
             raise UsageError(f"--max-failures: expected a share from 0 to 1, got {self.max_failures}")
         if self.engine not in ENGINES:
             raise UsageError(f"--engine: expected {' or '.join(ENGINES)}, got {self.engine!r}")
+        if self.address and self.engine != "ray":
+            raise UsageError(f"--address {self.address}: a cluster's address goes with --engine ray")
 
     def updated(self, **changes: Any) -> StudySpec:
         """Return the spec with every change that is not None."""

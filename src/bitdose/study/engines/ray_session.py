@@ -1,0 +1,114 @@
+"""A connection to Ray: a cluster's, this process's own, or a local Ray that ends with the study.
+
+Ray says a good deal on its own account; a study's output is its own. So nothing of Ray reaches stdout
+or stderr here, no dashboard starts and no usage statistics leave the machine. Ray's log files stay
+where Ray puts them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+from bitdose.errors import BitdoseError, MissingBackendError
+
+INSTALL = "pip install 'bitdose[ray]'"
+
+_QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_STORE_BYTES = 256 * 2**20  # of a local Ray without a GPU, where only rows pass
+
+
+def import_ray() -> Any:
+    """Import Ray; raises ``MissingBackendError`` with the install command where it is absent."""
+    for name, value in _QUIET.items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+    except ImportError as error:
+        raise MissingBackendError(f"--engine ray: Ray is missing: {INSTALL} ({error})") from error
+    return ray
+
+
+@contextlib.contextmanager
+def connected(address: str, *, workers: int | None = None, small_store: bool = True) -> Iterator[Any]:
+    """Connect to Ray, and leave it as it was found.
+
+    Parameters
+    ----------
+    address : str
+        A cluster's address; empty takes that of ``RAY_ADDRESS`` (a submitted job has it), else starts
+        Ray on this machine and stops it at the end. A process that is connected already stays so.
+    workers : int, optional
+        CPUs of a local Ray; None takes the machine's.
+    small_store : bool
+        Whether a local Ray's store needs room for rows only, not for arrays.
+
+    Yields
+    ------
+    module
+        Ray, connected.
+
+    Raises
+    ------
+    MissingBackendError
+        If Ray is not installed.
+    BitdoseError
+        If no cluster answers at the address, or Ray does not start.
+    """
+    ray = import_ray()
+    if ray.is_initialized():
+        yield ray
+        return
+    target = address or os.environ.get("RAY_ADDRESS") or "local"
+    try:
+        _start(ray, target, workers, small_store=small_store)
+        yield ray
+    finally:
+        with _own_signals():
+            ray.shutdown()
+
+
+def _start(ray: Any, target: str, workers: int | None, *, small_store: bool) -> None:
+    options: dict[str, Any] = {
+        "address": target, "logging_level": logging.CRITICAL, "configure_logging": False,
+        "log_to_driver": False,
+    }  # fmt: skip
+    if target == "local":
+        options |= {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
+        options |= {"object_store_memory": _STORE_BYTES} if small_store else {}
+    logging.getLogger("ray").setLevel(logging.CRITICAL)
+    try:
+        with _own_signals(), contextlib.redirect_stderr(io.StringIO()):
+            ray.init(**options)
+    except Exception as error:  # Ray raises many kinds: what they say counts
+        said = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
+        if target == "local":
+            raise BitdoseError(f"--engine ray: Ray does not start on this machine: {said}") from error
+        raise BitdoseError(
+            f"--address {target}: no Ray cluster that this BitDose can join: {said}; 'ray status' on its "
+            "head node shows whether it runs"
+        ) from error
+
+
+@contextlib.contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep this process's handlers of Ctrl-C and termination, which Ray replaces with its own."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
