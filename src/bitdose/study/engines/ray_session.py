@@ -12,9 +12,10 @@ import io
 import logging
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from bitdose.errors import BitdoseError, MissingBackendError
 
@@ -70,12 +71,14 @@ def connected(address: str, *, workers: int | None = None, small_store: bool = T
         yield ray
         return
     target = address or os.environ.get("RAY_ADDRESS") or "local"
-    try:
-        _start(ray, target, workers, small_store=small_store)
-        yield ray
-    finally:
-        with _own_signals():
-            ray.shutdown()
+    muted: Any = _Muted(sys.stdout)
+    with contextlib.redirect_stdout(muted):
+        try:
+            _start(ray, target, workers, small_store=small_store)
+            yield ray
+        finally:
+            with _own_signals():
+                ray.shutdown()
 
 
 def _start(ray: Any, target: str, workers: int | None, *, small_store: bool) -> None:
@@ -98,6 +101,22 @@ def _start(ray: Any, target: str, workers: int | None, *, small_store: bool) -> 
             f"--address {target}: no Ray cluster that this BitDose can join: {said}; 'ray status' on its "
             "head node shows whether it runs"
         ) from error
+
+
+class _Muted:
+    """Stdout without what Ray's own threads print there, of lost workers: Ray has no setting for it."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, unless a thread of Ray's does."""
+        if threading.current_thread().name.startswith("ray_"):
+            return len(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 @contextlib.contextmanager
