@@ -56,7 +56,7 @@ def place_of(out: str, default: Path) -> tuple[Path, str]:
         return Path(out), ""
     name = out.rstrip("/").rpartition("/")[2]
     if not name or "://" not in out.rstrip("/"):
-        raise UsageError(f"--out {out}: expected a name behind the last '/', as in s3://bucket/run")
+        raise UsageError(f"{out}: expected a name behind the last '/', as in s3://bucket/run")
     return default.parent / name, out.rstrip("/")
 
 
@@ -85,7 +85,7 @@ class Shards:
                 self._files, self._root = fsspec.core.url_to_fs(url)
         except ImportError as error:
             raise MissingBackendError(
-                f"--out {self.url}: {error}; fsspec comes with pip install 'bitdose[ray]', its backends "
+                f"{self.url}: {error}; fsspec comes with pip install 'bitdose[ray]', its backends "
                 "by name: s3fs, gcsfs, adlfs"
             ) from error
         self._remote: set[str] = set()
@@ -159,7 +159,7 @@ class Shards:
         differs = difference(theirs, read_manifest(folder).get("identity", {}))
         if differs:
             differs = differs.replace("this study", "the URL")
-            raise UsageError(f"--out {self.url}: {folder} holds another study ({differs}); move it away")
+            raise UsageError(f"{self.url}: {folder} holds another study ({differs}); move it away")
 
     def _local(self, folder: Path) -> dict[str, Path]:
         """Return the run folder's parts under the names that they have at the URL."""
@@ -201,7 +201,7 @@ class Shards:
             raise
         except Exception as error:
             said = (str(error).splitlines() or [""])[0] or type(error).__name__
-            raise BitdoseError(f"--out {self.url}: cannot be {what}: {said}") from error
+            raise BitdoseError(f"{self.url}: cannot be {what}: {said}") from error
 
 
 def _write(path: Path, data: bytes) -> None:
