@@ -88,17 +88,18 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
         last = pl.read_parquet(folder / f"ray-2-{max(tables)}" / "0" / "results" / "*.parquet")
         parts = (folder / f"ray-2-{max(tables)}" / "0" / "results").glob("*.parquet")
         bytes_out = sum(part.stat().st_size for part in parts) / max(tables)
+        driver = driver_ms(folder)
         bytes_in = last.unique("case_id")["bytes_file"].mean()
     few, many = sorted(tables)
     figures = {
-        f"{engine}-{workers}": figure(found[engine, workers, few], found[engine, workers, many], args.cases)
+        f"{engine}-{workers}": figure(found[engine, workers, few], found[engine, workers, many])
         for engine in ENGINES
         for workers in WORKERS
     }
-        driver = driver_ms(folder)
     return {
         "cases": args.cases, "few": args.few, "points": last["point"].n_unique(), "repeats": args.repeats,
-        "bytes_in_per_case": round(bytes_in), "bytes_out_per_case": round(bytes_out), "driver_ms_per_case": round(driver, 2),
+        "bytes_in_per_case": round(bytes_in), "bytes_out_per_case": round(bytes_out),
+        "driver_ms_per_case": round(driver, 2),
         "ray_over_local": {
             workers: round(figures[f"ray-{workers}"]["beyond_s"] / figures[f"local-{workers}"]["beyond_s"], 3)
             for workers in WORKERS
@@ -107,8 +108,8 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def figure(few: list[dict[str, float]], many: list[dict[str, float]], cases: int) -> dict[str, float]:
-    """Give one engine's medians: start-up, what the further cases took, memory, the driver's share."""
+def figure(few: list[dict[str, float]], many: list[dict[str, float]]) -> dict[str, float]:
+    """Give one engine's medians: start-up, what the further cases took, memory."""
     pairs = list(zip(few, many, strict=True))
     beyond = statistics.median(b["wall_s"] - a["wall_s"] for a, b in pairs)
     return {
@@ -119,7 +120,7 @@ def figure(few: list[dict[str, float]], many: list[dict[str, float]], cases: int
 
 
 def driver_ms(folder: Path) -> float:
-    """Run thumbnails with Ray and two workers from this process; its processor time per case, start-up apart."""
+    """Run thumbnails with Ray and two workers from this process; processor ms per case, start-up apart."""
     pristine = write_phantoms(folder / "phantoms", n_per_class=4, seed=1)
     for path in pristine.rglob("*.png"):
         cv2.imwrite(str(path), cv2.resize(cv2.imread(str(path), 0), (64, 64), interpolation=cv2.INTER_AREA))
