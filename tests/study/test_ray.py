@@ -206,6 +206,16 @@ def test_a_machine_that_would_give_other_rows_is_refused(
         raise wrong
 
 
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "127.0.0.1:here", "no-such-host.invalid:6379"])
+def test_an_address_where_no_cluster_is_fails_at_once(plan: Plan, address: str) -> None:
+    """A wrong --address is one line and soon, not minutes of asking."""
+    if ray.is_initialized():
+        ray.shutdown()
+    there = replace(plan, spec=replace(plan.spec, address=address))
+    with pytest.raises(BitdoseError, match=f"^--address {address}: .*nothing answers there"):
+        list(run_in_ray(there, plan.cases.cases))
+
+
 def test_without_ray_the_install_command_is_one_line(texture_set: Path, texture_model: Path) -> None:
     """A missing extra is said on one line, before the run folder is made."""
     code = (

@@ -8,10 +8,10 @@ where Ray puts them.
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -26,6 +26,8 @@ _QUIET = {
     "RAY_DEDUP_LOGS": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+_ANSWER_S = 10.0
+_STDERR = 2
 _STORE_BYTES = 256 * 2**20  # of a local Ray without a GPU, where only rows pass
 
 
@@ -90,16 +92,48 @@ def _start(ray: Any, target: str, workers: int | None, *, small_store: bool) -> 
         options |= {"num_cpus": workers or os.cpu_count() or 1, "include_dashboard": False}
         options |= {"object_store_memory": _STORE_BYTES} if small_store else {}
     logging.getLogger("ray").setLevel(logging.CRITICAL)
+    _check_answers(target)
     try:
-        with _own_signals(), contextlib.redirect_stderr(io.StringIO()):
+        with _own_signals(), _silent():
             ray.init(**options)
     except Exception as error:  # Ray raises many kinds: what they say counts
         said = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
         if target == "local":
             raise BitdoseError(f"--engine ray: Ray does not start on this machine: {said}") from error
         raise BitdoseError(
-            f"--address {target}: no Ray cluster that this BitDose can join: {said}; 'ray status' on its "
-            "head node shows whether it runs"
+            f"--address {target}: no Ray cluster that this BitDose can join: {said}; is it of the same Ray, "
+            "and where it asks for a token, is RAY_AUTH_MODE=token set here?"
+        ) from error
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Keep stderr shut while Ray starts: half of what it says there comes from below Python."""
+    with open(os.devnull, "w", encoding="utf-8") as nothing, contextlib.redirect_stderr(nothing):
+        try:
+            before = os.dup(_STDERR)
+        except OSError:  # this process has none
+            yield
+            return
+        os.dup2(nothing.fileno(), _STDERR)
+        try:
+            yield
+        finally:
+            os.dup2(before, _STDERR)
+            os.close(before)
+
+
+def _check_answers(target: str) -> None:
+    """Refuse an address where nobody listens: Ray would go on asking there for a long time."""
+    host, sign, port = target.removeprefix("ray://").rpartition(":")
+    if not sign:  # "local", "auto": Ray finds its own
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
+    except (OSError, ValueError, OverflowError) as error:
+        raise BitdoseError(
+            f"--address {target}: expected HOST:PORT of a Ray cluster's head, and nothing answers there "
+            f"({error}); 'ray start --head' prints it"
         ) from error
 
 
