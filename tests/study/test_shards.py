@@ -42,6 +42,22 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     fsspec.filesystem("memory").store.clear()
 
 
+@pytest.fixture
+def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Give the URL of an empty place in a bucket of a real S3 server on this machine."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed")
+    moto = pytest.importorskip("moto.server", reason="moto, an S3 server, is not installed")
+    server = moto.ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    values = {"ACCESS_KEY_ID": "x", "SECRET_ACCESS_KEY": "y", "DEFAULT_REGION": "us-east-1"}
+    for name, value in {**values, "ENDPOINT_URL": f"http://{host}:{port}"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    fsspec.filesystem("s3").mkdir("bucket")
+    yield "s3://bucket/run"
+    server.stop()
+
+
 def go(plan: Plan, folder: Path, url: str, *, stop_after: int = 0, **how: bool) -> Outcome:
     """Run a study with its copy at a URL; Ctrl-C comes after so many cases, if any."""
 
@@ -63,8 +79,12 @@ def rows(folder: Path) -> pl.DataFrame:
     return read_run(folder).drop(TIMES)
 
 
-def test_a_run_goes_on_from_its_shards_on_another_machine(plan: Plan, url: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["memory", "s3"])
+def test_a_run_goes_on_from_its_shards_on_another_machine(
+    plan: Plan, kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
     """The run folder is lost after 5 cases: from the URL the study goes on, and ends as if undisturbed."""
+    url = f"memory://bucket/{tmp_path.name}" if kind == "memory" else request.getfixturevalue(kind)
     run_study(plan, tmp_path / "whole", workers=1)
     assert go(plan, tmp_path / "run", url, stop_after=5).interrupted
     shutil.rmtree(tmp_path / "run")

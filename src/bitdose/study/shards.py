@@ -95,6 +95,7 @@ class Shards:
     def exists(self) -> bool:
         """Whether a run is at the URL."""
         with self._errors("read"):
+            self._files.invalidate_cache()  # what another machine has written since counts
             return bool(self._files.exists(self._at(MANIFEST)))
 
     def pull(self, folder: Path) -> None:
