@@ -17,7 +17,8 @@ from bitdose.results.schema import COLUMNS
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 COMMANDS = (
-    "demo", "study", "fetch", "report", "decide", "search", "compress", "train", "links", "codecs", "points", "models",
+    "demo", "study", "fetch", "report", "decide", "search", "compress", "train", "links", "codecs", "points",
+    "models",
     "data get", "data make covidx", "data make brain", "data check",
     "profile show", "profile verify", "profile key", "serve", "serve init",
     "send", "send files", "send listen", "send push", "send status", "send who",
