@@ -1,25 +1,22 @@
 """One case in two stages, for machines where the codecs have one processor and the classifier another.
 
-:func:`prepare_case` reads, codes and measures a case and keeps the arrays that the classifier would
-see; :func:`classify_case` answers them. Together they give the rows of
-:func:`~bitdose.study.worker.run_case`, from the same batches: the first stage *is* ``run_case``, with a
-stand-in for the classifier that keeps each batch and gives every array a ticket in place of an answer.
+:func:`prepare_case` reads, codes and measures a case and keeps what the classifier is to see;
+:func:`classify_case` answers it. Together they give the rows of :func:`~bitdose.study.worker.run_case`,
+from the same chunks.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from bitdose.data.base import Case
-from bitdose.models.base import Batch, Classifier, InputSpec, Probabilities, answer
-from bitdose.results.schema import OK, probability_columns
-from bitdose.study.engines.local import run_in_process
+from bitdose.errors import BitdoseError
+from bitdose.models.base import Classifier, InputSpec
 from bitdose.study.plan import Job
-from bitdose.study.worker import Row
-
-_NO_ANSWER = {"status": "model-output", "reason": "the model returned NaN or values outside [0, 1]"}
+from bitdose.study.rows import Row
+from bitdose.study.worker import Chunk, ask, coded_chunks, crash, failed_rows, fill_answers, in_order
 
 
 @dataclass(frozen=True)
@@ -30,39 +27,25 @@ class Prepared:
     ----------
     case : Case
         The case.
-    rows : list of dict
-        One per point; a row that waits for an answer holds its ticket, the number of its array.
-    batches : list of array
-        What the classifier sees, ``(N, ...)`` float32 each, in the order of the tickets.
+    job : Job
+        Points and settings.
+    chunks : list of Chunk
+        Its rows, with the inputs of those that wait for an answer.
     """
 
     case: Case
-    rows: list[Row]
-    batches: list[Batch]
+    job: Job
+    chunks: list[Chunk]
 
     @property
     def is_answered(self) -> bool:
         """Whether nothing waits for the classifier: every point failed before it."""
-        return not self.batches
+        return not any(chunk.waiting for chunk in self.chunks)
 
-
-@dataclass
-class _TicketOffice:
-    """Stands in for the classifier: keeps what it is shown and answers with tickets."""
-
-    spec: InputSpec
-    name: str
-    device: str = ""
-    batches: list[Batch] = field(default_factory=list)
-    given: int = 0
-
-    def predict(self, batch: Batch) -> Probabilities:
-        """Keep a batch; the answer's first column numbers its arrays through the case."""
-        tickets = np.zeros((len(batch), len(self.spec.labels)))
-        tickets[:, 0] = np.arange(self.given, self.given + len(batch))
-        self.batches.append(np.array(batch))
-        self.given += len(batch)
-        return tickets
+    @property
+    def rows(self) -> list[Row]:
+        """The case's rows in the job's order, as far as they are known."""
+        return in_order([row for chunk in self.chunks for row in chunk.waiting + chunk.settled], self.job)
 
 
 def prepare_case(case: Case, job: Job, spec: InputSpec, name: str) -> Prepared:
@@ -79,28 +62,23 @@ def prepare_case(case: Case, job: Job, spec: InputSpec, name: str) -> Prepared:
     name : str
         Its name, for the rows.
     """
-    office = _TicketOffice(spec, name)
-    ((_, rows),) = run_in_process([case], job, office)
-    return Prepared(case, rows, office.batches)
+    try:
+        return Prepared(case, job, list(coded_chunks(case, job, name, spec)))
+    except BitdoseError:
+        raise
+    except Exception as unexpected:  # noqa: BLE001 -- the edge of the engine
+        rows = failed_rows(case, job, name, crash(unexpected))
+        return Prepared(case, job, [Chunk([], np.empty(0, np.float32), rows)])
 
 
 def classify_case(prepared: Prepared, classifier: Classifier) -> list[Row]:
     """Answer a prepared case: its rows as :func:`~bitdose.study.worker.run_case` gives them."""
-    if prepared.is_answered:
-        return prepared.rows
-    columns = probability_columns(classifier.spec.labels)
-    probabilities = np.concatenate([classifier.predict(batch) for batch in prepared.batches])
-    answers = answer(probabilities, classifier.spec)
-    return [_answered(row, columns, probabilities, answers) for row in prepared.rows]
-
-
-def _answered(row: Row, columns: list[str], probabilities: Probabilities, answers: list[str | None]) -> Row:
-    """Give one row the answer that its ticket stands for."""
-    if row["status"] != OK:
-        return row
-    ticket = int(row[columns[0]])
-    label = answers[ticket]
-    if label is None:
-        measured = {k: v for k, v in row.items() if k not in columns and k != "predicted"}
-        return measured | _NO_ANSWER
-    return row | dict(zip(columns, probabilities[ticket].tolist(), strict=True)) | {"predicted": label}
+    try:
+        for chunk in prepared.chunks:
+            if chunk.waiting:
+                fill_answers(chunk, ask(classifier, chunk.inputs, chunk.pristine), classifier.spec)
+    except BitdoseError:
+        raise
+    except Exception as unexpected:  # noqa: BLE001 -- the edge of the engine
+        return failed_rows(prepared.case, prepared.job, classifier.name, crash(unexpected))
+    return prepared.rows

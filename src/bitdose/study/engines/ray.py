@@ -32,7 +32,8 @@ from bitdose.study.engines.local import Finished
 from bitdose.study.engines.ray_actors import CaseWorker, Coder, Order
 from bitdose.study.engines.ray_session import connected, import_ray
 from bitdose.study.plan import Plan
-from bitdose.study.worker import Row, failed_rows
+from bitdose.study.rows import Row
+from bitdose.study.worker import failed_rows
 
 _IN_HAND = 2  # cases given to an actor: the one it works on and the next
 _MAX_DEATHS = 3

@@ -18,8 +18,9 @@ from bitdose.errors import BitdoseError, CaseError
 from bitdose.models.base import Classifier, InputSpec
 from bitdose.study.engines.local import run_in_process
 from bitdose.study.plan import Job, codec_libraries
+from bitdose.study.rows import Row
 from bitdose.study.stages import Prepared, classify_case, prepare_case
-from bitdose.study.worker import Row, failed_rows
+from bitdose.study.worker import failed_rows
 
 Answer = list[Row] | BitdoseError
 
