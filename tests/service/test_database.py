@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, timezone
@@ -12,7 +13,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine, select, text
-from sqlalchemy.exc import IntegrityError, StatementError
+from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 from bitdose.errors import UsageError
 from bitdose.service import clock
@@ -66,6 +67,39 @@ def test_an_upgrade_twice_or_by_many_at_once_is_one(database_url: str) -> None:
     engine = make_engine(database_url)
     with engine.connect() as connection:
         assert is_current(connection)
+    engine.dispose()
+
+
+def test_a_connection_waits_while_another_switches_a_new_file_to_wal(tmp_path: Path) -> None:
+    """SQLite calls a second switch busy at once, whatever its timeout; the connection waits by itself."""
+    file = tmp_path / "x.sqlite"
+    held = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+    held.execute("BEGIN IMMEDIATE")  # the lock that a switch takes, held for longer than a switch does
+    with sqlite3.connect(file) as plain, pytest.raises(sqlite3.OperationalError, match="locked"):
+        plain.execute("PRAGMA busy_timeout = 30000").close()
+        plain.execute("PRAGMA journal_mode = WAL")
+    plain.close()
+    letting_go = threading.Timer(0.3, held.rollback)
+    letting_go.start()
+    engine = make_engine(f"sqlite:///{file}")
+    with engine.connect() as connection:
+        assert connection.scalar(text("PRAGMA journal_mode")) == "wal"
+    engine.dispose()
+    letting_go.join()
+    held.close()
+
+
+def test_a_file_that_stays_locked_is_an_error_in_the_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Waiting for the switch has the same end as waiting for any other lock."""
+    monkeypatch.setattr("bitdose.service.database._BUSY_MS", 100)
+    held = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
+    held.execute("BEGIN IMMEDIATE")
+    engine = make_engine(f"sqlite:///{tmp_path / 'x.sqlite'}")
+    with pytest.raises(OperationalError, match="locked"):
+        engine.connect()
+    held.close()
     engine.dispose()
 
 

@@ -2,13 +2,17 @@
 
 A *writer* takes SQLite's write lock when it begins (``BEGIN IMMEDIATE``) and waits for it up to 30 s, so two
 writers never find out at commit that they collided. A *reader* sees one moment and blocks nobody (WAL).
+The switch of a new file to WAL is the one step that SQLite does not wait for by itself: it reads before it
+writes, and of two connections that do so at once one is told "busy" immediately. So it is tried again here.
 On PostgreSQL both are plain transactions.
 """
 
 from __future__ import annotations
 
 import os
+import random
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +26,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from bitdose.errors import UsageError
 
 _BUSY_MS = 30_000
+_PRIMARY = 0xFF  # SQLite's extended result codes have the plain one in their low byte
 _READS = "bitdose_reads"
 _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": "postgresql+psycopg"}
 
@@ -69,13 +74,23 @@ def reading(engine: Engine) -> Iterator[Session]:
 def _set_up(connection: Any, _record: Any) -> None:
     if isinstance(connection, sqlite3.Connection):
         connection.isolation_level = None  # the driver would begin by itself, and too late
-        for pragma in (
-            f"busy_timeout = {_BUSY_MS}",
-            "journal_mode = WAL",
-            "synchronous = FULL",  # what was acknowledged survives a power cut
-            "foreign_keys = ON",
-        ):
-            connection.execute(f"PRAGMA {pragma}").close()
+        connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}").close()
+        _to_wal(connection)
+        connection.execute("PRAGMA synchronous = FULL").close()  # what was acknowledged survives a power cut
+        connection.execute("PRAGMA foreign_keys = ON").close()
+
+
+def _to_wal(connection: sqlite3.Connection) -> None:
+    until = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL").close()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() >= until:
+                raise
+            time.sleep(random.uniform(0.001, 0.02))  # noqa: S311  so that two do not go in step
+        else:
+            return
 
 
 def _begin(connection: Connection) -> None:
