@@ -57,7 +57,10 @@ def serve(
     database: Database = None,
     storage: Annotated[str | None, typer.Option(help="Folder or URL (s3://...) of the exams' bytes.")] = None,
     workers: Annotated[
-        int | None, typer.Option(help="Classifier processes; 0 for none. [default: 1]")
+        int | None, typer.Option(help="Classifier processes or actors; 0 for none. [default: 1]")
+    ] = None,
+    workers_on: Annotated[
+        str | None, typer.Option(help="processes, ray (started here) or ray:ADDRESS. [default: processes]")
     ] = None,
     retention_days: Annotated[
         float | None, typer.Option(help="Days until an exam is deleted; 0 keeps.")
@@ -87,6 +90,7 @@ def serve(
         database=database,
         storage=storage,
         workers=workers,
+        workers_on=workers_on,
         retention_days=retention_days,
         sentinel_share=sentinel_share,
     )
@@ -130,6 +134,10 @@ def check_call(settings: Settings, *, host: str, certfile: Path | None, keyfile:
     UsageError
         With the option that is missing.
     """
+    if settings.ray_address is not None:
+        from bitdose.service.ray_workers import load_ray
+
+        load_ray()
     if not settings.model:
         raise UsageError("--model: expected a classifier; 'bitdose serve --model phantom' tries it out")
     if bool(certfile) != bool(keyfile):

@@ -1,7 +1,8 @@
-"""Keeps the workers alive and the house in order while the service runs.
+"""Runs the workers and keeps the house in order while the service runs.
 
 Workers are processes of their own, started afresh (spawn): a crash in a decoder or a classifier ends one of
-them and nothing else. A dead one's claims are put back at once and another takes its place, later each time.
+them and nothing else. With ``workers_on = "ray"`` they are actors, and the one process here is what drives
+them (:mod:`bitdose.service.ray_workers`): a cluster that goes down does not take the web process with it.
 """
 
 from __future__ import annotations
@@ -10,14 +11,13 @@ import logging
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Engine
 
-from bitdose.service import queue, worker
+from bitdose.service import ray_workers, worker
 from bitdose.service.clock import now
 from bitdose.service.database import make_engine
 from bitdose.service.intake import complete_all
@@ -26,100 +26,74 @@ from bitdose.service.profiles import Profiles
 from bitdose.service.retention import drop_orphans, sweep
 from bitdose.service.settings import Settings
 from bitdose.service.storage import BlobStore, open_store
+from bitdose.service.supervisor import Workers
 
 WATCH_S = 0.2
 TIDY_S = 60.0
 ORPHANS_S = 3600.0
 
 _LOG = logging.getLogger("bitdose.service.processes")
-_STOP_S = 20.0
-_STEADY_S = 60.0
-_LONGEST_WAIT_S = 30.0
 
 
-@dataclass
-class _Slot:
-    """One worker's place: its process now, how often it died in a row, and when the next may start."""
-
-    process: Any = None
-    name: str = ""
-    started: float = 0.0
-    deaths: int = 0
-    due: float = 0.0
-
-
-class Workers:
-    """Starts, watches and stops classifier processes.
+class ProcessWorker:
+    """A worker in a process of this machine.
 
     Parameters
     ----------
     settings : Settings
-        The service's; ``workers`` of them.
-    engine : sqlalchemy.Engine
-        To put back what a dead one held.
+        The service's.
+    name : str
+        The worker's.
+    main : callable
+        What the process runs, with both.
     """
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
-        self._settings = settings
-        self._engine = engine
-        self._slots = [_Slot() for _ in range(settings.workers)]
-        self._context = multiprocessing.get_context("spawn")
+    def __init__(
+        self, settings: Settings, name: str, main: Callable[[Settings, str], None] = worker.main
+    ) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._process = context.Process(target=main, args=(settings, name), daemon=True)
+        self._process.start()
 
-    @property
-    def pids(self) -> list[int]:
-        """Process ids of those alive."""
-        return [slot.process.pid for slot in self._slots if slot.process and slot.process.is_alive()]
+    def pid(self) -> int | None:
+        """Return the process's id."""
+        return self._process.pid
 
-    def look(self) -> None:
-        """Start what is due, and bury the dead."""
-        for slot in self._slots:
-            if slot.process is not None and not slot.process.is_alive():
-                self._bury(slot)
-            if slot.process is None and time.monotonic() >= slot.due:
-                self._start(slot)
+    def is_alive(self) -> bool:
+        """Ask the system."""
+        return self._process.is_alive()
 
-    def stop(self) -> None:
-        """Let all finish the exams at hand, then end those that do not."""
-        running = [slot.process for slot in self._slots if slot.process is not None]
-        for process in running:
-            process.terminate()
-        until = time.monotonic() + _STOP_S
-        for process in running:
-            process.join(max(0.0, until - time.monotonic()))
-            if process.is_alive():
-                process.kill()
-                process.join()
+    def why_ended(self) -> str:
+        """Name the exit code; a negative one is a signal's."""
+        self._process.join()
+        return f"code {self._process.exitcode}"
 
-    def _start(self, slot: _Slot) -> None:
-        slot.name, slot.started = worker.new_name(), time.monotonic()
-        arguments = (self._settings, slot.name)
-        slot.process = self._context.Process(target=worker.main, args=arguments, daemon=True)
-        slot.process.start()
+    def tell_to_stop(self) -> None:
+        """Send SIGTERM."""
+        self._process.terminate()
 
-    def _bury(self, slot: _Slot) -> None:
-        code = slot.process.exitcode
-        slot.process.join()
-        slot.process = None
-        freed = queue.release(self._engine, slot.name)
-        steady = time.monotonic() - slot.started >= _STEADY_S
-        slot.deaths = 1 if steady else slot.deaths + 1
-        wait_s = min(_LONGEST_WAIT_S, 0.25 * 2 ** min(slot.deaths - 1, 10))
-        slot.due = time.monotonic() + wait_s
-        _LOG.error("a worker ended with code %s; %d exams put back; next in %.2g s", code, freed, wait_s)
+    def wait(self, seconds: float) -> bool:
+        """Join it."""
+        self._process.join(seconds)
+        return not self._process.is_alive()
+
+    def kill(self) -> None:
+        """Send SIGKILL."""
+        self._process.kill()
+        self._process.join()
 
 
 @contextmanager
 def running(settings: Settings) -> Iterator[Workers]:
     """Run the workers and the housekeeping while the block runs."""
     engine = make_engine(settings.database_url)
-    workers, done = Workers(settings, engine), threading.Event()
+    workers, done = _workers(settings, engine), threading.Event()
     workers.look()
     store = open_store(settings.storage_url)
+    tidier = _Tidier(settings, engine, store)
     threads = [
-        threading.Thread(target=_repeat, args=(workers.look, WATCH_S, done), name="bitdose-watch"),
-        threading.Thread(
-            target=_repeat, args=(_Tidier(settings, engine, store), WATCH_S, done), name="bitdose-tidy"
-        ),
+        threading.Thread(target=repeat, args=(workers.look, WATCH_S, done), name="bitdose-watch"),
+        threading.Thread(target=repeat, args=(tidier, WATCH_S, done), name="bitdose-tidy"),
     ]
     for thread in threads:
         thread.start()
@@ -131,6 +105,13 @@ def running(settings: Settings) -> Iterator[Workers]:
             thread.join()
         workers.stop()
         engine.dispose()
+
+
+def _workers(settings: Settings, engine: Engine) -> Workers:
+    if settings.ray_address is None:
+        return Workers(engine, lambda name: ProcessWorker(settings, name), settings.workers)
+    drive = ray_workers.main
+    return Workers(engine, lambda name: ProcessWorker(settings, name, drive), min(1, settings.workers))
 
 
 class _Tidier:
@@ -153,11 +134,12 @@ class _Tidier:
             _, self._suspects = drop_orphans(self._engine, self._store, self._suspects)
 
 
-def _repeat(task: Any, every_s: float, done: threading.Event) -> None:
+def repeat(task: Any, every_s: float, done: threading.Event) -> None:
+    """Do a task again and again until told otherwise; what fails now is tried again."""
     while True:
         try:
             task()
-        except Exception as error:  # noqa: BLE001  what failed now is tried again; the thread must go on
+        except Exception as error:  # noqa: BLE001  the thread must go on
             _LOG.error("housekeeping failed: %s", where(error))
         if done.wait(every_s):
             return

@@ -60,7 +60,9 @@ class Settings:
     sentinel_alpha : float
         One-sided error of the sentinel's alarm.
     workers : int
-        Classifier processes; 0 leaves reading to other machines.
+        Classifier processes or actors; 0 leaves reading to others.
+    workers_on : str
+        ``processes`` of this machine, ``ray`` started on it, or ``ray:ADDRESS`` of a running cluster.
     batch_seconds, batch_size : float, int
         How long a worker waits for how many exams.
     trusted_proxies : tuple of str
@@ -94,6 +96,7 @@ class Settings:
     sentinel_share: float = 0.0
     sentinel_alpha: float = 0.05
     workers: int = 1
+    workers_on: str = "processes"
     batch_seconds: float = 0.05
     batch_size: int = 16
     trusted_proxies: tuple[str, ...] = ()
@@ -109,6 +112,12 @@ class Settings:
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
             _expect(low <= value <= high, name, f"{low:g} to {high:g}", value)
+        _expect(
+            self.workers_on in ("processes", "ray") or (self.ray_address or "").strip(),
+            "workers_on",
+            "processes, ray or ray:ADDRESS",
+            self.workers_on,
+        )
         for proxy in self.trusted_proxies:
             _expect(_is_network(proxy), "trusted_proxies", "addresses or networks, not '*'", proxy)
 
@@ -121,6 +130,12 @@ class Settings:
     def storage_url(self) -> str:
         """Where the exams' bytes are: a URL, or a folder."""
         return self.storage or str(self.data / "blobs")
+
+    @property
+    def ray_address(self) -> str | None:
+        """Where the Ray cluster of the workers is: empty to start one here, None for no Ray."""
+        name, _, address = self.workers_on.partition(":")
+        return address if name == "ray" else None
 
     @property
     def secure_cookies(self) -> bool:
