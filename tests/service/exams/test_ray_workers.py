@@ -64,10 +64,11 @@ def test_killed_actors_and_a_killed_driver_lose_nothing(
         (driver,) = workers.pids
         eventually(lambda: len(actors(driver)) == 2, 60)
         first = actors(driver)
-        _being_read(engine, lambda seed: sent.append(send(sender, coded(draw(seed)))))
+        held = _being_read(engine, lambda seed: sent.append(send(sender, coded(draw(seed)))))
         for pid in first:
             os.kill(pid, signal.SIGKILL)
-        eventually(lambda: answered(engine) == dict.fromkeys(sent, 1), 25)  # before a lease would end
+        eventually(lambda: not held & _claims(engine), 20)  # well before its lease would end
+        eventually(lambda: answered(engine) == dict.fromkeys(sent, 1), 90)
         eventually(lambda: len(set(actors(driver)) - set(first)) == 2, 60)
         below = psutil.Process(driver).children(recursive=True)
         assert _listens(below) <= {"127.0.0.1", "::ffff:127.0.0.1", "::1"}
@@ -80,16 +81,22 @@ def test_killed_actors_and_a_killed_driver_lose_nothing(
     eventually(lambda: not any(p.is_running() and p.status() != "zombie" for p in below), 30)
 
 
-def _being_read(engine: Engine, send_one: Callable[[int], None]) -> None:
-    """Send exams until one is being read."""
+def _being_read(engine: Engine, send_one: Callable[[int], None]) -> set[tuple[str, str]]:
+    """Send exams until one is being read, and return who reads what."""
     for seed in range(10, 60):
         send_one(seed)
         until = time.monotonic() + 0.3
         while time.monotonic() < until:
-            with reading(engine) as session:
-                if session.scalar(select(ExamRow.id).where(ExamRow.state == "reading").limit(1)):
-                    return
+            if held := _claims(engine):
+                return held
     raise AssertionError("none was seen while it was read")
+
+
+def _claims(engine: Engine) -> set[tuple[str, str]]:
+    """Return the exams that are being read, each with its worker."""
+    with reading(engine) as session:
+        held = select(ExamRow.id, ExamRow.claimed_by).where(ExamRow.state == "reading")
+        return {(name, by or "") for name, by in session.execute(held)}
 
 
 def _listens(processes: list[psutil.Process]) -> set[str]:
