@@ -26,7 +26,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from bitdose.errors import BitdoseError
 
@@ -46,6 +46,7 @@ _MAGIC = b"BDX1"
 _COUNT = struct.Struct(">I")
 _LENGTH = struct.Struct(">Q")
 _MAX_STREAMS = 4096
+_MOST_BYTES = 1 << 40
 
 Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Pseudonym = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z_-]{8,64}$")]
@@ -87,6 +88,14 @@ class Verdict(StrEnum):
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    @field_validator("*")
+    @classmethod
+    def _storable(cls, value: Any) -> Any:
+        """Refuse what PostgreSQL keeps in no text."""
+        if isinstance(value, str) and "\x00" in value:
+            raise ValueError("expected a text without zero bytes")
+        return value
+
 
 class ExamMeta(_Model):
     """What a sender says of an exam; the server checks all of it that the payload can tell.
@@ -109,8 +118,8 @@ class ExamMeta(_Model):
     bits: Annotated[int, Field(ge=8, le=16)]
     photometric: Annotated[str, StringConstraints(pattern=r"^(MONOCHROME2|RGB)$")]
     sha256: Digest
-    payload_bytes: Annotated[int, Field(ge=1)]
-    source_bytes: Annotated[int, Field(ge=1)]
+    payload_bytes: Annotated[int, Field(ge=1, le=_MOST_BYTES)]
+    source_bytes: Annotated[int, Field(ge=1, le=_MOST_BYTES)]
     client: Annotated[str, StringConstraints(max_length=200)] = ""
 
     @model_validator(mode="after")

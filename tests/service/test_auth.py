@@ -12,6 +12,7 @@ from sqlalchemy import Engine, select
 from bitdose.service.accounts import change_account
 from bitdose.service.app import create_app
 from bitdose.service.database import reading, sessions
+from bitdose.service.routes import auth
 from bitdose.service.settings import Settings
 from bitdose.service.tables import AccountRow, TokenRow
 from bitdose.wire import Account
@@ -155,3 +156,51 @@ def test_old_hashes_are_made_anew_at_login(
     with reading(engine) as session:
         assert session.scalar(select(AccountRow.password)) != cheap
     assert client.post(LOGIN, json={"name": row.name, "password": PASSWORD}).status_code == 200
+
+
+@pytest.mark.parametrize("act", ["login", "password"])
+@pytest.mark.parametrize("change", ["disabled", "password"])
+def test_an_admins_change_wins_over_a_login_under_way(
+    *,
+    login: Callable[..., httpx.Client],
+    account: Callable[..., AccountRow],
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    act: str,
+    change: str,
+) -> None:
+    """Disabled, or given another password, between the check and its use: nothing comes of the old one."""
+    client, row = login("clinic"), account("clinic")
+    check = auth.matches
+    values = {"disabled": True} if change == "disabled" else {"password": "quite another text"}
+
+    def slow(stored: str | None, password: str) -> bool:
+        right = check(stored, password)
+        with sessions(engine).begin() as session:
+            change_account(session, session.get_one(AccountRow, row.id), **values)
+        return right
+
+    monkeypatch.setattr(auth, "matches", slow)
+    if act == "login":
+        answer = client.post(LOGIN, json={"name": row.name, "password": PASSWORD})
+    else:
+        answer = client.put("/api/v1/password", json={"old": PASSWORD, "new": OTHER})
+    assert answer.status_code == 401
+    assert client.get(ME).status_code == 401
+    with reading(engine) as session:
+        now = session.get_one(AccountRow, row.id)
+        assert now.disabled is (change == "disabled")
+        assert check(now.password, values.get("password", PASSWORD))
+
+
+def test_a_text_with_a_zero_byte_is_a_wrong_request(
+    change: Callable[..., Settings], serve: Callable[[FastAPI], str], database_url: str
+) -> None:
+    """PostgreSQL keeps none; both databases answer 422, and the service goes on."""
+    app = create_app(change(database=database_url))
+    with httpx.Client(base_url=serve(app)) as client:
+        for name in ("a\x00b", "\x00"):
+            answer = client.post(LOGIN, json={"name": name, "password": "x"})
+            assert answer.status_code == 422
+            assert "zero byte" in answer.json()["detail"]
+    app.state.context.engine.dispose()

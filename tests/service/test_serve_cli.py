@@ -138,6 +138,21 @@ def _serving(*arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
         process.communicate()
 
 
+def _idle_s(port: int, trusted: ssl.SSLContext) -> float:
+    """Ask once and return how long the connection then stays open, at most 10 s."""
+    with (
+        socket.create_connection(("127.0.0.1", port)) as plain,
+        trusted.wrap_socket(plain, server_hostname="127.0.0.1") as link,
+    ):
+        link.settimeout(10)
+        link.sendall(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert b"200 OK" in link.recv(65_536)
+        began = time.monotonic()
+        while link.recv(65_536):
+            pass
+        return time.monotonic() - began
+
+
 def _wait_for(url: str, process: subprocess.Popen[str], **options: object) -> httpx.Response:
     for _ in range(300):
         assert process.poll() is None, process.stderr.read()
@@ -149,9 +164,13 @@ def _wait_for(url: str, process: subprocess.Popen[str], **options: object) -> ht
 
 
 def test_a_service_over_https_logs_its_admin_in_and_stops(
-    ready: Path, profile_file: Path, tmp_path: Path
+    ready: Path, profile_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With a certificate the whole way works: probe, login with a secure cookie, Ctrl-C, exit code 0."""
+    """With a certificate the whole way works: probe, login with a secure cookie, Ctrl-C, exit code 0.
+
+    An idle connection is closed after the setting's time, here a second, and not before.
+    """
+    monkeypatch.setenv("BITDOSE_KEEP_ALIVE_SECONDS", "1")
     certfile, keyfile = _certificate(tmp_path)
     files = ["--certfile", str(certfile), "--keyfile", str(keyfile), "--profile", str(profile_file)]
     trusted = ssl.create_default_context(cafile=str(certfile))
@@ -163,6 +182,7 @@ def test_a_service_over_https_logs_its_admin_in_and_stops(
             assert answer.headers["set-cookie"].startswith("__Host-bitdose=")
             assert client.get("/api/v1/me").json()["role"] == "admin"
             assert "server" not in answer.headers
+        assert 0.9 < _idle_s(port, trusted) < 4
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert process.returncode == 0, err

@@ -10,7 +10,9 @@ import httpx
 import pytest
 from sqlalchemy import Engine, select
 
-from bitdose.service.database import reading, sessions
+from bitdose.service import clock
+from bitdose.service.database import make_engine, reading, sessions
+from bitdose.service.migrate import upgrade
 from bitdose.service.tables import AccountRow, ThrottleRow
 from bitdose.service.throttle import BY_ADDRESS, BY_NAME, keys_of, reserve, succeed, wait_s
 
@@ -94,13 +96,30 @@ def test_attempts_at_once_are_counted_before_they_are_checked(
 
 @pytest.mark.parametrize("known", [True, False])
 def test_known_and_unknown_names_are_throttled_alike(
-    client: httpx.Client, account: Callable[..., AccountRow], known: bool
+    *, client: httpx.Client, account: Callable[..., AccountRow], monkeypatch: pytest.MonkeyPatch, known: bool
 ) -> None:
     """The sixth attempt is a 429 with the same text, whether or not there is such an account."""
+    monkeypatch.setattr(clock, "now", lambda: NOW)  # however long a busy machine takes
     name = account("clinic").name if known else "nobody"
     codes = []
     for _ in range(6):
         answer = client.post(LOGIN, json={"name": name, "password": "not the right one"})
         codes.append(answer.status_code)
     assert codes == [401] * 5 + [429]
-    assert answer.json()["detail"] == "too many wrong logins; wait 1 s"
+    assert answer.json()["detail"] == "too many wrong logins; wait 2 s"
+
+
+def test_many_first_logins_at_once_are_all_counted(database_url: str) -> None:
+    """A name and an address that nobody used before: attempts at one moment are counted, and none fails."""
+    engine = make_engine(database_url)
+    upgrade(engine)
+    for turn in range(5):
+        with ThreadPoolExecutor(12) as pool:
+            waits = list(pool.map(lambda _, n=turn: _try(engine, f"new{n}", f"10.1.1.{n}", 0), range(12)))
+        assert len([wait for wait in waits if not wait]) == BY_NAME.free
+        with reading(engine) as session:
+            counted = session.scalars(
+                select(ThrottleRow.failures).where(ThrottleRow.key == f"address:10.1.1.{turn}")
+            )
+            assert counted.all() == [BY_NAME.free]
+    engine.dispose()

@@ -22,6 +22,7 @@ NEEDED = ("alembic", "argon2", "fastapi", "prometheus_client", "sqlalchemy", "uv
 
 _LOCAL = ("127.0.0.1", "::1", "localhost")
 _LONGEST_LINE = 4096
+_MOST_FILES = 65_536
 
 app = typer.Typer(rich_markup_mode=None)
 
@@ -179,6 +180,7 @@ def _run(settings: Settings, *, host: str, port: int, certfile: Path | None, key
     from bitdose.service.app import create_app
     from bitdose.wire import DISCLAIMER
 
+    _raise_file_limit()
     with _bound(host, port) as listening:
         app = create_app(settings, start_workers=True)
         config = uvicorn.Config(
@@ -190,6 +192,7 @@ def _run(settings: Settings, *, host: str, port: int, certfile: Path | None, key
             proxy_headers=False,  # the app believes the trusted proxies only
             server_header=False,
             timeout_graceful_shutdown=10,
+            timeout_keep_alive=round(settings.keep_alive_seconds),
         )
         try:
             config.load()
@@ -201,6 +204,17 @@ def _run(settings: Settings, *, host: str, port: int, certfile: Path | None, key
         typer.echo(f"serving {settings.public_url} on {where}; Ctrl-C stops it. {DISCLAIMER}", err=True)
         with contextlib.suppress(KeyboardInterrupt):  # uvicorn has stopped in order and passes it on
             uvicorn.Server(config).run(sockets=[listening])
+
+
+def _raise_file_limit() -> None:
+    """Let every clinic keep a connection: the usual soft limit is 1024 files."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, _MOST_FILES)), hard))
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -7,6 +7,7 @@ milder one of its chain, the same without downsizing, and the pristine file.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 from bitdose.codecs.point import Point
@@ -26,6 +27,8 @@ MAX_PIXELS = 2**27
 
 _RGB_COMPONENTS = 3
 _BYTE_BITS, _WORD_BITS = 8, 16
+_DEFLATED = re.compile(rb"\x02\x00\x10\x00.{4,8}?1\.2\.840\.10008\.1\.2\.1\.99", re.DOTALL)
+"""The transfer syntax element of a deflated object, with an explicit or an implicit value representation."""
 
 
 def meta_refusal(meta: ExamMeta, profile: Profile, *, max_pixels: int = MAX_PIXELS) -> str:
@@ -133,7 +136,12 @@ def _check_pristine(meta: ExamMeta, payload: bytes, max_pixels: int) -> None:
 
 
 def _check_deidentified(payload: bytes) -> None:
-    """Refuse a DICOM object that does not say that it is de-identified (PS3.15, E.1.1)."""
+    """Refuse a DICOM object that does not say that it is de-identified (PS3.15, E.1.1).
+
+    A deflated one (PS3.5, A.5) is refused before anything reads it: its header may inflate to gigabytes.
+    """
+    if _DEFLATED.search(payload):
+        raise BitdoseError("the DICOM file is deflated: send it in another transfer syntax")
     from io import BytesIO
 
     import pydicom

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -16,11 +17,14 @@ MOST_BODY_BYTES = 1_200_000
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES = frozenset({"/healthz", "/readyz"})
 
-_TOO_LARGE = 413
+BODY_IDLE_S = 120.0
+"""Longest silence inside a body: a bad link drops out for seconds; who sends nothing takes up a place."""
+
+_TOO_LARGE, _TOO_SLOW = 413, 408
 
 
 class Guards:
-    """Middleware that refuses by host (400), origin (403) and size (413).
+    """Middleware that refuses by host (400), origin (403), size (413) and silence (408).
 
     The origin is the second lock beside the CSRF token; it also keeps another site from logging a browser
     in under an account of its own. A probe asks by address, so the host of one is not looked at.
@@ -48,11 +52,12 @@ class Guards:
         if found := self._refusal(scope, headers, most):
             await problem_response(*found)(scope, receive, send)
             return
-        read_bytes = 0
+        read_bytes, whole = 0, False
 
         async def count() -> Message:
-            nonlocal read_bytes
-            message = await receive()
+            nonlocal read_bytes, whole
+            message = await (receive() if whole else _soon(receive))
+            whole = whole or not message.get("more_body", False)
             read_bytes += len(message.get("body", b""))
             if read_bytes > most:
                 raise refuse(_TOO_LARGE, f"the body has more than {most:,} bytes")
@@ -82,6 +87,16 @@ class Guards:
             return False
         origin = headers.get("origin")
         return origin is None or _is_one_of([urlsplit_netloc(origin)], self.hosts)
+
+
+async def _soon(receive: Receive) -> Message:
+    """Wait for the next bytes of a body, but not for ever."""
+    try:
+        async with asyncio.timeout(BODY_IDLE_S):
+            return await receive()
+    except TimeoutError:
+        detail = f"no byte of the body came for {BODY_IDLE_S:g} s"
+        raise refuse(_TOO_SLOW, detail, headers={"Connection": "close"}) from None
 
 
 def urlsplit_netloc(origin: str) -> str:

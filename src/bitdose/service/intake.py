@@ -11,6 +11,7 @@ from typing import NamedTuple
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 
+from bitdose.decision.moments import moment
 from bitdose.decision.profile import Profile
 from bitdose.errors import BitdoseError
 from bitdose.hashing import digest
@@ -30,7 +31,7 @@ class DamagedError(BitdoseError):
 
 
 class NoProfileError(BitdoseError):
-    """No profile is active, so nothing can be accepted."""
+    """No profile is in force, so nothing can be accepted."""
 
 
 class _Judged(NamedTuple):
@@ -94,10 +95,14 @@ def complete(
 
 
 def active_profile(profiles: Profiles) -> Profile:
-    """Return the profile that is enforced; raises ``NoProfileError`` where none is."""
+    """Return the profile that is enforced; raises ``NoProfileError`` where none is, or its time is over."""
     profile = profiles.active()
     if profile is None:
         raise NoProfileError("no profile is active: an admin must add and activate one")
+    if now() >= moment(profile.expires, "expires"):
+        raise NoProfileError(
+            f"the active profile expired on {profile.expires}: an admin must activate another"
+        )
     return profile
 
 

@@ -25,6 +25,7 @@ _RANGES = {
     "workers": (0, 256),
     "batch_seconds": (0, 60),
     "batch_size": (1, 4096),
+    "keep_alive_seconds": (1, 3600),
 }
 _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -67,6 +68,8 @@ class Settings:
         How long a worker waits for how many exams.
     trusted_proxies : tuple of str
         Addresses or networks whose ``X-Forwarded-*`` headers are believed.
+    keep_alive_seconds : float
+        How long an idle connection stays open: a clinic's next exam needs no new TCP and TLS then.
     docs : bool
         Whether to publish the OpenAPI schema.
 
@@ -100,6 +103,7 @@ class Settings:
     batch_seconds: float = 0.05
     batch_size: int = 16
     trusted_proxies: tuple[str, ...] = ()
+    keep_alive_seconds: float = 600.0
     docs: bool = False
 
     def __post_init__(self) -> None:

@@ -162,7 +162,8 @@ class FsspecStore:
                 f"storage {url.partition('://')[0]}://: fsspec is missing: pip install 'bitdose[serve]'"
             ) from error
         try:
-            self._files, self._root = fsspec.core.url_to_fs(url)
+            # what another process wrote or deleted must be seen: no listing is kept
+            self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise UsageError(f"storage {url.partition('://')[0]}://: {error}") from error
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import ipaddress
 from datetime import datetime, timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from bitdose.service.secrets import fingerprint
@@ -19,6 +20,7 @@ from bitdose.service.tables import ThrottleRow
 
 _FORGET = timedelta(hours=1)
 _IPV6_SITE = 64
+_KEEP_ALL: dict[str, Any] = {"synchronize_session": False}
 
 
 class Limit(NamedTuple):
@@ -58,15 +60,15 @@ def wait_s(failures: int, limit: Limit) -> float:
 
 def reserve(session: Session, keys: dict[str, Limit], *, now: datetime) -> float:
     """Count an attempt as failed, and return 0; or return the seconds to wait, and count nothing."""
-    session.execute(delete(ThrottleRow).where(ThrottleRow.last < now - _FORGET))
-    rows = {key: session.get(ThrottleRow, key, with_for_update=True) for key in sorted(keys)}
-    waits = [(row.until - now).total_seconds() for row in rows.values() if row and row.until]
+    old = select(ThrottleRow.key).where(ThrottleRow.last < now - _FORGET).with_for_update(skip_locked=True)
+    session.execute(delete(ThrottleRow).where(ThrottleRow.key.in_(old)), execution_options=_KEEP_ALL)
+    rows = {key: _row(session, key, now) for key in sorted(keys)}  # in one order, so that none blocks another
+    waits = [(row.until - now).total_seconds() for row in rows.values() if row.until]
     if waits and max(waits) > 0:
         return max(waits)
     for key, row in rows.items():
-        failures = (row.failures if row else 0) + 1
-        until = now + timedelta(seconds=wait_s(failures, keys[key]))
-        session.merge(ThrottleRow(key=key, failures=failures, until=until, last=now))
+        row.failures, row.last = row.failures + 1, now
+        row.until = now + timedelta(seconds=wait_s(row.failures, keys[key]))
     return 0.0
 
 
@@ -78,3 +80,12 @@ def succeed(session: Session, keys: dict[str, Limit]) -> None:
             continue
         row.failures = 0 if limit is BY_NAME else row.failures - 1
         row.until = None
+
+
+def _row(session: Session, key: str, now: datetime) -> ThrottleRow:
+    """Return a key's row, locked; of several that need it for the first time at once, one makes it."""
+    values = {"key": key, "failures": 0, "last": now}
+    is_sqlite = session.get_bind().dialect.name == "sqlite"
+    insert: Any = sqlite.insert if is_sqlite else postgresql.insert
+    session.execute(insert(ThrottleRow).values(values).on_conflict_do_nothing())
+    return session.get_one(ThrottleRow, key, with_for_update=True)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -203,6 +205,27 @@ def test_a_dicom_file_with_a_patient_is_refused(
     found = refusal(pristine(image).holding(data), profile)
     assert "de-identified" in found
     assert "Doe" not in found
+
+
+@pytest.mark.parametrize("element", ["explicit", "implicit"])
+def test_a_deflated_dicom_file_is_refused_before_it_inflates(
+    element: str, image: Image, pristine: Make, profile: Profile, deidentified_dicom: Make
+) -> None:
+    """A file of 200 kB whose header would inflate to 200 MB is refused by its transfer syntax."""
+    data = deidentified_dicom(image)
+    at = data.find(b"\x02\x00\x10\x00")
+    uid = b"1.2.840.10008.1.2.1.99"
+    said = b"UI" + len(uid).to_bytes(2, "little") if element == "explicit" else len(uid).to_bytes(4, "little")
+    squeeze = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    body = b"".join([*(squeeze.compress(bytes(1_000_000)) for _ in range(200)), squeeze.flush()])
+    bomb = data[:at] + b"\x02\x00\x10\x00" + said + uid + body
+    assert len(bomb) < 250_000
+    tracemalloc.start()
+    found = refusal(pristine(image).holding(bomb), profile)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "deflated" in found
+    assert peak < 20_000_000
 
 
 def test_a_preamble_of_its_own_is_refused(

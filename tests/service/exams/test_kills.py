@@ -179,7 +179,7 @@ def test_no_exam_is_lost_and_none_answered_twice(
             began = time.monotonic()
             due = began + rng.uniform(0.0, 2.0)
             make = pristine if turn % 4 == 3 else coded
-            sent.append(push(client, make(draw(turn, rows=410, columns=450)), opening, began + 60))
+            sent.append(push(client, make(draw(turn, rows=410, columns=450)), opening, began + 300))
             time.sleep(max(0.0, due - time.monotonic()))
             if rng.random() < 0.5:
                 service.kill_worker(rng)

@@ -2,21 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.service import clock
+from bitdose.service.accounts import add_account
+from bitdose.service.app import create_app
+from bitdose.service.database import sessions
 from bitdose.service.storage import BlobStore, open_store
+from bitdose.service.tokens import make_token
+from bitdose.wire import EXAM_HEADER, EXAMS, UPLOADS, Role
 
+Make = Callable[..., Any]
 Open = Callable[[], BlobStore]
 
 
-@pytest.fixture(params=["folder", "memory", "file"])
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[str]:
+    """Give the URL of a server on loopback that speaks S3's protocol."""
+    moto = pytest.importorskip("moto.server", reason="moto is not installed")
+    pytest.importorskip("s3fs", reason="s3fs is not installed (pip install 'bitdose[s3]')")
+    server = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def bucket(bucket_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Give the URL of an empty bucket, with what finds the server and its keys where s3fs looks for them."""
+    import s3fs
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL", bucket_server)
+    for name, value in (("ACCESS_KEY_ID", "k"), ("SECRET_ACCESS_KEY", "s"), ("DEFAULT_REGION", "us-east-1")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    name = f"exams-{uuid4().hex}"
+    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
+    s3fs.S3FileSystem.clear_instance_cache()
+    return f"s3://{name}/bitdose"
+
+
+@pytest.fixture(params=["folder", "memory", "file", "s3"])
 def reopen(request: pytest.FixtureRequest, tmp_path: Path) -> Open:
-    """Give the opener of one store: our own folder, and two that fsspec reaches."""
+    """Give the opener of one store: our own folder, and three that fsspec reaches."""
+    if request.param == "s3":
+        bucket = request.getfixturevalue("bucket")
+        return lambda: open_store(bucket)
     url = {
         "folder": str(tmp_path / "store"),
         "memory": f"memory://bucket-{uuid4().hex}/exams",
@@ -98,3 +137,33 @@ def test_an_unknown_store_is_refused_in_one_line() -> None:
     with pytest.raises(UsageError, match=r"storage nonsense://: ") as caught:
         open_store("nonsense://user:secret@host/bucket")
     assert "secret" not in str(caught.value)
+
+
+def test_a_service_keeps_its_exams_in_a_bucket(
+    *, bucket: str, change: Make, serve: Make, opening: Make, coded: Make, draw: Make
+) -> None:
+    """An upload in pieces, its reading, its image and its deletion work on a store that speaks S3."""
+    from bitdose.service.worker import Reader, load_classifier, new_name
+
+    app = create_app(change(storage=bucket))
+    context, parcel = app.state.context, coded(draw(1))
+    with sessions(context.engine).begin() as session:
+        values = {"role": Role.CLINIC, "clinic": "north", "password": "four plain words", "now": clock.now()}
+        row = add_account(session, name="north-1", **values)
+        token = make_token(session, row.id, "uploader", now=clock.now())[1]
+    with httpx.Client(base_url=serve(app), headers={"Authorization": f"Bearer {token}"}) as client:
+        place = client.post(UPLOADS, headers=opening(parcel)).headers["location"]
+        for at in range(0, len(parcel.payload), 4000):
+            headers = {"Tus-Resumable": "1.0.0", "Upload-Offset": str(at)}
+            headers["Content-Type"] = "application/offset+octet-stream"
+            answer = client.patch(place, headers=headers, content=parcel.payload[at : at + 4000])
+        exam = answer.headers[EXAM_HEADER]
+        classifier = load_classifier(context.settings, context.profile)
+        reader = Reader(context.engine, context.store, context.profiles, classifier, new_name())
+        assert reader.read_some(4) == 1
+        assert client.get(f"{EXAMS}/{exam}").json()["state"] == "answered"
+        assert client.get(f"{EXAMS}/{exam}/image").content.startswith(b"\x89PNG")
+        assert len(set(context.store.names())) == 1
+        assert client.delete(f"{EXAMS}/{exam}").status_code == 204
+        assert list(context.store.names()) == []
+    context.engine.dispose()

@@ -21,7 +21,7 @@ from bitdose.service import clock
 from bitdose.service.database import reading, sessions
 from bitdose.service.settings import Settings
 from bitdose.service.tables import AuditRow, ExamRow, ProfileRow, UploadRow
-from bitdose.wire import EXAM_HEADER, EXAMS, TUS_EXTENSIONS, TUS_VERSION, UPLOADS
+from bitdose.wire import EVENTS, EXAM_HEADER, EXAMS, TUS_EXTENSIONS, TUS_VERSION, UPLOADS
 
 Make = Callable[..., Any]
 TUS = {"Tus-Resumable": TUS_VERSION}
@@ -294,3 +294,48 @@ def test_the_row_is_what_was_said(sender: httpx.Client, parcel: Any, send: Make,
     assert (row.id, row.clinic, row.sha256) == (exam_id, "north", parcel.meta.sha256)
     assert row.meta == parcel.meta.model_dump(mode="json")
     assert row.profile
+
+
+def test_a_silent_body_is_cut_off_and_goes_on_later(
+    sender: httpx.Client, parcel: Any, opened: str, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half a body, then nothing: 408, and what came counts; one who listens may be silent for longer."""
+    monkeypatch.setattr("bitdose.service.guards.BODY_IDLE_S", 0.4)
+    where, half = urlsplit(server), len(parcel.payload) // 2
+    head = STREAM | {
+        "Host": where.netloc,
+        "Authorization": sender.headers["Authorization"],
+        "Upload-Offset": "0",
+        "Content-Length": str(len(parcel.payload)),
+    }
+    lines = [f"PATCH {opened} HTTP/1.1", *(f"{name}: {value}" for name, value in head.items()), "", ""]
+    with socket.create_connection((where.hostname, where.port), timeout=10) as link:
+        link.sendall("\r\n".join(lines).encode() + parcel.payload[:half])
+        assert b"408" in link.recv(4096).split(b"\r\n")[0]
+    at = int(sender.head(opened, headers=TUS).headers["Upload-Offset"])
+    assert at == half
+    with sender.stream("GET", EVENTS) as news:
+        lines = news.iter_lines()
+        assert next(lines) == ": welcome"
+        time.sleep(1.0)
+        headers = STREAM | {"Upload-Offset": str(at)}
+        answer = sender.patch(opened, headers=headers, content=parcel.payload[at:])
+        assert EXAM_HEADER in answer.headers
+
+
+def test_an_expired_profile_takes_nothing_and_loses_nothing(
+    *, sender: httpx.Client, parcel: Any, opened: str, opening: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the service runs its profile's time ends: 503 for all that would use it; the bytes stay."""
+    from bitdose.service import intake
+
+    late = clock.now() + timedelta(days=3660)
+    monkeypatch.setattr(intake, "now", lambda: late)
+    assert sender.get("/readyz").status_code == 503
+    assert "expired on" in sender.get("/readyz").json()["detail"]
+    assert sender.get("/api/v1/profile").status_code == 503
+    assert sender.post(UPLOADS, headers=opening(parcel)).status_code == 503
+    piece = {"headers": STREAM | {"Upload-Offset": "0"}, "content": parcel.payload}
+    assert sender.patch(opened, **piece).status_code == 503
+    monkeypatch.setattr(intake, "now", clock.now)
+    assert EXAM_HEADER in sender.head(opened, headers=TUS).headers

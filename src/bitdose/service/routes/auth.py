@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 from sqlalchemy import Engine
+from sqlalchemy.orm import Session
 
 from bitdose.errors import UsageError
 from bitdose.service import clock, sessions, throttle, tokens
@@ -22,6 +23,8 @@ from bitdose.wire import API, Account, LoginRequest, Role, TokenMade, TokenReque
 
 router = APIRouter(prefix=API, tags=["login"])
 
+_WRONG = "name or password is wrong"
+
 Asking = Annotated[Caller, Depends(caller)]
 LoggedIn = Annotated[Caller, Depends(require(token=False))]
 TokenId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
@@ -36,6 +39,7 @@ def login(given: LoginRequest, request: Request, response: Response) -> Account:
     hours = context.settings.session_hours
     with writers(context.engine).begin() as session:
         old = request.cookies.get(name, "")
+        row = _same(session, row)
         made = sessions.begin(session, row, now=clock.now(), hours=hours, old=old)
     _set_cookie(response, context, made.cookie)
     found = Caller(row.id, row.name, Role(row.role), row.clinic, made.csrf)
@@ -66,7 +70,7 @@ def change_password(given: PasswordChange, request: Request, asking: LoggedIn) -
     row = check_login(context.engine, request, asking.name, given.old)
     try:
         with writers(context.engine).begin() as session:
-            change_account(session, session.merge(row), password=given.new)
+            change_account(session, _same(session, row), password=given.new)
     except UsageError as error:
         raise refuse(422, str(error)) from error
     return _without_cookie(context)
@@ -121,12 +125,20 @@ def check_login(engine: Engine, request: Request, name: str, password: str) -> A
         raise refuse(429, f"too many wrong logins; wait {seconds} s", headers={"Retry-After": seconds})
     right = matches(row.password if row and not row.disabled else None, password)
     if not right or row is None:
-        raise refuse(401, "name or password is wrong", headers={"WWW-Authenticate": "Cookie"})
+        raise refuse(401, _WRONG, headers={"WWW-Authenticate": "Cookie"})
     with writers(engine).begin() as session:
         throttle.succeed(session, keys)
         if is_stale(row.password):
-            row = session.merge(row)
+            row = _same(session, row)
             row.password = hash_password(password)
+    return row
+
+
+def _same(session: Session, checked: AccountRow) -> AccountRow:
+    """Return an account as it is now, locked; refused if it changed while its password was checked."""
+    row = session.get(AccountRow, checked.id, with_for_update=True)
+    if row is None or row.disabled or row.password != checked.password:
+        raise refuse(401, _WRONG, headers={"WWW-Authenticate": "Cookie"})
     return row
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 from fastapi import APIRouter, Depends, Query, Request
-from sqlalchemy import Engine, func, select
+from sqlalchemy import BigInteger, Engine, cast, func, select
 
 from bitdose.errors import UsageError
 from bitdose.service import clock
@@ -95,7 +95,8 @@ def saved(engine: Engine, link: Link, *, days: int) -> Saved:
     Seconds are those of :func:`bitdose.transmission.seconds` per exam, each on a connection of its own.
     """
     since = ExamRow.received >= clock.now() - timedelta(days=days)
-    sizes = [ExamRow.meta[name].as_integer() for name in ("source_bytes", "payload_bytes")]
+    names = ("source_bytes", "payload_bytes")
+    sizes = [cast(ExamRow.meta[name].as_string(), BigInteger) for name in names]  # as_integer() has 32 bits
     kept = (ExamRow.kind == ExamKind.CODED.value, ExamRow.state != ExamState.REFUSED.value)
     with reading(engine) as session:
         states = session.execute(

@@ -12,6 +12,7 @@ from bitdose.service.access import Caller, require
 from bitdose.service.context import Context, context_of
 from bitdose.service.database import reading
 from bitdose.service.documents import Health
+from bitdose.service.intake import NoProfileError, active_profile
 from bitdose.service.migrate import is_current
 from bitdose.service.problems import declared, refuse
 from bitdose.wire import Role
@@ -46,9 +47,11 @@ def _missing(context: Context) -> str:
     try:
         with reading(context.engine) as session:
             current = is_current(session.connection())
-        ready = context.profile is not None
+        if not current:
+            return "the database is of another version"
+        active_profile(context.profiles)
     except SQLAlchemyError:
         return "the database does not answer"
-    if not current:
-        return "the database is of another version"
-    return "" if ready else "no profile is active"
+    except NoProfileError as error:
+        return str(error)
+    return ""

@@ -16,7 +16,7 @@ from email.utils import format_datetime
 from typing import IO, Annotated, Any
 
 from anyio.to_thread import run_sync
-from fastapi import APIRouter, Depends, Request, Response
+from fastapi import APIRouter, Depends, HTTPException, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
@@ -184,7 +184,7 @@ async def _take(request: Request, writer: _Writer, expected: bytes | None) -> bo
                 if expected is None and due:
                     await _flush(held, writer)
                     since = time.monotonic()
-        except ClientDisconnect:
+        except (ClientDisconnect, HTTPException):  # gone, or silent for too long
             await _flush(held, writer)
             raise
         if expected is not None and digest.digest() != expected:
