@@ -16,10 +16,12 @@ from bitdose.compress.record import Facts
 from bitdose.data.guard import decoding
 from bitdose.data.read import read_bytes
 from bitdose.data.sniff import sniff
+from bitdose.data.streams import jpeg_frame
 from bitdose.decision.profile import Profile
 from bitdose.errors import BitdoseError, CaseError
 from bitdose.hashing import bytes_digest
 from bitdose.service.container import check_end
+from bitdose.service.jpeg_whole import check_whole
 from bitdose.service.strength import rule_of
 from bitdose.wire import ExamKind, ExamMeta, unpack_streams
 
@@ -115,6 +117,7 @@ def _check_streams(meta: ExamMeta, streams: tuple[bytes, ...], certified: Point)
             raise BitdoseError(f"a stream is {_text(*header)}: expected {_text(*expected)} for {given}")
         if problem := rule.too_strong(stream, replace(certified, resize=None)):
             raise BitdoseError(f"compressed harder than the profile's {certified}: {problem}")
+        rule.check_whole(stream)
 
 
 def _text(height: int, width: int, components: int, bits: int) -> str:
@@ -128,6 +131,8 @@ def _check_pristine(meta: ExamMeta, payload: bytes, max_pixels: int) -> None:
     if name == "DICOM":
         _check_deidentified(payload)
     image = read_bytes(payload, max_pixels=max_pixels).image
+    if name == "JPEG" and (frame := jpeg_frame(payload)).bits == _BYTE_BITS and not frame.lossless:
+        check_whole(payload)
     found = (image.height, image.width, image.n_slices, image.bits, image.photometric)
     stated = (meta.rows, meta.columns, meta.slices, meta.bits, meta.photometric)
     if found != stated:

@@ -1,7 +1,8 @@
 """Was a stream compressed harder than the profile's point? As far as the stream itself can tell.
 
 - **JPEG**: no quantisation step may be larger than that of the point's quality, no component sampled more
-  coarsely, no scan missing. What was lost before it was coded, as by an earlier harder coding, does not show.
+  coarsely, no scan missing, no coded data ended before the image. What was lost before it was coded, as
+  by an earlier harder coding, does not show.
 - **JPEG 2000 by ratio**: the stream must be about as long as the ratio gives. A simple image needs less:
   then its decoded image, coded again at the profile's ratio, must not get longer either. A stream that was
   cut harder does, as more of it would have fitted.
@@ -23,6 +24,7 @@ from bitdose.errors import BitdoseError
 from bitdose.image import Image, container
 from bitdose.service.j2k_stream import read_j2k_stream
 from bitdose.service.jpeg_stream import JpegStream, read_jpeg_stream
+from bitdose.service.jpeg_whole import check_whole
 
 _SHORTEST = 0.9  # OpenJPEG stops at a coding pass: 0.92 of the bytes was the least seen for a full stream
 _LONGER = 1.1  # the same image coded again came out at most 1.07 as long, one cut by 1.25 from 1.12
@@ -41,10 +43,11 @@ class Header(NamedTuple):
 
 
 class Rule(NamedTuple):
-    """How one codec's streams are looked at: header first, strength after its size was checked."""
+    """How one codec's streams are looked at: header first, then strength, then whether all of it is there."""
 
     header: Callable[[bytes], Header]
     too_strong: Callable[[bytes, Point], str]
+    check_whole: Callable[[bytes], None] = lambda _data: None
 
 
 def jpeg_header(data: bytes) -> Header:
@@ -113,7 +116,7 @@ def _jpeg_reference(point: str, components: int) -> JpegStream:
 
 
 RULES = {
-    "jpeg": Rule(jpeg_header, jpeg_too_strong),
+    "jpeg": Rule(jpeg_header, jpeg_too_strong, check_whole),
     "jpeg2000": Rule(j2k_header, j2k_too_strong),
 }
 """Every codec whose streams can be looked at."""
