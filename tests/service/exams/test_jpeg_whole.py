@@ -32,6 +32,10 @@ def _cut(data: bytes, share: float) -> bytes:
     return data[: scan + int((len(data) - scan) * share)].rstrip(b"\xff") + b"\xff\xd9"
 
 
+def _pixels(data: bytes) -> Any:
+    return np.asarray(PillowImage.open(io.BytesIO(data)))
+
+
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("colour", [False, True])
 def test_whole_streams_pass_and_cut_ones_do_not(kind: str, draw: Make, *, colour: bool) -> None:
@@ -46,6 +50,8 @@ def test_whole_streams_pass_and_cut_ones_do_not(kind: str, draw: Make, *, colour
             check_whole(data)
             assert len(with_filler(data)) > len(data)
             for share in (0.3, 0.6, 0.9) if rows > 8 else ():
+                if np.array_equal(_pixels(_cut(data, share)), _pixels(data)):
+                    continue  # a last scan of a dozen bytes: nothing was lost
                 with pytest.raises(BitdoseError, match="end before"):
                     check_whole(_cut(data, share))
 
