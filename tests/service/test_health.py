@@ -25,7 +25,10 @@ def test_without_an_active_profile_it_is_alive_but_not_ready(client: httpx.Clien
     with sessions(engine).begin() as session:
         session.execute(update(ProfileRow).values(active=False))
     answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()["detail"]) == (503, "no profile is active")
+    assert (answer.status_code, answer.json()["detail"]) == (
+        503,
+        "no profile is active: an admin must add and activate one",
+    )
     assert client.get("/healthz").status_code == 200
 
 
