@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 PARTS = "results"
 _META_VERSION = "bitdose_schema_version"
+_CASE = ["case_id", "model"]
 
 
 def rows_to_table(rows: Iterable[dict[str, Any]]) -> pl.DataFrame:
@@ -83,16 +84,16 @@ def merge_tables(tables: list[pl.DataFrame]) -> pl.DataFrame:
     """
     import polars as pl
 
-    key = ["case_id", "model"]
-    kept: list[pl.DataFrame] = []
-    seen: pl.DataFrame | None = None
-    for table in tables:
-        fresh = table if seen is None else table.join(seen, on=key, how="anti", nulls_equal=True)
-        kept.append(fresh)
-        cases = fresh.select(key).unique()
-        seen = cases if seen is None else pl.concat([seen, cases])
-    merged = pl.concat(kept, how="diagonal_relaxed")
-    return _in_order(merged)
+    tables = list(tables)
+
+    cases = pl.concat([
+        table.select(_CASE).unique().with_columns(_table=pl.lit(number)) for number, table in enumerate(tables)
+    ])  # fmt: skip
+    again = cases.filter(pl.struct(_CASE).is_duplicated() & (pl.col("_table") > pl.col("_table").min().over(_CASE)))
+    for number, twice in again.partition_by("_table", as_dict=True).items():
+        place = int(number[0])
+        tables[place] = tables[place].join(twice, on=_CASE, how="anti", nulls_equal=True)
+    return _in_order(tables)
 
 
 def labels_of(table: pl.DataFrame) -> tuple[str, ...]:
@@ -116,14 +117,13 @@ def _read_part(path: Path) -> pl.DataFrame:
         else:
             import pyarrow.parquet as pq
 
-            arrow = pq.read_table(path)
-            version = int((arrow.schema.metadata or {}).get(_META_VERSION.encode(), b"1"))
+            version = int((pq.read_schema(path).metadata or {}).get(_META_VERSION.encode(), b"1"))
             if version > SCHEMA_VERSION:
                 raise UsageError(
                     f"{path.name}: schema version {version}, this BitDose reads up to {SCHEMA_VERSION}; "
                     "upgrade it"
                 )
-            table = pl.DataFrame(pl.from_arrow(arrow))
+            table = pl.read_parquet(path, glob=False)
         types: Any = {k: v for k, v in _polars_types().items() if k in table.columns}
         table = table.cast(types, strict=False)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
@@ -139,14 +139,23 @@ def _read_part(path: Path) -> pl.DataFrame:
     return table.with_columns(absent)
 
 
-def _in_order(table: pl.DataFrame) -> pl.DataFrame:
+def _in_order(tables: list[pl.DataFrame]) -> pl.DataFrame:
+    """Put tables below each other in order; empties the list, so that no two copies stand in memory."""
     import polars as pl
 
+    table = pl.concat(tables, how="diagonal_relaxed")
+    tables.clear()
     order = {chain: rank for rank, chain in enumerate(table["codec_chain"].unique(maintain_order=True))}
     rank = pl.col("codec_chain").replace_strict(order, default=len(order), return_dtype=pl.Int64)
-    ranked = table.with_columns(rank.alias("_chain"), pl.col("case_patient").fill_null(pl.col("case_id")))
-    keys = ["model", "case_id", "_chain", "codec_strength", "point"]
-    return ranked.sort(keys, nulls_last=True).drop("_chain")
+    table = table.with_columns(pl.col("case_patient").fill_null(pl.col("case_id")))
+    keys = ["model", "case_id", rank, "codec_strength", "point"]
+    places = table.select(pl.arg_sort_by(keys, nulls_last=True)).to_series()
+    there, columns, placed = places.is_sorted(), table.get_columns(), []
+    del table
+    while columns:  # each given back before the next is copied
+        column = columns.pop(0)
+        placed.append(column.rechunk() if there else column.gather(places))
+    return pl.DataFrame(placed)
 
 
 def _polars_types() -> dict[str, Any]:
