@@ -6,8 +6,9 @@
 
 ``run`` studies small drawn phantoms at four points with the shipped classifier and two workers: once
 undisturbed, once killed at half the cases and resumed. It prints the peak memory of the parent and of the
-workers in the first and in the last tenth of the undisturbed run, the seconds from the start of the process to
-its first new case on the disk for a fresh and for the resumed run, and whether the rows of both are the same.
+workers in the first and in the last tenth of the undisturbed run, the seconds from the start of the process
+to its first new case on the disk for a fresh and for the resumed run, and whether the rows of both are the
+same.
 
 ``rows`` writes the run folder of a study of 50 points that nobody ran (its answers are drawn at random) and
 times ``bitdose report`` and ``bitdose decide`` on it, as processes, with their peak memory: images,
@@ -38,16 +39,14 @@ from bitdose.study.store import JOURNAL, read_run
 POINTS = "jpeg:q50,jpeg:q10,jpeg2000:10x"
 WATCH_S, POLL_S = 0.25, 0.01
 TIMES = ["encode_ms", "decode_ms"]
+SEVEN = "accuracy=0.1 sensitivity[nodules]=0.1 macro_f1=0.1 auroc=0.1 brier=0.2 ece=0.2 harmful_flips=0.2"
 COMMANDS = {
     "report": ["report"],
     "report, no images": ["report", "--no-images"],
     "decide, one margin": ["decide", "--margin", "accuracy=0.05"],
     "decide, one margin, no report": ["decide", "--margin", "accuracy=0.05", "--no-report"],
-    "decide, seven margins": [
-        "decide", "--margin", "accuracy=0.1", "--margin", "sensitivity[nodules]=0.1", "--margin", "macro_f1=0.1",
-        "--margin", "auroc=0.1", "--margin", "brier=0.2", "--margin", "ece=0.2", "--margin", "harmful_flips=0.2",
-    ],
-}  # fmt: skip
+    "decide, seven margins": ["decide", *(word for margin in SEVEN.split() for word in ("--margin", margin))],
+}
 
 
 class Sample(NamedTuple):
@@ -117,9 +116,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         watched(process, stop_at=0, parts=journals["killed"].parent)
         rows = [read_run(folder / kind).drop(TIMES) for kind in journals]
     answer = {
-        "cases": args.cases, "seconds": round(whole_s, 1), "killed_at": left, "fresh_first_case_s": round(fresh, 2),
-        "resumed_first_case_s": round(resumed, 2), "resume_costs_s": round(resumed - fresh, 2),
-        "rows": len(rows[0]), "rows_equal": rows[0].equals(rows[1]), **tenths(samples),
+        "cases": args.cases, "seconds": round(whole_s, 1), "killed_at": left,
+        "fresh_first_case_s": round(fresh, 2), "resumed_first_case_s": round(resumed, 2),
+        "resume_costs_s": round(resumed - fresh, 2), "rows": len(rows[0]), "rows_equal": rows[0].equals(rows[1]), **tenths(samples),
     }  # fmt: skip
     _table(("what", "value"), list(answer.items()))
     return answer
@@ -128,7 +127,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
 def tenths(samples: list[Sample]) -> dict[str, int]:
     """Peak memory in the first and in the last tenth of a run, in MB."""
     end = samples[-1].at_s
-    parts = {"first": [s for s in samples if s.at_s <= end / 10], "last": [s for s in samples if s.at_s >= 0.9 * end]}
+    first, last = [s for s in samples if s.at_s <= end / 10], [s for s in samples if s.at_s >= 0.9 * end]
+    parts = {"first": first, "last": last}
     return {
         f"{who}_{tenth}_tenth_mb": round(max(getattr(s, who) for s in some) / 1e6)
         for tenth, some in parts.items()

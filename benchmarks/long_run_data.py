@@ -31,11 +31,10 @@ _JITTER = 0.35  # how much of that spread the strongest point shakes
 
 def small_cases(folder: Path, n: int) -> Path:
     """Write ``n`` small PNGs, drawn phantoms with noise of their own, and their table."""
+    drawn = [(label, draw_phantom(label, rng=rng_for(1, label, i))) for i in range(TWINS) for label in LABELS]
     shrunk = [
-        (label, cv2.resize(draw_phantom(label, rng=rng_for(1, label, i)), (SIDE, SIDE), None, 0, 0, cv2.INTER_AREA))
-        for i in range(TWINS)
-        for label in LABELS
-    ]  # fmt: skip
+        (label, cv2.resize(pixels, (SIDE, SIDE), None, 0, 0, cv2.INTER_AREA)) for label, pixels in drawn
+    ]
     rng = np.random.default_rng(20261126)
     files = folder / "images"
     files.mkdir(parents=True)
@@ -144,7 +143,7 @@ def _at_point(
         "codec_library": f"{point.codec} 1.0", "codec_mapping": "", "status": "ok", "reason": None,
     }  # fmt: skip
     kinds = {"codec_quality": pl.Float64, "reason": pl.String}
-    return pl.DataFrame({
+    rows = pl.DataFrame({
         "row": np.arange(n),
         "_ratio": ratio * rng.uniform(0.8, 1.25, n) if ratio > 1 else np.ones(n),
         "encode_ms": rng.gamma(4, 2.0, n), "decode_ms": rng.gamma(4, 1.0, n),
@@ -152,7 +151,8 @@ def _at_point(
         "ssim": np.ones(n) if ratio == 1 else rng.uniform(0.9, 1.0, n) ** (1 + 5 * harm),
         "predicted": np.array(labels)[chances.argmax(1)],
         **{f"p_{label}": chances[:, k] for k, label in enumerate(labels)},
-    }).with_columns(pl.lit(value, dtype=kinds.get(name)).alias(name) for name, value in facts.items())  # fmt: skip
+    })  # fmt: skip
+    return rows.with_columns(pl.lit(v, dtype=kinds.get(name)).alias(name) for name, v in facts.items())
 
 
 def _harm(point: Point) -> float:

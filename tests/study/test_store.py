@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from bitdose.errors import BitdoseError, UsageError
@@ -83,6 +84,54 @@ def test_many_cases_are_compacted_on_the_way(tmp_path: Path) -> None:
             store.append(str(index), rows(str(index)))
         assert len(list((tmp_path / "results").glob("part-*.parquet"))) == 2
     assert read_table(tmp_path)["case_id"].n_unique() == 450
+
+
+def test_a_new_part_costs_the_same_however_many_there_are(tmp_path: Path) -> None:
+    """Compacting reads no earlier part: one that has gone bad meanwhile is not noticed."""
+    with Store(tmp_path) as store:
+        store.append("a", rows("a"))
+        store.compact()
+        first = tmp_path / "results" / "part-00000.parquet"
+        whole = first.read_bytes()
+        first.write_bytes(b"unreadable")
+        store.append("b", rows("b"))
+        store.compact()
+        first.write_bytes(whole)
+    assert [path.name for path in sorted((tmp_path / "results").glob("*.parquet"))] == [
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
+    assert read_table(tmp_path)["case_id"].unique(maintain_order=True).to_list() == ["a", "b"]
+
+
+def test_going_on_reads_each_part_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Opening a folder and asking what is done reads every part one time, and columns of three only."""
+    with Store(tmp_path) as store:
+        for name in "abcdef":
+            store.append(name, rows(name))
+            store.compact()
+    asked: list[tuple[str, object]] = []
+    read = pl.read_parquet
+
+    def noted(source: Path, **options: object) -> pl.DataFrame:
+        asked.append((Path(source).name, options.get("columns")))
+        return read(source, **options)
+
+    monkeypatch.setattr(pl, "read_parquet", noted)
+    with Store(tmp_path) as store:
+        assert set(store.done()) == set("abcdef")
+    assert asked == [(f"part-{n:05d}.parquet", ["case_id", "status", "case_digest"]) for n in range(6)]
+
+
+def test_a_case_given_twice_counts_once(tmp_path: Path) -> None:
+    """An engine that repeats a case after a loss does no harm: the first rows stay."""
+    with Store(tmp_path) as store:
+        store.append("a", rows("a"))
+        store.append("a", rows("a"))
+        store.compact()
+        store.append("a", rows("a"))
+        store.append("b", rows("b"))
+    assert read_table(tmp_path)["case_id"].to_list() == ["a", "a", "b", "b"]
 
 
 def test_two_studies_cannot_write_to_one_folder(tmp_path: Path) -> None:

@@ -86,10 +86,10 @@ def merge_tables(tables: list[pl.DataFrame]) -> pl.DataFrame:
 
     tables = list(tables)
 
-    cases = pl.concat([
-        table.select(_CASE).unique().with_columns(_table=pl.lit(number)) for number, table in enumerate(tables)
-    ])  # fmt: skip
-    again = cases.filter(pl.struct(_CASE).is_duplicated() & (pl.col("_table") > pl.col("_table").min().over(_CASE)))
+    numbered = enumerate(tables)
+    cases = pl.concat([t.select(_CASE).unique().with_columns(_table=pl.lit(n)) for n, t in numbered])
+    later = pl.col("_table") > pl.col("_table").min().over(_CASE)
+    again = cases.filter(pl.struct(_CASE).is_duplicated() & later)
     for number, twice in again.partition_by("_table", as_dict=True).items():
         place = int(number[0])
         tables[place] = tables[place].join(twice, on=_CASE, how="anti", nulls_equal=True)

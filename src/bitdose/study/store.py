@@ -68,9 +68,12 @@ class Store:
             self.results.mkdir(parents=True, exist_ok=True)
             self._lock = lock_folder(folder, writer="another study")
             self._drop_leftovers()
-            self.set_aside = self._set_damaged_aside()
-            self._waiting = _mended_journal(self.results / JOURNAL)
-            self._is_doubtful = bool(self._waiting)
+            self.set_aside: list[str] = []
+            self._finished: dict[str, DoneCase] | None = self._read_parts()
+            self._next_part = self._first_free_part()
+            # A kill between a part and the journal's end leaves cases in both: the part's count.
+            journal = _mended_journal(self.results / JOURNAL)
+            self._waiting = {name: rows for name, rows in journal.items() if name not in self._finished}
             self._synced_at = 0.0
             self._journal: IO[str] = (self.results / JOURNAL).open("a", encoding="utf-8")
 
@@ -94,16 +97,15 @@ class Store:
 
     def done(self) -> dict[str, DoneCase]:
         """Return the cases that are finished, by id."""
-        found = {case_id: _finished(rows) for case_id, rows in self._waiting}
-        for part in self._parts():
-            found |= _finished_in(part)
-        return found
+        known = self._read_parts() if self._finished is None else self._finished
+        return known | {case_id: _finished(rows) for case_id, rows in self._waiting.items()}
 
     def forget(self, case_ids: set[str]) -> None:
         """Take cases out, to be run again; each part is replaced whole or left as it is."""
         import polars as pl
 
         self.compact()
+        self._finished = None
         for part in self._parts():
             table = pl.read_parquet(part)
             kept = table.filter(~pl.col("case_id").is_in(list(case_ids)))
@@ -127,44 +129,44 @@ class Store:
             if time.monotonic() - self._synced_at > _SYNC_S:
                 os.fsync(self._journal.fileno())
                 self._synced_at = time.monotonic()
-        self._waiting.append((case_id, rows))
+        self._waiting.setdefault(case_id, rows)
         if len(self._waiting) >= _COMPACT_CASES:
             self.compact()
 
     def compact(self) -> None:
-        """Turn the journal into a Parquet part."""
+        """Turn the journal into a Parquet part, at a cost that earlier parts have no share in."""
         if not self._waiting:
             return
         with disk_errors(self.folder):
-            # Only what a kill left in the journal can stand in a part already: parts are many to read.
-            parts = self._parts() if self._is_doubtful else []
-            known = {case_id for part in parts for case_id in _finished_in(part)}
-            rows = [row for case_id, rows in self._waiting if case_id not in known for row in rows]
-            if rows:
-                write_part(rows_to_table(rows), self._next_part())
+            rows = [row for rows in self._waiting.values() for row in rows]
+            write_part(rows_to_table(rows), self.results / f"part-{self._next_part:05d}.parquet")
+            self._next_part += 1
             self._journal.truncate(0)
             os.fsync(self._journal.fileno())
-        self._waiting, self._is_doubtful = [], False
+        self._waiting, self._finished = {}, None
 
     def _parts(self) -> list[Path]:
         return sorted(self.results.glob("*.parquet"))
 
-    def _next_part(self) -> Path:
+    def _first_free_part(self) -> int:
         numbers = [int(part.stem[5:]) for part in self._parts() if re.fullmatch(r"part-\d+", part.stem)]
-        return self.results / f"part-{max(numbers, default=-1) + 1:05d}.parquet"
+        return max(numbers, default=-1) + 1
 
-    def _set_damaged_aside(self) -> list[str]:
-        """Rename parts that cannot be read; their cases run again, and nothing is deleted."""
+    def _read_parts(self) -> dict[str, DoneCase]:
+        """Read which cases the parts hold.
+
+        Parts that cannot be read are renamed; their cases run again, and nothing is deleted.
+        """
         import polars as pl
 
-        names = []
+        found: dict[str, DoneCase] = {}
         for part in self._parts():
             try:
-                pl.read_parquet(part, columns=["case_id", "status"])
+                found |= _finished_in(part)
             except (OSError, pl.exceptions.PolarsError):
                 part.rename(part.with_name(part.name + ".damaged"))
-                names.append(part.name)
-        return names
+                self.set_aside.append(part.name)
+        return found
 
     def _drop_leftovers(self) -> None:
         for leftover in self.results.glob("*.tmp"):
@@ -182,7 +184,7 @@ def read_run(folder: Path) -> pl.DataFrame:
     waiting, _ = _read_journal(folder / PARTS / JOURNAL)
     if not waiting:
         return read_table(folder)
-    fresh = rows_to_table([row for _, rows in waiting for row in rows])
+    fresh = rows_to_table([row for rows in waiting.values() for row in rows])
     if not list((folder / PARTS).glob("*.parquet")):
         return merge_tables([fresh])
     return merge_tables([read_table(folder), fresh])
@@ -237,21 +239,22 @@ def _journal_line(case_id: str, rows: list[Row]) -> str:
     return f"{zlib.crc32(body.encode()):08x} {body}\n"
 
 
-def _read_journal(path: Path) -> tuple[list[tuple[str, list[Row]]], int]:
+def _read_journal(path: Path) -> tuple[dict[str, list[Row]], int]:
     """Read the whole lines of a journal; also return where they end."""
+    cases: dict[str, list[Row]] = {}
+    end = 0
     if not path.exists():
-        return [], 0
-    cases, end = [], 0
+        return cases, end
     for line in path.read_bytes().splitlines(keepends=True):
         parsed = _parse_line(line)
         if parsed is None:
             break
-        cases.append(parsed)
+        cases.setdefault(*parsed)
         end += len(line)
     return cases, end
 
 
-def _mended_journal(path: Path) -> list[tuple[str, list[Row]]]:
+def _mended_journal(path: Path) -> dict[str, list[Row]]:
     """Read a journal and cut off whatever a kill left torn."""
     cases, end = _read_journal(path)
     if path.exists() and end < path.stat().st_size:
