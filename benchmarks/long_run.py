@@ -118,7 +118,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
     answer = {
         "cases": args.cases, "seconds": round(whole_s, 1), "killed_at": left,
         "fresh_first_case_s": round(fresh, 2), "resumed_first_case_s": round(resumed, 2),
-        "resume_costs_s": round(resumed - fresh, 2), "rows": len(rows[0]), "rows_equal": rows[0].equals(rows[1]), **tenths(samples),
+        "resume_costs_s": round(resumed - fresh, 2), "rows": len(rows[0]),
+        "rows_equal": rows[0].equals(rows[1]), **tenths(samples),
     }  # fmt: skip
     _table(("what", "value"), list(answer.items()))
     return answer
