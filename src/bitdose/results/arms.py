@@ -126,9 +126,11 @@ class Arm:
         k = len(self.design.labels)
         cells = np.zeros((self.cases.size, k * k))
         cells[np.arange(self.cases.size), self.true * k + self.predicted] = 1
-        return weighted_sum(
-            np.column_stack([cells, self.gaps, self.brier]), self.design.weights, cases=self.cases
-        )
+        columns = np.column_stack([cells, self.gaps, self.brier])
+        filled = columns.any(0)  # of the bins some are empty, as below a half where there are two classes
+        sums = np.zeros((len(self.design.weights), filled.size))
+        sums[:, filled] = weighted_sum(columns[:, filled], self.design.weights, cases=self.cases)
+        return sums
 
     def _per_case(self, sums: Floats) -> Floats:
         total = self.confusions.sum((1, 2))[:, None]
@@ -189,7 +191,9 @@ def answers_at(rows: pl.DataFrame | None, design: Design) -> Answers:
     if rows is None:
         return Answers(true, predicted, probabilities, has_probabilities=False)
     ok = rows.filter(rows["status"] == OK)
-    cases = np.array([design.ids[case] for case in ok["case_id"]], np.int64)
+    names = ok["case_id"].to_list()
+    everyone = names == list(design.ids)  # as a rule: quicker to see than to look each up
+    cases = np.arange(len(names)) if everyone else np.array([design.ids[name] for name in names], np.int64)
     true[cases], predicted[cases] = (
         class_indices(ok[name], design.labels) for name in ("case_label", "predicted")
     )
@@ -201,11 +205,15 @@ def answers_at(rows: pl.DataFrame | None, design: Design) -> Answers:
 
 def class_indices(column: pl.Series, labels: tuple[str, ...]) -> Ints:
     """Return each label's place among the labels; an unknown one raises ``UsageError``."""
+    import polars as pl
+
     index = {label: i for i, label in enumerate(labels)}
     unknown = set(column.unique().to_list()) - set(index)
     if unknown:
         raise UsageError(f"results: labels {sorted(map(str, unknown))} are none of {list(labels)}")
-    return np.array([index[value] for value in column.to_list()], np.int64)
+    if not len(column):
+        return np.empty(0, np.int64)
+    return column.replace_strict(list(index), list(index.values()), return_dtype=pl.Int64).to_numpy()
 
 
 def arm_of(design: Design, answers: Answers, cases: Ints) -> Arm:

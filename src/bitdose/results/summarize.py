@@ -11,12 +11,19 @@ from bitdose.results.arms import Design, Reference, answers_at, make_design, who
 from bitdose.results.estimates import accuracy_difference
 from bitdose.results.points import summarize_point
 from bitdose.results.precision import compare_with_fp32
-from bitdose.results.schema import OK, PRISTINE
+from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
 from bitdose.results.summary import Comparison, Summary, like_ratio_pairs
 from bitdose.results.table import labels_of
 
 if TYPE_CHECKING:
     import polars as pl
+
+_OF_CASE = ("case_id", "case_label", "case_patient", "case_format", "case_lossy")
+_MEASURED = frozenset({
+    "point", "codec_name", "codec_chain", "codec_quality", "codec_strength", "codec_size", "case_height",
+    "case_width", "case_slices", "bytes_file", "bytes_pixels", "bytes_coded", "encode_ms", "decode_ms",
+    "psnr_db", "ssim", "predicted", "status", "fp32_predicted", "fp32_gap",
+})  # fmt: skip
 
 
 def summarize(
@@ -44,8 +51,6 @@ def summarize(
     BitdoseError
         If no row is ok.
     """
-    import polars as pl
-
     models = table["model"].unique().to_list()
     if len(models) > 1:
         raise UsageError(f"expected results of one model, got {len(models)}: {', '.join(map(str, models))}")
@@ -56,11 +61,8 @@ def summarize(
         )
     labels = labels_of(table)
     ranked = {chain: rank for rank, chain in enumerate(table["codec_chain"].unique(maintain_order=True))}
-    # Sorted, so that neither draws nor the last digit of a sum depend on the order of the rows.
-    table = table.with_columns(pl.col("case_patient").fill_null(pl.col("case_id"))).sort("case_id", "point")
-    cases = table.unique("case_id", keep="first", maintain_order=True)
+    cases, by_point = _cases_and_points(table)
     design = make_design(cases, labels, level=level, draws=draws, seed=seed)
-    by_point = {str(key[0]): rows for key, rows in table.partition_by("point", as_dict=True).items()}
     reference = Reference(design, answers_at(by_point.get(PRISTINE), design))
     points = [summarize_point(rows, reference) for rows in by_point.values()]
     points.sort(key=lambda p: (p.chain != PRISTINE, ranked[p.chain], p.strength))
@@ -80,6 +82,30 @@ def summarize(
         n_lossy_sources=int(cases["case_lossy"].fill_null(value=False).sum()),
     )
     return replace(summary, comparisons=_comparisons(summary, by_point, design))
+
+
+def _cases_and_points(table: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:
+    """Return one row per case, and the rows of each point, both in the order of the cases' ids.
+
+    Sorted, so that neither draws nor the last digit of a sum depend on the order of the rows; only the
+    columns that are read here, since a table of a million rows fills much of a small machine.
+    """
+    import polars as pl
+
+    measured = [c for c in table.columns if c in _MEASURED or c.startswith(PROBABILITY_PREFIX)]
+    patient = pl.col("case_patient").fill_null(pl.col("case_id"))
+    rows = table.select(*_OF_CASE, *measured).with_columns(patient)
+    if not rows["case_id"].is_sorted():
+        rows = rows.sort("case_id", "point")
+    by_point = {str(key[0]): part for key, part in rows.partition_by("point", as_dict=True).items()}
+    names = sorted(by_point)
+    everyone = rows["case_id"].n_unique()
+    if names and len(by_point[names[0]]) == everyone:  # as a rule: a case is there at every point
+        cases = by_point[names[0]].select(_OF_CASE)
+    else:
+        in_order = rows.select(*_OF_CASE, "point").sort("case_id", "point")
+        cases = in_order.unique("case_id", keep="first", maintain_order=True)
+    return cases, {name: by_point[name] for name in names}
 
 
 def _comparisons(
