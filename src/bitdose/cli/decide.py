@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from bitdose.decision.base import Decision
     from bitdose.decision.profile import Profile
     from bitdose.decision.rule import Rule
+    from bitdose.results.summary import PointSummary, Summary
 
 Text = str | None
 
@@ -72,11 +73,14 @@ def decide(
         objective=objective, link=link,
     )  # fmt: skip
     decision = decision_of(facts, rule)
-    result = certify(facts, decision, out=out, modality=modality, expires=expires, key=key)
+    known = Known(facts, decision, facts.summary() if write_report else None)
+    result = certify(
+        facts, decision, summary=known.summary, out=out, modality=modality, expires=expires, key=key
+    )
     if write_report:
         from bitdose.cli.report import make_report
 
-        paths, _ = make_report(run, images=images)
+        paths, _ = make_report(run, images=images, known=known)
         result.written["report"] = str(paths.html)
     result.show(as_json=as_json)
     if decision.certified is None:
@@ -104,9 +108,24 @@ class Facts:
         have = self.table["case_id"].n_unique()
         return f"{have} of {planned} cases" if have < planned else ""
 
+    def summary(self, *, level: float = 0.95) -> Summary:
+        """Summarise all points."""
+        from bitdose.results.summarize import summarize
+
+        planned = self.manifest.get("identity", {}).get("cases", 0)
+        return summarize(self.table, level=level, seed=self.manifest.get("seed", 0), n_planned=planned)
+
     def file(self, name: str) -> Path:
         """Return where a file of this run stands; beside a bare table, under the table's name."""
         return self.run / name if self.run.is_dir() else self.run.with_name(f"{self.run.stem}.{name}")
+
+
+class Known(NamedTuple):
+    """What a command has found already, so that the report after it need not find it again."""
+
+    facts: Facts
+    decision: Decision
+    summary: Summary | None
 
 
 @dataclass(frozen=True)
@@ -194,18 +213,22 @@ def certify(
     facts: Facts,
     decision: Decision,
     *,
+    summary: Summary | None = None,
     out: Path | None = None,
     modality: Text = None,
     expires: Text = None,
     key: Path | None = None,
 ) -> Decided:
-    """Write decision.json and, where a point is certified, its signed profile."""
+    """Write decision.json and, where a point is certified, its signed profile.
+
+    A summary of all points, where there is one, spares the profile its own.
+    """
     from bitdose.report.decision import sentences
     from bitdose.study.store import disk_errors, write_text
 
     said, target = sentences(decision, facts.table), facts.file(DECISION)
     written = {"decision": str(target)}
-    profile = _profile(facts, decision, modality=modality, expires=expires)
+    profile = _profile(facts, decision, summary, modality=modality, expires=expires)
     place = out or facts.file(PROFILE)
     if profile is not None:
         from bitdose.decision.profile import save_profile
@@ -236,22 +259,32 @@ def _check_profile_options(out: Path | None, modality: Text, expires: Text) -> N
     expiry(expires or DEFAULT_LIFE, datetime.now(UTC))
 
 
-def _profile(facts: Facts, decision: Decision, *, modality: Text, expires: Text) -> Profile | None:
+def _profile(
+    facts: Facts, decision: Decision, known: Summary | None, *, modality: Text, expires: Text
+) -> Profile | None:
     """Make the certified point's profile; None where there is none, or no manifest to make it from."""
     if decision.certified is None or not facts.manifest:
         return None
-    import polars as pl
-
     from bitdose.decision.certify import make_profile
     from bitdose.decision.moments import DEFAULT_LIFE
+
+    point = _summarized(facts, decision.certified.point, decision.rule.confirm, known)
+    return make_profile(
+        decision, facts.table, point, facts.manifest, now=datetime.now(UTC), modality=modality,
+        expires=expires or DEFAULT_LIFE,
+    )  # fmt: skip
+
+
+def _summarized(facts: Facts, point: str, split: str, known: Summary | None) -> PointSummary:
+    """Summarise one point on a split; of a summary of all cases it is taken where they are the same."""
+    import polars as pl
+
     from bitdose.results.schema import PRISTINE
     from bitdose.results.summarize import summarize
 
-    own = pl.col("point").is_in([PRISTINE, decision.certified.point])
-    if decision.rule.confirm:
-        own &= pl.col("case_split") == decision.rule.confirm
-    summary = summarize(facts.table.filter(own), seed=facts.manifest.get("seed", 0))
-    return make_profile(
-        decision, facts.table, summary.points[-1], facts.manifest, now=datetime.now(UTC), modality=modality,
-        expires=expires or DEFAULT_LIFE,
-    )  # fmt: skip
+    if known is not None and not split:
+        return next(found for found in known.points if found.point == point)
+    own = pl.col("point").is_in([PRISTINE, point])
+    if split:
+        own &= pl.col("case_split") == split
+    return summarize(facts.table.filter(own), seed=facts.manifest.get("seed", 0)).points[-1]

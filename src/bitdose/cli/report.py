@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitdose.cli.decide import PROFILE, Facts, known_decision, read_facts
+from bitdose.cli.decide import PROFILE, Facts, Known, known_decision, read_facts
 
 if TYPE_CHECKING:
     from bitdose.decision.base import Decision
@@ -52,28 +52,27 @@ def make_report(
     points: list[str] | None = None,
     gallery: int = 6,
     level: float = 0.95,
+    known: Known | None = None,
 ) -> tuple[ReportPaths, list[str]]:
-    """Write a run's report and return its paths and findings."""
+    """Write a run's report and return its paths and findings; nothing that is known is found again."""
     from bitdose.report.build import write_report
     from bitdose.report.decision import sentences
     from bitdose.report.findings import findings
-    from bitdose.results.summarize import summarize
     from bitdose.study.store import disk_errors
     from bitdose.transmission import LINKS
 
-    facts = read_facts(run)
-    table, manifest = facts.table, facts.manifest
-    planned = manifest.get("identity", {}).get("cases", 0)
-    summary = summarize(table, level=level, seed=manifest.get("seed", 0), n_planned=planned)
-    decision = known_decision(facts)
+    facts = known.facts if known else read_facts(run)
+    table = facts.table
+    summary = (known.summary if known else None) or facts.summary(level=level)
+    decision = known.decision if known else known_decision(facts)
     target = out or (run if run.is_dir() else run.with_name(f"{run.stem}-report"))
     with disk_errors(target):
         paths = write_report(
             target,
             summary,
             table,
-            manifest=manifest,
-            load_variants=_variants(run) if images else None,
+            manifest=facts.manifest,
+            load_variants=_variants(facts) if images else None,
             max_gallery=gallery,
             points=points,
             decision=decision,
@@ -104,15 +103,15 @@ def _profile_id(facts: Facts) -> str:
         return ""
 
 
-def _variants(run: Path) -> Any:
+def _variants(facts: Facts) -> Any:
     from bitdose.errors import BitdoseError
     from bitdose.study.store import STUDY_FILE
     from bitdose.study.variants import variants_of
 
-    if not (run / STUDY_FILE).exists():
+    if not (facts.run / STUDY_FILE).exists():
         return None
     try:
-        return variants_of(run)
+        return variants_of(facts.run, facts.table)
     except BitdoseError as error:
         typer.echo(f"bitdose: the report has no images: {error}", err=True)
         return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 _SHOWN_STATUSES = 3
+_READ = (
+    "case_id", "case_patient", "case_label", "case_split", "point", "codec_chain", "codec_strength", "status",
+    "predicted", "bytes_file", "bytes_pixels", "bytes_coded",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,12 +132,17 @@ def make_cohort(table: pl.DataFrame, split: str = "") -> Cohort:
     if len(models) > 1:
         raise UsageError(f"expected results of one model, got {len(models)}: {', '.join(map(str, models))}")
     labels = labels_of(table)
-    rows = _of_split(table, split).with_columns(
-        pl.col("case_patient").fill_null(pl.col("case_id")),
-        pl.when(pl.col("predicted").is_null() & (pl.col("status") == OK))
-        .then(pl.lit("no-answer"))
-        .otherwise("status")
-        .alias("status"),
+    columns = [*_READ, *(name for name in probability_columns(labels) if name in table.columns)]
+    rows = (
+        _of_split(table, split)
+        .select(columns)
+        .with_columns(
+            pl.col("case_patient").fill_null(pl.col("case_id")),
+            pl.when(pl.col("predicted").is_null() & (pl.col("status") == OK))
+            .then(pl.lit("no-answer"))
+            .otherwise("status")
+            .alias("status"),
+        )
     )
     _check_places(rows)
     if PRISTINE not in rows["point"]:
@@ -150,7 +159,7 @@ def make_cohort(table: pl.DataFrame, split: str = "") -> Cohort:
     return Cohort(
         labels=labels,
         case_ids=tuple(places),
-        true=indices_of(before["case_label"].to_list(), labels),
+        true=indices_of(before["case_label"], labels),
         patient_of_case=patient.astype(np.int64),
         patients=tuple(map(str, names)),
         pristine=_answers(before, labels),
@@ -195,7 +204,8 @@ def _of_split(table: pl.DataFrame, split: str) -> pl.DataFrame:
 def _point_rows(rows: pl.DataFrame, places: Mapping[str, int], labels: tuple[str, ...]) -> PointRows:
     import polars as pl
 
-    mine = rows.filter(pl.col("case_id").is_in(list(places)))
+    everyone = rows["case_id"].to_list() == list(places)  # as a rule: quicker to see than to look each up
+    mine = rows if everyone else rows.filter(pl.col("case_id").is_in(list(places)))
     ok = mine.filter(pl.col("status") == OK).sort("case_id")
     reason = _missing(mine, len(ok), len(places))
     first = rows.row(0, named=True)
@@ -226,13 +236,17 @@ def _missing(rows: pl.DataFrame, n_ok: int, n_cases: int) -> str:
 def _answers(rows: pl.DataFrame, labels: tuple[str, ...]) -> Answers:
     columns = [name for name in probability_columns(labels) if name in rows.columns]
     chances = rows.select(columns).to_numpy().astype(float) if columns else np.empty((len(rows), 0))
-    return Answers(indices_of(rows["predicted"].to_list(), labels), chances)
+    return Answers(indices_of(rows["predicted"], labels), chances)
 
 
-def indices_of(names: Sequence[Any], labels: tuple[str, ...]) -> Ints:
+def indices_of(names: pl.Series, labels: tuple[str, ...]) -> Ints:
     """Turn labels into class indices; raises ``BitdoseError`` for one that is none of the classifier's."""
+    import polars as pl
+
     index = {label: place for place, label in enumerate(labels)}
-    unknown = next((name for name in names if name not in index), None)
+    unknown = next((name for name in names.unique(maintain_order=True).to_list() if name not in index), None)
     if unknown is not None:
         raise BitdoseError(f"results: label {unknown!r} is none of the classifier's: {', '.join(labels)}")
-    return np.array([index[name] for name in names], np.int64)
+    if not len(names):
+        return np.empty(0, np.int64)
+    return names.replace_strict(list(index), list(index.values()), return_dtype=pl.Int64).to_numpy()

@@ -61,7 +61,7 @@ def seen_of(rows: pl.DataFrame, cohort: Cohort) -> Seen:
     mine = rows.filter(pl.col("case_id").is_in(list(place)))
     ok = mine.filter(pl.col("status") == OK)
     places = np.array([place[case] for case in ok["case_id"].to_list()], np.int64)
-    return Seen(places, indices_of(ok["predicted"].to_list(), cohort.labels), len(mine) - len(ok))
+    return Seen(places, indices_of(ok["predicted"], cohort.labels), len(mine) - len(ok))
 
 
 def given_up(margin: Margin, cohort: Cohort, seen: Seen, draws: Draws, *, alpha: float) -> str:

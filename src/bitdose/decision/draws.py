@@ -46,6 +46,11 @@ class Draws:
         patients = rng.standard_exponential((n_patients, count), dtype=np.float32)
         return cls(patients, rng.standard_exponential(count, dtype=np.float32))
 
+    @classmethod
+    def none(cls, n_patients: int) -> Draws:
+        """Return no weighting at all, for margins whose tests take none; a test by draws then fails."""
+        return cls(np.empty((n_patients, 0), np.float32), np.empty(0, np.float32))
+
     @property
     def n_draws(self) -> int:
         """Number of weightings."""

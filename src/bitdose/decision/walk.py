@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from bitdose.decision.base import MarginTest, PointTest, Walk
 from bitdose.decision.cohort import Answers, Cohort, PointRows
 from bitdose.decision.draws import Draws
-from bitdose.decision.losses import check_margin
+from bitdose.decision.losses import check_margin, is_share
 from bitdose.decision.margins import Margin
 from bitdose.hashing import rng_for
 from bitdose.metrics.rate import total_ratio
@@ -55,8 +55,10 @@ class Tester:
         cls, cohort: Cohort, margins: tuple[Margin, ...], *, alpha: float, seed: int, seconds: Seconds | None
     ) -> Tester:
         """Make a tester whose weightings depend on the names of the cases and the seed alone."""
-        rng = rng_for(seed, "decision", *cohort.case_ids)
-        draws = Draws.of(len(cohort.patients), alpha=alpha, rng=rng)
+        n_patients = len(cohort.patients)
+        if not cohort.clustered and all(is_share(margin) for margin in margins):
+            return cls(cohort, margins, Draws.none(n_patients), alpha, seconds)
+        draws = Draws.of(n_patients, alpha=alpha, rng=rng_for(seed, "decision", *cohort.case_ids))
         return cls(cohort, margins, draws, alpha, seconds)
 
     def test(self, rows: PointRows) -> PointTest:

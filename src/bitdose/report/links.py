@@ -69,7 +69,7 @@ def link_table(table: DataFrame, summary: Summary, links: Sequence[Link]) -> Lin
     import polars as pl
 
     heads = tuple(_head(link) for link in links)
-    own = of_model(table, summary).filter(pl.col("status") == OK)
+    own = of_model(table, summary).filter(pl.col("status") == OK).select("point", "bytes_coded", "bytes_file")
     by_point = {str(key[0]): rows for key, rows in own.partition_by("point", as_dict=True).items()}
     rows = []
     for point in summary.points:

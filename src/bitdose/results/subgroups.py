@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from bitdose.results import estimates as estimate
 from bitdose.results.arms import Arm, Design, Reference, answers_at, make_design, whole_arm
-from bitdose.results.schema import COLUMNS, PRISTINE
+from bitdose.results.schema import COLUMNS, PRISTINE, PROBABILITY_PREFIX
 from bitdose.stats.estimate import Estimate, undefined
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ UNKNOWN = "unknown"
 FEW_CASES = 10
 MAX_GROUPS = 12
 _PREFIX = "case_"
+_READ = frozenset({"point", "predicted", "status"})
 _ALWAYS = ("case_format", "case_lossy")
 _SHOWN = (*_ALWAYS, "case_split")
 # Words of a column's name that say it points at a case or a person.
@@ -83,10 +84,14 @@ def subgroups(
     import polars as pl
 
     patient = pl.col("case_patient").fill_null(pl.col("case_id"))
-    rows = table.with_columns(patient).sort("case_id", "point")
-    cases = rows.group_by("case_id", maintain_order=True).agg(pl.all().drop_nulls().first())
+    read = [c for c in table.columns if c.startswith((_PREFIX, PROBABILITY_PREFIX)) or c in _READ]
+    rows = table.select(read).with_columns(patient)
+    ordered = rows if rows["case_id"].is_sorted() else rows.sort("case_id", "point")
+    of_case = [c for c in read if c.startswith(_PREFIX) and c != "case_id"]
+    known = pl.col(of_case).drop_nulls().first()
+    cases = ordered.group_by("case_id", maintain_order=True).agg(known)
     design = make_design(cases, labels, level=level, draws=1, seed=0)
-    by_point = {point: rows.filter(pl.col("point") == point) for point in (PRISTINE, *points)}
+    by_point = {point: ordered.filter(pl.col("point") == point) for point in (PRISTINE, *points)}
     reference = Reference(design, answers_at(by_point[PRISTINE], design))
     pairs = []
     for point in (point for point in points if len(by_point[point])):

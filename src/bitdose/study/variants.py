@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bitdose.codecs.coding import code_points
 from bitdose.codecs.grid import expand_points
@@ -15,10 +16,13 @@ from bitdose.study.plan import find_cases
 from bitdose.study.spec import load_spec
 from bitdose.study.store import STUDY_FILE, read_run
 
+if TYPE_CHECKING:
+    import polars as pl
+
 Variants = Callable[[str, Sequence[str]], list[Image]]
 
 
-def variants_of(folder: Path) -> Variants:
+def variants_of(folder: Path, table: pl.DataFrame | None = None) -> Variants:
     """Return a function from a case id and points to the images that the classifier's input came from.
 
     It codes the whole chains that the study coded, so that layered streams come out the same.
@@ -27,6 +31,8 @@ def variants_of(folder: Path) -> Variants:
     ----------
     folder : pathlib.Path
         A run folder; its study file names the data.
+    table : polars.DataFrame, optional
+        Its rows, where they have been read already.
 
     Raises
     ------
@@ -35,8 +41,9 @@ def variants_of(folder: Path) -> Variants:
         ``CaseError`` for a case that is gone, or whose file is no longer the one studied.
     """
     spec = load_spec(folder / STUDY_FILE)
-    studied = read_run(folder).select("case_id", "case_digest").unique()
-    digests = dict(studied.drop_nulls().iter_rows())
+    rows = read_run(folder) if table is None else table
+    studied = rows.lazy().select("case_id", "case_digest").unique().drop_nulls().collect()
+    digests = dict(studied.iter_rows())
     cases = find_cases(spec)
     paths = {case.id: case.path for case in cases.cases}
     grid = expand_points(spec.points)
