@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bitdose.hashing import bytes_digest, canonical_json, digest, file_digest, rng_for
+from bitdose.hashing import bytes_digest, canonical_json, columns_digest, digest, file_digest, rng_for
 
 
 def test_equal_values_give_equal_text() -> None:
@@ -55,3 +55,12 @@ def test_a_generator_is_a_function_of_its_names() -> None:
     assert int(done.stdout) == drawn
     others = [(7, "b", "a"), (7, "ab"), ("7", "a", "b"), (8, "a", "b"), ()]
     assert len({drawn, *(int(rng_for(*names).integers(2**62)) for names in others)}) == len(others) + 1
+
+
+def test_columns_given_in_pieces_have_the_digest_of_the_whole() -> None:
+    """However a long table is cut, its digest is that of the mapping of whole lists."""
+    whole = {"a": [0.1, None, float("nan"), 1e-7], "b": ["x", 'q"é', "", None], "c": []}
+    for size in (1, 3, 10):
+        pieces = [(name, [cells[i : i + size] for i in range(0, 4, size)]) for name, cells in whole.items()]
+        assert columns_digest(pieces) == digest(whole)
+    assert columns_digest([]) == digest({})

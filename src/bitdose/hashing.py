@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,32 @@ def canonical_json(value: Any) -> str:
 def digest(value: Any) -> str:
     """SHA-256 of a JSON value's canonical form, as hexadecimal text."""
     return hashlib.sha256(_canonical_bytes(value)).hexdigest()
+
+
+def columns_digest(columns: Iterable[tuple[str, Iterable[list[Any]]]]) -> str:
+    """SHA-256 as of :func:`digest` of a mapping from names to lists, each given in pieces, one after another.
+
+    So that the text of a long table never stands in memory as a whole.
+
+    Parameters
+    ----------
+    columns : iterable of tuple
+        Names in ascending order, and the pieces of each one's list.
+
+    Examples
+    --------
+    >>> columns_digest([("a", [[1, 2], [3]]), ("b", [])]) == digest({"a": [1, 2, 3], "b": []})
+    True
+    """
+    state = hashlib.sha256(b"{")
+    for number, (name, pieces) in enumerate(columns):
+        state.update(b"," * bool(number) + _canonical_bytes(name) + b":[")
+        filled = (piece for piece in pieces if piece)
+        for place, piece in enumerate(filled):
+            state.update(b"," * bool(place) + _canonical_bytes(piece)[1:-1])
+        state.update(b"]")
+    state.update(b"}")
+    return state.hexdigest()
 
 
 def bytes_digest(data: bytes) -> str:

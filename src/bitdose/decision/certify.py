@@ -14,7 +14,7 @@ from bitdose.decision.guidelines import check_modality, modality_code
 from bitdose.decision.moments import DEFAULT_LIFE, expiry, moment_text
 from bitdose.decision.profile import DISCLAIMER, EXACT, LAYERED, SCHEMA, Profile, profile_of
 from bitdose.errors import BitdoseError, UsageError
-from bitdose.hashing import digest
+from bitdose.hashing import columns_digest
 from bitdose.resample import KERNELS
 from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
 from bitdose.stats.estimate import Estimate
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bitdose.results.summary import PointSummary
 
 _PACKAGES = {"opencv": "opencv-python-headless", "pillow": "pillow"}
+_PIECE = 20_000
 _WORD_BYTES_FROM = 9  # bits from which a sample takes two bytes
 _DIGESTED = ("case_id", "case_label", "case_split", "point", "bytes_coded", "predicted", "status")
 
@@ -232,9 +233,16 @@ def results_digest(table: pl.DataFrame) -> str:
 
     Of the cases' ids and labels, the points, coded bytes, answers, probabilities and statuses.
     """
+    import polars as pl
+
     probabilities = sorted(name for name in table.columns if name.startswith(PROBABILITY_PREFIX))
-    ordered = table.sort("case_id", "point")
-    return digest({name: ordered[name].to_list() for name in (*_DIGESTED, *probabilities)})
+    places = table.select(pl.arg_sort_by("case_id", "point")).to_series()
+
+    def pieces(name: str) -> Iterator[list[Any]]:
+        column = table[name].gather(places)
+        yield from (column[start : start + _PIECE].to_list() for start in range(0, len(column), _PIECE))
+
+    return columns_digest((name, pieces(name)) for name in sorted((*_DIGESTED, *probabilities)))
 
 
 def _rate(proof: PointTest, decision: Decision) -> dict[str, Any]:
