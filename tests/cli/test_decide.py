@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -239,3 +240,31 @@ def test_options_are_checked_also_where_nothing_will_be_certified(
     """A wrong option is told before the answer, whatever the answer is."""
     assert run(["decide", str(measured), "--margin", "accuracy=0.001", *options, "--no-report"]) == 2
     assert options[0].lstrip("-")[:6] in capsys.readouterr().err
+
+
+def test_a_decision_with_its_report_reads_and_summarises_once(
+    own_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a million rows each reading counts: the report takes over what the decision has found."""
+    from bitdose.decision import decide as deciding
+    from bitdose.results import summarize as summing
+    from bitdose.study import store
+
+    calls: list[str] = []
+
+    def noted(module: Any, name: str) -> None:
+        function = getattr(module, name)
+
+        def noting(table: Any, *others: Any, **options: Any) -> Any:
+            if (
+                not isinstance(table, pl.DataFrame) or table["point"].n_unique() > 2
+            ):  # those of a subset aside
+                calls.append(name)
+            return function(table, *others, **options)
+
+        monkeypatch.setattr(module, name, noting)
+
+    for module, name in ((store, "read_run"), (summing, "summarize"), (deciding, "decide")):
+        noted(module, name)
+    assert run(["decide", str(own_run), *WIDE]) == 0
+    assert sorted(calls) == ["decide", "read_run", "summarize"]

@@ -527,3 +527,14 @@ def test_an_unchanged_point_is_zero_within_what_the_cases_can_tell(summary: Summ
     for difference in (point.macro_f1_difference, point.classes[0].auroc_difference):
         same = tango(0, 0, fewest)
         assert (difference.value, difference.low) == pytest.approx((0, same.low), abs=1e-9)
+
+
+def test_rows_in_any_order_give_the_same_summary() -> None:
+    """Sorted by case or not, with a case missing at a point or not: the numbers are those of the rows."""
+    table = rows_to_table([one for one in rows_by_hand() if (one["case_id"], one["point"]) != ("1", Q10)])
+    assert len(table) < len(rows_by_hand())
+    mixed = summarize(table.sample(fraction=1, shuffle=True, seed=4)).to_dict()
+    in_order = summarize(table.sort("case_id", "point")).to_dict()
+    by_name = {key: value for key, value in mixed.items() if key != "points"}
+    assert by_name == {key: value for key, value in in_order.items() if key != "points"}
+    assert sorted(map(str, mixed["points"])) == sorted(map(str, in_order["points"]))

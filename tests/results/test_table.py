@@ -222,3 +222,35 @@ def test_a_column_empty_in_one_part_takes_its_type_from_another(tmp_path: Path) 
         part = rows_to_table([base | {"case_id": str(index), "case_age": age}])
         write_part(part, tmp_path / f"part-{index:05d}.parquet")
     assert read_table(tmp_path)["case_age"].to_list() == [None, 63]
+
+
+def test_parts_in_any_order_give_the_same_table(tmp_path: Path) -> None:
+    """Workers finish in any order: the table is the same, whether its parts come sorted or not."""
+    cases = [f"{index:02d}" for index in range(12)]
+    for folder, order in (("sorted", cases), ("mixed", cases[1::2] + cases[::2])):
+        (tmp_path / folder / "results").mkdir(parents=True)
+        for number in range(4):
+            rows = [row(case, at) for case in order[number::4] for at in ("pristine", "jpeg:q30")]
+            write_part(rows_to_table(rows), tmp_path / folder / "results" / f"part-{number:05d}.parquet")
+    mixed = read_table(tmp_path / "mixed")
+    assert mixed.equals(read_table(tmp_path / "sorted"))
+    assert mixed["case_id"].unique(maintain_order=True).to_list() == cases
+
+
+def test_reading_grows_with_the_parts_and_not_faster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No join of each part with all before it: the joins made do not grow with the number of parts."""
+    joined: list[int] = []
+    join = pl.DataFrame.join
+
+    def noted(self: pl.DataFrame, *others: object, **options: object) -> pl.DataFrame:
+        joined.append(len(self))
+        return join(self, *others, **options)
+
+    monkeypatch.setattr(pl.DataFrame, "join", noted)
+    for number in range(30):
+        write_part(rows_to_table([row(f"case-{number}")]), tmp_path / f"part-{number:05d}.parquet")
+    assert len(read_table(tmp_path)) == 30
+    assert not joined
+    write_part(rows_to_table([row("case-7", bytes_coded=1)]), tmp_path / "part-00030.parquet")
+    assert len(read_table(tmp_path)) == 30
+    assert joined == [1]
