@@ -96,6 +96,7 @@ def draw(figure: Figure) -> Drawing:
         canvas = _canvas(figure)
         svg, png = BytesIO(), BytesIO()
         canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
+        canvas.set_layout_engine("none")  # laid out once: doing it again takes as long as drawing
         canvas.savefig(png, format="png", dpi=_PNG_DPI, metadata={"Software": None})
     return Drawing(svg.getvalue(), png.getvalue())
 

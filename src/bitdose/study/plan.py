@@ -102,7 +102,7 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
     probe(loaded)
     job = Job(points, spec.color, spec.exact, spec.ssim, reference)
     identity = _identity(spec, cases, job, loaded)
-    return Plan(spec, cases, job, loaded, identity, _manifest(spec, cases, job, loaded))
+    return Plan(spec, cases, job, loaded, identity, _manifest(spec, cases, identity))
 
 
 def with_runtime(spec: StudySpec) -> tuple[StudySpec, str]:
@@ -184,12 +184,12 @@ def _case_identity(case: Case) -> list[Any]:
     return [case.id, case.label, case.patient, case.split, size, dict(case.columns)]
 
 
-def _manifest(spec: StudySpec, cases: CaseSet, job: Job, classifier: Classifier) -> dict[str, Any]:
+def _manifest(spec: StudySpec, cases: CaseSet, identity: dict[str, Any]) -> dict[str, Any]:
     """Return what an assessor needs to know of where the numbers come from; no patient data."""
     return {
         "bitdose": _version("bitdose"),
         "schema": SCHEMA_VERSION,
-        "identity": _identity(spec, cases, job, classifier),
+        "identity": identity,
         "data": {"name": cases.name, "split": cases.split, "labels": list(cases.labels)},
         "seed": spec.seed,
         "platform": platform.platform(),
