@@ -132,18 +132,7 @@ def make_cohort(table: pl.DataFrame, split: str = "") -> Cohort:
     if len(models) > 1:
         raise UsageError(f"expected results of one model, got {len(models)}: {', '.join(map(str, models))}")
     labels = labels_of(table)
-    columns = [*_READ, *(name for name in probability_columns(labels) if name in table.columns)]
-    rows = (
-        _of_split(table, split)
-        .select(columns)
-        .with_columns(
-            pl.col("case_patient").fill_null(pl.col("case_id")),
-            pl.when(pl.col("predicted").is_null() & (pl.col("status") == OK))
-            .then(pl.lit("no-answer"))
-            .otherwise("status")
-            .alias("status"),
-        )
-    )
+    rows = _rows(table, split, labels)
     _check_places(rows)
     if PRISTINE not in rows["point"]:
         raise UsageError("results: no pristine rows; every loss is measured against them")
@@ -167,6 +156,22 @@ def make_cohort(table: pl.DataFrame, split: str = "") -> Cohort:
         n_left_out=rows["case_id"].n_unique() - len(before),
         splits=tuple(sorted(name for name in before["case_split"].unique().to_list() if name)),
         patients_named=bool((before["case_patient"] != before["case_id"]).any()),
+    )
+
+
+def _rows(table: pl.DataFrame, split: str, labels: tuple[str, ...]) -> pl.DataFrame:
+    """Take the rows of a split and the columns that are read; a row without an answer has failed."""
+    import polars as pl
+
+    columns = [*_READ, *(name for name in probability_columns(labels) if name in table.columns)]
+    unanswered = pl.col("predicted").is_null() & (pl.col("status") == OK)
+    return (
+        _of_split(table, split)
+        .select(columns)
+        .with_columns(
+            pl.col("case_patient").fill_null(pl.col("case_id")),
+            pl.when(unanswered).then(pl.lit("no-answer")).otherwise("status").alias("status"),
+        )
     )
 
 
