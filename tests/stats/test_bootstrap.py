@@ -152,14 +152,3 @@ def test_bca_of_an_undefined_value_keeps_its_reason() -> None:
     nothing = np.full(40, np.nan)
     found = bca_interval(math.nan, np.ones(5), nothing, n=40, level=0.95, reason="no case")
     assert (found.to_dict()["value"], found.reason) == (None, "no case")
-
-
-def test_draws_do_not_depend_on_how_many_are_made_at_once() -> None:
-    """Blocks save memory; the counts are those of one call per stratum."""
-    weights, _ = patient_draws(PATIENTS, LABELS, draws=250, rng=np.random.default_rng(1))
-    rng, names = np.random.default_rng(1), sorted(set(PATIENTS))
-    first = [LABELS[PATIENTS.index(name)] for name in names]
-    for stratum in sorted(set(first)):
-        members = [i for i, label in enumerate(first) if label == stratum]
-        at_once = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=250)
-        np.testing.assert_array_equal(weights[:, members], at_once)
