@@ -11,13 +11,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from bitdose.decision.decide import decide
 from bitdose.decision.margins import read_margins
 from bitdose.decision.rule import Rule
 from bitdose.errors import BitdoseError, UsageError
-from bitdose.search import ROUNDS, is_search, replayed, search
+from bitdose.search import ROUNDS, is_search, replayed, search, seen_on_all_cases
 from bitdose.study.plan import make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
@@ -121,3 +122,16 @@ def test_an_unfinished_search_has_no_decision_to_replay(spec: StudySpec, tmp_pat
     first_round = read_run(tmp_path / "run" / ROUNDS / "00")
     with pytest.raises(BitdoseError, match="not finished"):
         replayed(first_round, read_manifest(tmp_path / "run"), seconds=None)
+
+
+def test_figures_show_no_point_that_saw_a_few_cases(spec: StudySpec, tmp_path: Path) -> None:
+    """What the race gave up or passed by is left out, by split; what saw all cases is there whole."""
+    search(spec, RULE, tmp_path / "run", workers=1)
+    rows = read_run(tmp_path / "run")
+    shown = seen_on_all_cases(rows)
+    seen, left = (dict(t.group_by("point").len().iter_rows()) for t in (rows, shown))
+    assert left == {point: n for point, n in seen.items() if n == 60}
+    assert len(left) < len(seen)
+    second = rows.filter(rows["point"] == "pristine").head(5)
+    split = second.with_columns(case_split=pl.lit("other"))
+    assert len(seen_on_all_cases(pl.concat([rows, split]))) == len(shown) + 5

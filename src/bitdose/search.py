@@ -24,7 +24,7 @@ from bitdose.decision.walk import Seconds
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.hashing import rng_for
 from bitdose.models.base import Classifier
-from bitdose.results.schema import OK
+from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.table import PARTS, write_part
 from bitdose.study.engines.local import Pool, Task, open_pool
 from bitdose.study.plan import Plan, make_plan
@@ -185,6 +185,18 @@ class _Search:
         return Found(decision, rounds, 0 if table is None else len(table), cases * points)
 
 
+def seen_on_all_cases(table: pl.DataFrame) -> pl.DataFrame:
+    """Leave out points that a race gave up or passed by: their few cases are no picture of the whole."""
+    import polars as pl
+
+    seen = table.group_by("case_split", "point").len()
+    whole = seen.filter(pl.col("point") == PRISTINE).select("case_split", pl.col("len").alias("cases"))
+    kept = seen.join(whole, on="case_split", nulls_equal=True).filter(pl.col("len") == pl.col("cases"))
+    return table.join(
+        kept.select("case_split", "point"), on=["case_split", "point"], how="semi", nulls_equal=True
+    )
+
+
 def is_search(manifest: Mapping[str, object]) -> bool:
     """Whether a run folder's manifest is a search's."""
     return _KEY in manifest
@@ -238,7 +250,10 @@ def _seen(table: pl.DataFrame | None, split: str) -> dict[str, int]:
 def _noted(found: Decision) -> Decision:
     if found.rule.select:
         return found
-    note = "Found by a search, which takes for granted that the true loss does not fall along a chain."
+    note = (
+        "Found by a search, which takes for granted that the true loss does not fall along a chain; points "
+        "that it gave up or passed by saw some of the cases only, and stand in no figure."
+    )
     return replace(found, notes=(*found.notes, note))
 
 

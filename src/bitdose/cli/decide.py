@@ -108,12 +108,19 @@ class Facts:
         have = self.table["case_id"].n_unique()
         return f"{have} of {planned} cases" if have < planned else ""
 
+    @property
+    def shown(self) -> DataFrame:
+        """The rows that figures and tables are made of; of a search, those of points that saw all cases."""
+        from bitdose.search import is_search, seen_on_all_cases
+
+        return seen_on_all_cases(self.table) if is_search(self.manifest) else self.table
+
     def summary(self, *, level: float = 0.95) -> Summary:
-        """Summarise all points."""
+        """Summarise all points that are shown."""
         from bitdose.results.summarize import summarize
 
         planned = self.manifest.get("identity", {}).get("cases", 0)
-        return summarize(self.table, level=level, seed=self.manifest.get("seed", 0), n_planned=planned)
+        return summarize(self.shown, level=level, seed=self.manifest.get("seed", 0), n_planned=planned)
 
     def file(self, name: str) -> Path:
         """Return where a file of this run stands; beside a bare table, under the table's name."""

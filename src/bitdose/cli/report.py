@@ -62,7 +62,7 @@ def make_report(
     from bitdose.transmission import LINKS
 
     facts = known.facts if known else read_facts(run)
-    table = facts.table
+    table = facts.shown
     summary = (known.summary if known else None) or facts.summary(level=level)
     decision = known.decision if known else known_decision(facts)
     target = out or (run if run.is_dir() else run.with_name(f"{run.stem}-report"))
@@ -79,7 +79,7 @@ def make_report(
             links=tuple(LINKS.values()),
             profile=_profile_id(facts),
         )
-    said = sentences(decision, table) if decision else []
+    said = sentences(decision, facts.table) if decision else []
     return paths, [*said, *findings(summary, margin=_accuracy_margin(decision))]
 
 
