@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -166,11 +167,18 @@ def test_a_lost_node_costs_its_cases_in_flight(cluster: Any, plan: Plan, alone: 
     whole, second = cluster
     team = team_of(plan, list(plan.cases.cases))
     finished: list[Finished] = []
+    there = {}
     for number, one in enumerate(team.run()):
         finished.append(one)
+        if number == 0:
+            ask = lambda _: (os.getpid(), ray.get_runtime_context().get_node_id())  # noqa: E731 -- pickled by value
+            places = [member.actor.__ray_call__.remote(ask) for member in team._members]
+            there = {node: pid for pid, node in ray.get(places)}
         if number == 10:
-            assert len(team._members) == 2
+            os.kill(there[second.node_id], signal.SIGSTOP)  # so that what it has in hand is lost for sure
             whole.remove_node(second, allow_graceful=False)
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(there[second.node_id], signal.SIGKILL)
     assert sum(member.is_ready for member in team._members) == 1
     team.dismiss()
     assert 1 <= team.repeated <= 2

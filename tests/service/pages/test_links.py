@@ -142,7 +142,7 @@ def test_a_link_that_drops_in_mid_upload_goes_on(
     """The link is lost with half an exam sent: it waits, says so, and goes on at the byte by itself."""
     page = enter("clinic")
     shape = _shaper(page)
-    shape(THIN)
+    shape(THIN | {"uploadThroughput": 6_000})  # a piece takes ten seconds, so that one is always to come
     page.set_input_files("#files", x_ray(8))
     _wait_for_bytes(page, reading_app)
     shape(THIN | {"offline": True})
