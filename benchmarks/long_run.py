@@ -31,7 +31,8 @@ from typing import Any, NamedTuple
 
 import psutil
 from long_run_data import CASES_PER_PART, made_up_run, small_cases
-from study import _children, _table, machine, measured
+from measure import machine, print_table, today
+from measure import run as run_command
 
 from bitdose.results.table import PARTS
 from bitdose.study.store import JOURNAL, read_run
@@ -63,7 +64,7 @@ def watched(process: psutil.Process, *, stop_at: int, parts: Path) -> list[Sampl
     while process.poll() is None:
         try:
             own = process.memory_info().rss
-            theirs = sum(child.memory_info().rss for child in _children(process))
+            theirs = sum(child.memory_info().rss for child in process.children(recursive=True))
             samples.append(Sample(time.perf_counter() - started, own, theirs))
         except psutil.Error:
             pass
@@ -121,7 +122,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "resume_costs_s": round(resumed - fresh, 2), "rows": len(rows[0]),
         "rows_equal": rows[0].equals(rows[1]), **tenths(samples),
     }  # fmt: skip
-    _table(("what", "value"), list(answer.items()))
+    print_table(("what", "value"), list(answer.items()))
     return answer
 
 
@@ -152,12 +153,13 @@ def rows(args: argparse.Namespace) -> dict[str, Any]:
                 continue
             command = [sys.executable, "-m", "bitdose", words[0], str(made), *words[1:], "--json"]
             more = ["--key", str(Path(name) / "key.pem")] if words[0] == "decide" else []
-            seconds, peak = measured([*command, *more])
+            used = run_command([*command, *more])
+            seconds, peak = used.wall_s, used.rss
             answer[label] = {"seconds": round(seconds, 1), "peak_mb": round(peak / 1e6)}
             shown.append((label, f"{seconds:.1f} s", f"{peak / 1e6:.0f} MB"))
             print(f"  {shown[-1]}", file=sys.stderr)
         answer["report_kb"] = round((made / "report.html").stat().st_size / 1e3)
-    _table(("command", "wall time", "peak memory"), shown)
+    print_table(("command", "wall time", "peak memory"), shown)
     return answer
 
 
@@ -173,7 +175,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to write for the time being")
     args = parser.parse_args()
     answer = {"run": run, "rows": rows}[args.what](args)
-    print(json.dumps({"what": args.what, "machine": machine()} | answer))
+    print(json.dumps({"what": args.what, "machine": machine(), "date": today()} | answer))
 
 
 if __name__ == "__main__":

@@ -33,7 +33,8 @@ from typing import Any
 import cv2
 import polars as pl
 import psutil
-from study import machine, study, subset
+from measure import machine, subset
+from study import study
 
 from bitdose.data.phantoms import write_phantoms
 from bitdose.study.plan import make_plan
@@ -75,7 +76,10 @@ def speed(args: argparse.Namespace) -> dict[str, Any]:
     found: dict[tuple[str, int, int], list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tables = {n: subset(args, folder, n=n) for n in (args.few, args.few + args.cases)}
+        tables = {
+            n: subset(args.table, folder, split=args.split, size=args.size, n=n)
+            for n in (args.few, args.few + args.cases)
+        }
         for repeat, workers, (n, table), engine in product(
             range(args.repeats), WORKERS, tables.items(), ENGINES
         ):
