@@ -152,11 +152,15 @@ def test_a_link_that_drops_in_mid_upload_goes_on(
     shape(THIN | {"offline": True})
     page.wait_for_selector("#outbox li[data-state=waiting]:has-text('cannot be reached')")
     (before,) = _rows(reading_app, UploadRow)
+    asked: list[tuple[str, int]] = []
+    page.on("request", lambda r: asked.append((r.method, int(r.headers.get("upload-offset", -1)))))
     shape(THIN | {"uploadThroughput": -1})
     page.wait_for_selector(ANSWERED)
     (after,) = _rows(reading_app, UploadRow)
     assert after.id == before.id
     assert 0 < before.offset <= after.offset == after.length
+    assert "HEAD" in [method for method, _ in asked]  # how much is there is asked, not taken for granted
+    assert all(offset >= before.offset for method, offset in asked if method == "PATCH")
     assert [row.state for row in _rows(reading_app, ExamRow)] == ["answered"]
 
 
