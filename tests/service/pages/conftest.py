@@ -97,6 +97,17 @@ def enter(
 
 
 @pytest.fixture
+def drawn() -> Callable[[Any], str]:
+    """Give ``drawn(page)``: what the viewer's canvas holds once it is painted, as a data URL."""
+
+    def read(page: Any) -> str:
+        page.evaluate("() => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        return page.evaluate("() => document.querySelector('.view').toDataURL()")
+
+    return read
+
+
+@pytest.fixture
 def x_ray(tmp_path: Path) -> Callable[..., Path]:
     """Give ``x_ray(seed, side=, suffix=)``: a file of something like a radiograph."""
 

@@ -72,7 +72,7 @@ def test_an_exam_outside_the_profile_is_not_sent(
 
 
 def test_keys_zoom_and_the_window_changes_the_picture(
-    enter: Callable[..., Any], x_ray: Callable[..., Path]
+    enter: Callable[..., Any], x_ray: Callable[..., Path], drawn: Callable[[Any], str]
 ) -> None:
     """The viewer answers to the keyboard: what is drawn changes with zoom, window and reset."""
     page = enter("clinic")
@@ -85,15 +85,12 @@ def test_keys_zoom_and_the_window_changes_the_picture(
         page.focus(".view")
         if action:
             page.keyboard.press(action)
-        page.wait_for_timeout(150)
-        shots.append(page.locator(".view").screenshot())
+        shots.append(drawn(page))
     assert shots[0] != shots[1] != shots[2]
     assert shots[3] == shots[0]
     page.fill("#window", "0.3")
     page.locator("#window").dispatch_event("change")
-    page.wait_for_timeout(400)
-    page.focus(".view")
-    assert page.locator(".view").screenshot() != shots[0]
+    assert drawn(page) != shots[0]
 
 
 def test_an_admin_makes_accounts_and_sees_figures(enter: Callable[..., Any]) -> None:

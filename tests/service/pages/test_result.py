@@ -91,13 +91,15 @@ def test_an_exam_keeps_its_own_profile(
     assert other.id in page.inner_text("details")
 
 
-def test_a_finger_scrolls_the_page_until_the_image_is_zoomed(answered: Callable[..., Any], url: str) -> None:
+def test_a_finger_scrolls_the_page_until_the_image_is_zoomed(
+    answered: Callable[..., Any], url: str, drawn: Callable[[Any], str]
+) -> None:
     """An image that fills a phone's screen is no trap: it takes the finger once it is enlarged."""
     page, path = answered(**PHONE)
     page.goto(url + path)
     page.wait_for_selector(".view")
     touch = "() => getComputedStyle(document.querySelector('.view')).touchAction"
-    page.wait_for_timeout(200)
+    drawn(page)
     assert page.evaluate(touch) == "pan-y"
     page.click("#in")
     page.wait_for_selector(".view.zoomed")
@@ -160,7 +162,9 @@ def _answered_volume(app: FastAPI, payload: bytes, **said: Any) -> str:
     return name
 
 
-def test_a_volume_is_walked_through(enter: Callable[..., Any], url: str, reading_app: FastAPI) -> None:
+def test_a_volume_is_walked_through(
+    enter: Callable[..., Any], url: str, reading_app: FastAPI, drawn: Callable[[Any], str]
+) -> None:
     """An exam of several slices has a slider for them: each is another picture, and says which it is."""
     page = enter("clinic")
     planes = np.stack([np.full((64, 64), 60 * index + 20, np.uint8) for index in range(3)])
@@ -173,8 +177,8 @@ def test_a_volume_is_walked_through(enter: Callable[..., Any], url: str, reading
     for number in ("1", "3", "1"):
         page.fill("#slice", number)
         page.locator("#slice").dispatch_event("change")
-        page.wait_for_timeout(400)
-        shots.append(page.locator(".view").screenshot())
+        page.wait_for_selector(f".view[aria-label$=', {number} / 3']")
+        shots.append(drawn(page))
         assert page.inner_text("#slice-now") == f"{number} / 3"
     assert shots[0] != shots[1]
     assert shots[0] == shots[2]

@@ -26,9 +26,9 @@ export async function addView(exam, title) {
 async function load(figure, exam, title) {
   try {
     const image = await fetched(exam);
-    const canvas = make("canvas", { class: "view", tabIndex: 0, role: "img", "aria-label": word("js.image-of", { kind: title }) });
+    const canvas = make("canvas", { class: "view", tabIndex: 0, role: "img" });
     figure.prepend(canvas);
-    views.push({ canvas, image, exam, base: { level: 0.5, window: 1 } });
+    views.push({ canvas, image, exam, title, base: { level: 0.5, window: 1 }, slice: 1, asked: "" });
     listen(canvas);
     if (exam.slices > 1) offerSlices(exam.slices);
     one("#tools").hidden = false;
@@ -54,9 +54,12 @@ function offerSlices(count) {
 async function refetch(view) {
   const deep = view.exam.bits > 8, base = deep ? { ...tone } : view.base, top = 2 ** view.exam.bits - 1;
   const query = new URLSearchParams(deep ? { window: `${base.level * top},${base.window * top}` } : {});
-  if (view.exam.slices > 1) query.set("slice", one("#slice").value - 1);
-  const image = await fetched(view.exam, `?${query}`);
-  Object.assign(view, { image, base });
+  const slice = view.exam.slices > 1 ? Number(one("#slice").value) : 1;
+  if (view.exam.slices > 1) query.set("slice", slice - 1);
+  view.asked = `?${query}`;
+  const image = await fetched(view.exam, view.asked);
+  if (view.asked !== `?${query}`) return; // overtaken: what was asked for later is what is shown
+  Object.assign(view, { image, base, slice });
   drawn.delete(view);
   paint();
 }
@@ -109,6 +112,8 @@ function draw(view) {
   context.imageSmoothingEnabled = scale < 2;
   const x = side / 2 + place.x * side - (image.width * scale) / 2, y = side / 2 + place.y * side - (image.height * scale) / 2;
   context.drawImage(sourceOf(view), x, y, image.width * scale, image.height * scale);
+  const at = view.exam.slices > 1 ? `, ${view.slice} / ${view.exam.slices}` : "";
+  canvas.setAttribute("aria-label", word("js.image-of", { kind: view.title }) + at);
 }
 
 function zoom(factor, x = 0, y = 0) {
