@@ -50,11 +50,12 @@ GOOD_POINTS = 6
 
 @dataclass(frozen=True)
 class Raced:
-    """What a race decided, and how many case-points it was given."""
+    """What a race decided, how many case-points it was given, and on how many cases each point."""
 
     decision: Decision
     given: int
     rounds: int
+    upto: dict[str, int]
 
 
 def raced(table: pl.DataFrame, rule: Rule, *, seed: int) -> Raced:
@@ -80,7 +81,7 @@ def raced(table: pl.DataFrame, rule: Rule, *, seed: int) -> Raced:
         have = placed.join(limits, on="point").filter(pl.col("place") < pl.col("upto")).drop("place", "upto")
         found, rounds = race.step(have), rounds + 1
         if isinstance(found, Decision):
-            return Raced(found, len(have), rounds)
+            return Raced(found, len(have), rounds, upto)
         asked = found
 
 

@@ -9,6 +9,7 @@ same for every point, and no case-point is computed twice. At the end the rounds
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 
 ROUNDS = "rounds"
 _KEY = "search"
-_KEEP_BYTES = 2**29
+_KEEP_BYTES = 2**32  # at most, and no more than an eighth of the machine's memory
 
 Progress = Callable[[int], AbstractContextManager[Watcher | None]]
 
@@ -78,8 +79,8 @@ def search(
     Parameters
     ----------
     spec : StudySpec
-        The study whose grid is searched. JPEG 2000 points of one chain are coded alone (``exact``),
-        since the rounds share no encode, and SSIM is not measured.
+        The study whose grid is searched. Points of a chain that shares an encode share it here too, as
+        in a study of the whole grid; SSIM is not measured.
     rule : Rule
         Margins, alpha, splits, objective; without ``order``.
     out : pathlib.Path
@@ -102,7 +103,7 @@ def search(
     """
     if rule.order:
         raise UsageError("--order: a search walks no order; leave it out, or use 'study' and 'decide'")
-    whole = replace(spec, exact=True, ssim=False, decision=rule.to_dict())
+    whole = replace(spec, ssim=False, decision=rule.to_dict())
     chains = chains_of(expand_points(spec.points))
     grid = {name: [str(point) for point in points] for name, points in chains.items()}
     names = (rule.select, rule.confirm) if rule.select else ("",)
@@ -112,7 +113,7 @@ def search(
     race = Race(rule, grid, sizes, seconds=seconds, seed=spec.seed, preregistered=True)
     found = _Search(race, plans, out, progress or _unseen)
     plan, most = plans[rule.select], max(sizes.values())
-    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_KEEP_BYTES) as pool:
+    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_room()) as pool:
         return found.run(pool)
 
 
@@ -255,6 +256,15 @@ def _noted(found: Decision) -> Decision:
         "that it gave up or passed by saw some of the cases only, and stand in no figure."
     )
     return replace(found, notes=(*found.notes, note))
+
+
+def _room() -> int:
+    """Return how many bytes may be kept of cases that the race comes back to."""
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # not said on this system
+        memory = _KEEP_BYTES
+    return min(_KEEP_BYTES, memory // 8)
 
 
 @contextmanager

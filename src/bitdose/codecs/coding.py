@@ -7,8 +7,9 @@ made once, and a chain whose codec can share an encode shares it.
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -69,8 +70,38 @@ class Streams:
     mode: str
 
 
+class SharedStreams:
+    """Streams that one encode gave for a whole chain of one image, kept for points asked for later.
+
+    Parameters
+    ----------
+    took : callable, optional
+        Told of every streams that are kept.
+    """
+
+    def __init__(self, took: Callable[[Streams], None] | None = None) -> None:
+        self._by_chain: dict[str, dict[Point, Streams | CaseError]] = {}
+        self._took = took
+
+    def of(
+        self, name: str, encode: Callable[[], Iterable[tuple[Point, Streams | CaseError]]]
+    ) -> Mapping[Point, Streams | CaseError]:
+        """Return a chain's streams, which ``encode`` makes the first time."""
+        if name not in self._by_chain:
+            self._by_chain[name] = dict(encode())
+            for streams in self._by_chain[name].values():
+                if self._took and isinstance(streams, Streams):
+                    self._took(streams)
+        return self._by_chain[name]
+
+
 def code_points(
-    image: Image, points: Sequence[Point], *, exact: bool = False
+    image: Image,
+    points: Sequence[Point],
+    *,
+    exact: bool = False,
+    grid: Sequence[Point] = (),
+    shared: SharedStreams | None = None,
 ) -> Iterator[tuple[Point, Coded | CaseError]]:
     """Code one image at every point but pristine, chain by chain, one decoded image at a time.
 
@@ -82,6 +113,11 @@ def code_points(
         Any order; results come chain by chain, in the order given within a chain.
     exact : bool
         One encode per point, even where a chain could share one.
+    grid : sequence of Point, optional
+        All points of the study where ``points`` are some of them: a chain that shares an encode shares
+        it with all of its points, so that a point's bytes do not depend on what else is asked for.
+    shared : SharedStreams, optional
+        Where this image's shared encodes are kept between calls.
 
     Yields
     ------
@@ -89,13 +125,18 @@ def code_points(
         A point that fails gives its error and the rest go on.
     """
     small: dict[tuple[int, int, str], tuple[list[Image], float]] = {}
-    for chain in chains_of(points).values():
+    whole, shared = chains_of(grid or points), shared or SharedStreams()
+    for name, chain in chains_of(points).items():
         resize = chain[0].resize
         key = (resize.width, resize.height, resize.down) if resize else (0, 0, "")
         if key not in small:
             small[key] = _downsized(image, resize)
         planes, downsize_ms = small[key]
-        for point, streams in _encode_chain(planes, chain, exact=exact):
+        encoded: Iterable[tuple[Point, Streams | CaseError]] = _encode_alone(planes, chain)
+        if not exact and _shares(planes, whole[name]):
+            made = shared.of(name, functools.partial(_encode_shared, planes, whole[name]))
+            encoded = [(point, made[point]) for point in chain]
+        for point, streams in encoded:
             if isinstance(streams, CaseError):
                 yield point, streams
                 continue
@@ -109,7 +150,7 @@ def code_points(
 
 def encode_point(image: Image, point: Point) -> Streams:
     """Code one image at one point: what a sender puts on the wire."""
-    (_, result), *_ = _encode_chain(_downsized(image, point.resize)[0], [point], exact=True)
+    (_, result), *_ = _encode_alone(_downsized(image, point.resize)[0], [point])
     if isinstance(result, CaseError):
         raise result
     return result
@@ -150,16 +191,15 @@ def kernel_names(resize: Resize | None) -> str:
     return " > ".join(names)
 
 
-def _encode_chain(
-    planes: list[Image], chain: Sequence[Point], *, exact: bool
-) -> Iterator[tuple[Point, Streams | CaseError]]:
-    codecs = [point.build_codec() for point in chain]
-    kind = type(codecs[0])
+def _shares(planes: list[Image], chain: Sequence[Point]) -> bool:
+    """Whether one encode serves a whole chain, and is worth it."""
     worth = len(chain) > 1 and planes[0].pixels.size >= _WORTH_SHARING_SAMPLES
-    if worth and not exact and hasattr(kind, "encode_chain"):
-        yield from _encode_shared(planes, chain, codecs, cast("type[ChainCodec]", kind))
-        return
-    fitted = [_fit_depth(plane, kind) for plane in planes]
+    return worth and hasattr(type(chain[0].build_codec()), "encode_chain")
+
+
+def _encode_alone(planes: list[Image], chain: Sequence[Point]) -> Iterator[tuple[Point, Streams | CaseError]]:
+    codecs = [point.build_codec() for point in chain]
+    fitted = [_fit_depth(plane, type(codecs[0])) for plane in planes]
     for point, codec in zip(chain, codecs, strict=True):
         started = time.perf_counter()
         try:
@@ -171,8 +211,10 @@ def _encode_chain(
 
 
 def _encode_shared(
-    planes: list[Image], chain: Sequence[Point], codecs: list[Codec], kind: type[ChainCodec]
+    planes: list[Image], chain: Sequence[Point]
 ) -> Iterator[tuple[Point, Streams | CaseError]]:
+    codecs = [point.build_codec() for point in chain]
+    kind = cast("type[ChainCodec]", type(codecs[0]))
     started = time.perf_counter()
     try:
         layers = [kind.encode_chain(_fit_depth(plane, kind), codecs) for plane in planes]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-_DOUBT = 0.001  # chance that the rest is kinder than what is filled in
+_DOUBT = 0.01  # chance that the rest is kinder than what is filled in
 _OF_PROBABILITIES = {"auroc", "brier", "ece"}
 
 

@@ -20,7 +20,7 @@ from bitdose.stats.noninferiority import cases_needed
 if TYPE_CHECKING:
     import polars as pl
 
-_LIKELY = 0.5
+LIKELY = 0.5  # p-value under which a point of the first split is a candidate
 _SAME_SECONDS = 1.02
 
 
@@ -184,7 +184,7 @@ def pareto(tests: Iterable[PointTest], rule: Rule) -> list[PointTest]:
 def candidates_of(tests: Sequence[PointTest], rule: Rule) -> list[str]:
     """Choose what to prove: the Pareto front of the points likely to pass, the surest first."""
     _check_costs(tests, rule)
-    return [test.point for test in pareto([t for t in tests if worst_p(t) < _LIKELY], rule)]
+    return [test.point for test in pareto([t for t in tests if worst_p(t) < LIKELY], rule)]
 
 
 def _check_costs(tests: Iterable[PointTest], rule: Rule) -> None:

@@ -2,8 +2,8 @@
 
 The points of a grid race (Maron & Moore 1997): each sees a few cases, then twice as many, and is given up
 as soon as it can no longer pass (``curtail.py``). On each chain the boundary is bisected on few cases, then
-on more, then on all. One chain goes on at a time, the one that promises most, and a chain measures only
-what could beat the best point so far.
+on more, then on all. Beyond a pilot one chain goes on at a time, the one that promises most, and a chain
+measures only what could beat the best point so far.
 
 **Two ways to pass.** A chain has a level. A fiftieth of it is split evenly over its points: one that passes
 at that severe level passes *alone*. The rest is the level of a walk: the points after the harshest one that
@@ -14,6 +14,9 @@ not fall along the chain, and call the points from the first that loses a margin
 bad point passes alone is at most the fiftieth (Bonferroni). Where none does, the walk starts below the first
 bad point, and to certify any it must pass this very one, at the rest of the level. The full walk
 (``decide``) needs no such order of the losses, and neither does a proof on a second split.
+
+**With two splits** nothing is certified on the first, so its points need no level: each that may still be
+likelier than not to pass is measured there, and the candidates are the full grid's.
 """
 
 from __future__ import annotations
@@ -29,7 +32,7 @@ from bitdose.decision.base import Decision, PointTest, Walk
 from bitdose.decision.cohort import Cohort
 from bitdose.decision.decide import Call, best, candidates_of
 from bitdose.decision.rule import Rule
-from bitdose.decision.runners import Judge, Runner, Standing, Verdict, standing_of
+from bitdose.decision.runners import Judge, Runner, Scout, Standing, Verdict, standing_of
 from bitdose.decision.walk import Seconds, Tester
 from bitdose.results.schema import PRISTINE
 
@@ -41,6 +44,8 @@ Chains = Mapping[str, Sequence[Runner]]
 
 ALONE_SHARE = 0.02
 FIRST_LOOK = 12
+_PILOT = 24  # cases up to which every chain that may win goes on, beside the one that promises most
+_FILL_BY = 4  # a mild point is expected to pass, so its looks grow faster than a boundary's
 _AT_ONCE = 4
 _STANDARD_ERRORS = 4  # by so many a point must be costlier than another, on the same cases, to count as it
 
@@ -101,10 +106,13 @@ class Race:
 
     @property
     def start(self) -> Request:
-        """Ask for pristine on all cases, and for every chain's middle on the first few."""
+        """Ask for pristine on all cases, and for first looks: each chain's middle, or all before a proof."""
         n = self.sizes[self.rule.select]
-        middles = [points[(len(points) - 1) // 2] for points in self.grid.values()]
-        return Request(self.rule.select, ((PRISTINE, n), *((point, min(FIRST_LOOK, n)) for point in middles)))
+        if self.rule.select:
+            first = [(point, _depths(n)[0]) for points in self.grid.values() for point in points]
+        else:
+            first = [(points[(len(points) - 1) // 2], min(FIRST_LOOK, n)) for points in self.grid.values()]
+        return Request(self.rule.select, ((PRISTINE, n), *first))
 
     def step(self, table: pl.DataFrame) -> Decision | Request:
         """Go on from a table that holds what was asked for so far.
@@ -120,7 +128,10 @@ class Race:
         fresh = replace(call, table=table.filter(table["point"].is_in(list(news))))
         cohort = fresh.cohort(self.rule.select, coded=False)
         chains = {name: self._chain(fresh, cohort, rows, points) for name, points in self.grid.items()}
-        wanted = self._wanted(chains, _Costs(rows, self.rule, self._seconds, self._ratios))
+        if self.rule.select:
+            wanted = self._for_candidates(chains)
+        else:
+            wanted = self._wanted(chains, _Costs(rows, self.rule, self._seconds, self._ratios))
         if wanted:
             return Request(self.rule.select, tuple(wanted))
         if self.rule.select:
@@ -131,12 +142,10 @@ class Race:
 
     @property
     def _in_turn_alpha(self) -> float:
-        alpha = self.rule.alpha if self.rule.select else self.rule.alpha / len(self.grid)
-        return alpha * (1 - ALONE_SHARE)
+        return self.rule.alpha / len(self.grid) * (1 - ALONE_SHARE)
 
     def _alone_alpha(self, n_points: int) -> float:
-        alpha = self.rule.alpha if self.rule.select else self.rule.alpha / len(self.grid)
-        return alpha * ALONE_SHARE / n_points
+        return self.rule.alpha / len(self.grid) * ALONE_SHARE / n_points
 
     def _tester(self, call: Call, cohort: Cohort, alpha: float) -> Tester:
         if alpha not in self._testers:
@@ -146,10 +155,7 @@ class Race:
     def _chain(
         self, call: Call, cohort: Cohort, rows: Mapping[str, pl.DataFrame], points: Sequence[str]
     ) -> list[Runner]:
-        in_turn = self._tester(call, cohort, self._in_turn_alpha)
-        alone = self._tester(call, cohort, self._alone_alpha(len(points)))
-        judge = Judge(in_turn, alone, self.sizes[self.rule.select])
-        found = []
+        judge, found = self._judge(call, cohort, len(points)), []
         for point in points:
             seen = len(rows.get(point, ()))
             if seen and (point, seen) not in self._judged:
@@ -159,8 +165,25 @@ class Race:
             found.append(self._judged[point, seen] if seen else Runner(point))
         return found
 
+    def _judge(self, call: Call, cohort: Cohort, n_points: int) -> Judge:
+        n = self.sizes[self.rule.select]
+        if self.rule.select:
+            tester = self._tester(call, cohort, self.rule.alpha)
+            return Scout(tester, tester, n)
+        in_turn = self._tester(call, cohort, self._in_turn_alpha)
+        return Judge(in_turn, self._tester(call, cohort, self._alone_alpha(n_points)), n)
+
+    def _for_candidates(self, chains: Chains) -> list[tuple[str, int]]:
+        """Return every point that may become a candidate: on few cases, then on more, then on all."""
+        may = [r for runners in chains.values() for r in runners if r.verdict is not Verdict.OUT]
+        wanted = (
+            [(r.point, depth) for r in may if r.seen < depth]
+            for depth in _depths(self.sizes[self.rule.select])
+        )
+        return next((points for points in wanted if points), [])
+
     def _wanted(self, chains: Chains, costs: _Costs) -> list[tuple[str, int]]:
-        """Return what to measure next on the chain that promises most; nothing if all is settled."""
+        """Return what to measure next: the lead's next look, and all pilots; nothing if all is settled."""
         if not self._may_pass(self._in_turn_alpha):  # too few cases: one point tells how many it takes
             mildest, n = next(iter(chains.values()))[0], self.sizes[self.rule.select]
             return [(mildest.point, n)] if mildest.seen < n else []
@@ -176,7 +199,9 @@ class Race:
         for name in unfinished[1:]:
             if costs.relative(promises[name], promises[lead]) < 1:
                 lead = name
-        return self._on_chain(chains[lead], standings[lead], floors[lead])
+        looks = {name: self._on_chain(chains[name], standings[name], floors[name]) for name in unfinished}
+        pilots = (point for name in unfinished if name != lead for point in looks[name])
+        return looks[lead] + [(point, upto) for point, upto in pilots if upto <= _PILOT]
 
     def _on_chain(self, runners: Sequence[Runner], at: Standing, floor: int) -> list[tuple[str, int]]:
         """Find the boundary by bisection on few cases, then on more, then on all; then fill up below it.
@@ -193,7 +218,7 @@ class Race:
                 look = min(_next_look(runners[middle].seen, n), depth)
                 return [(runners[k].point, look) for k in pair if runners[k].seen < look]
         below = [runners[k] for k in at.unsettled if k < low][-_AT_ONCE:]
-        look = _next_look(min(runner.seen for runner in below), n)
+        look = _next_look(min(runner.seen for runner in below), n, by=_FILL_BY)
         return [(runner.point, look) for runner in below if runner.seen < look]
 
     def _may_pass(self, alpha: float) -> bool:
@@ -267,15 +292,15 @@ class _Costs:
         return max(costlier, default=-1)
 
 
-def _next_look(seen: int, n: int) -> int:
-    """Return how many cases a point is to have seen next: twice as many, and all of them if that is most.
+def _next_look(seen: int, n: int, *, by: int = 2) -> int:
+    """Return how many cases a point is to have seen next: ``by`` times as many, all if that is most.
 
     Examples
     --------
     >>> [_next_look(k, 300) for k in (0, 12, 96, 192)]
     [12, 24, 192, 300]
     """
-    look = max(FIRST_LOOK, 2 * seen)
+    look = max(FIRST_LOOK, by * seen)
     return n if 4 * look > 3 * n else look
 
 

@@ -9,8 +9,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from bitdose.decision.base import MarginTest, PointTest
-from bitdose.decision.cohort import Cohort
+from bitdose.decision.cohort import Cohort, PointRows
 from bitdose.decision.curtail import Seen, given_up, seen_of
+from bitdose.decision.decide import LIKELY, worst_p
 from bitdose.decision.margins import Margin
 from bitdose.decision.walk import Tester
 from bitdose.stats.noninferiority import untestable
@@ -84,15 +85,23 @@ class Judge:
         point = str(rows["point"][0])
         mine, seen = cohort.points[point], len(rows)
         if seen >= self.n_cases:
-            test = self.in_turn.test(mine)
-            if not test.passed:
-                return Runner(point, Verdict.OUT, seen, test)
-            severe = self.alone.test(mine)
-            return Runner(point, Verdict.ALONE if severe.passed else Verdict.IN_TURN, seen, test, severe)
+            return self._settled(mine, seen)
         reasons = self._reasons(seen_of(rows, cohort), cohort) if give_up else {}
         tests = tuple(self._untested(margin, reasons, cohort) for margin in self.in_turn.margins)
         verdict = Verdict.OUT if reasons else Verdict.OPEN
         return Runner(point, verdict, seen, self.in_turn.with_costs(mine, tests))
+
+    @property
+    def _last_alpha(self) -> float:
+        """Level at which a point must pass in the end."""
+        return self.in_turn.alpha
+
+    def _settled(self, mine: PointRows, seen: int) -> Runner:
+        test = self.in_turn.test(mine)
+        if not test.passed:
+            return Runner(mine.point, Verdict.OUT, seen, test)
+        severe = self.alone.test(mine)
+        return Runner(mine.point, Verdict.ALONE if severe.passed else Verdict.IN_TURN, seen, test, severe)
 
     def _reasons(self, seen: Seen, cohort: Cohort) -> dict[Margin, str]:
         """Return why the point is given up, by margin; empty where it is not."""
@@ -100,7 +109,7 @@ class Judge:
         if seen.failed:
             reason = f"{seen.failed} of {seen.failed + seen.places.size} cases have no answer at this point"
             return dict.fromkeys(margins, reason)
-        draws, alpha = self.in_turn.draws, self.in_turn.alpha
+        draws, alpha = self.in_turn.draws, self._last_alpha
         found = {margin: given_up(margin, cohort, seen, draws, alpha=alpha) for margin in margins}
         return {margin: reason for margin, reason in found.items() if reason}
 
@@ -109,6 +118,22 @@ class Judge:
         reason = reasons.get(margin, "not all cases were measured")
         test = untestable(reason, margin=margin.limit, alpha=self.in_turn.alpha, n=n, unit=unit)
         return MarginTest(margin, math.nan, math.nan, test)
+
+
+@dataclass(frozen=True)
+class Scout(Judge):
+    """Judges points of the first of two splits: what seems likelier than not to pass is a candidate.
+
+    Nothing is certified there, so there is no level to hold.
+    """
+
+    @property
+    def _last_alpha(self) -> float:
+        return LIKELY
+
+    def _settled(self, mine: PointRows, seen: int) -> Runner:
+        test = self.in_turn.test(mine)
+        return Runner(mine.point, Verdict.ALONE if worst_p(test) < LIKELY else Verdict.OUT, seen, test)
 
 
 @dataclass(frozen=True)

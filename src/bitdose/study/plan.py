@@ -48,6 +48,8 @@ class Job:
         As in the spec.
     model : ModelRef or None
         What a worker process loads; None where the caller hands the classifier over.
+    grid : tuple of Point
+        The study's points where ``points`` are some of them (a search); empty where they are all.
     """
 
     points: tuple[Point, ...]
@@ -55,6 +57,7 @@ class Job:
     exact: bool
     ssim: bool
     model: ModelRef | None
+    grid: tuple[Point, ...] = ()
 
 
 @dataclass(frozen=True)

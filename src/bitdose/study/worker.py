@@ -8,24 +8,22 @@ engine whose classifier lives elsewhere (a GPU's process) does each where it wan
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from bitdose.codecs.coding import Coded, code_points
+from bitdose.codecs.coding import Coded, SharedStreams, code_points
 from bitdose.codecs.point import Point
 from bitdose.data.base import Case, Source
-from bitdose.data.read import read_source
 from bitdose.errors import CaseError
 from bitdose.image import Image
 from bitdose.models.base import Batch, Classifier, InputSpec, Probabilities, answer
 from bitdose.models.prepare import check_fits, prepare_many
 from bitdose.results.schema import OK, PRISTINE, probability_columns
+from bitdose.study.kept import Kept
 from bitdose.study.plan import Job
 from bitdose.study.rows import Original, Row, coding_columns, identity_columns, source_columns
-
-Reader = Callable[..., Source]
 
 _FP32 = {"fp32_predicted", "fp32_gap"}  # of pristine rows alone
 _SAME_AS = "same input as"  # in place of an answer, until ``in_order``
@@ -76,7 +74,7 @@ class Chunk(NamedTuple):
         return [index for index, row in enumerate(self.waiting) if row["point"] == PRISTINE]
 
 
-def run_case(case: Case, job: Job, classifier: Classifier, *, read: Reader | None = None) -> list[Row]:
+def run_case(case: Case, job: Job, classifier: Classifier, *, kept: Kept | None = None) -> list[Row]:
     """Read, code, decode and classify one case at every point.
 
     Parameters
@@ -87,8 +85,8 @@ def run_case(case: Case, job: Job, classifier: Classifier, *, read: Reader | Non
         Points and settings.
     classifier : Classifier
         The loaded classifier.
-    read : callable, optional
-        From a path to its source, in place of ``read_source``; raises ``CaseError``.
+    kept : Kept, optional
+        What is kept of cases for tasks that come back to them.
 
     Returns
     -------
@@ -97,7 +95,7 @@ def run_case(case: Case, job: Job, classifier: Classifier, *, read: Reader | Non
     """
     rows: list[Row] = []
     name, spec, device = classifier.name, classifier.spec, classifier.device
-    for chunk in coded_chunks(case, job, name, spec, device=device, read=read):
+    for chunk in coded_chunks(case, job, name, spec, device=device, kept=kept):
         if chunk.waiting:
             fill_answers(chunk, ask(classifier, chunk.inputs, chunk.pristine), spec)
         rows += chunk.waiting + chunk.settled
@@ -111,7 +109,7 @@ def coded_chunks(
     spec: InputSpec,
     *,
     device: str = "cpu",
-    read: Reader | None = None,
+    kept: Kept | None = None,
 ) -> Iterator[Chunk]:
     """Read and code one case, and give its rows with the inputs of those that wait for an answer.
 
@@ -125,7 +123,7 @@ def coded_chunks(
         What the classifier wants to see.
     device : str
         Where it runs: chunks are larger for a GPU.
-    read : callable
+    kept : Kept
         As for :func:`run_case`.
 
     Yields
@@ -133,15 +131,16 @@ def coded_chunks(
     Chunk
         Memory holds one of them, not the case's whole chain of variants.
     """
+    kept = kept or Kept(0)
     try:
-        source = (read or read_source)(case.path, color=job.color)
+        source = kept.read(case.path, color=job.color)
     except CaseError as error:
         yield Chunk([], np.empty(0, np.float32), failed_rows(case, job, model, error))
         return
     seen, images, rows, settled = _Seen(), [], [], list[Row]()
     limit = _images_per_chunk(source.image, spec, device)
     original = Original(source.image, with_ssim=job.ssim)
-    for point, coded in _variants(source, job):
+    for point, coded in _variants(source, job, kept.streams(case.path, color=job.color)):
         row = identity_columns(case, point, model) | source_columns(source)
         try:
             if isinstance(coded, CaseError):
@@ -250,8 +249,10 @@ def _images_per_chunk(image: Image, spec: InputSpec, device: str) -> int:
     return int(max(1, min(whole_groups, in_memory)))
 
 
-def _variants(source: Source, job: Job) -> Iterator[tuple[Point, Coded | CaseError]]:
+def _variants(
+    source: Source, job: Job, shared: SharedStreams | None
+) -> Iterator[tuple[Point, Coded | CaseError]]:
     for point in job.points:
         if point.is_pristine:
             yield point, Coded(point, source.image, source.file_bytes)
-    yield from code_points(source.image, job.points, exact=job.exact)
+    yield from code_points(source.image, job.points, exact=job.exact, grid=job.grid, shared=shared)

@@ -9,6 +9,7 @@ failed row, and is replaced.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -20,9 +21,9 @@ from typing import Any, Protocol, Self
 
 from bitdose.codecs.point import Point
 from bitdose.data.base import Case
-from bitdose.data.recent import RecentSources
 from bitdose.errors import BitdoseError, CaseError
 from bitdose.models.base import Classifier
+from bitdose.study.kept import Kept
 from bitdose.study.plan import Job, Plan
 from bitdose.study.rows import Row
 from bitdose.study.worker import crash, failed_rows, run_case
@@ -31,6 +32,7 @@ Finished = tuple[Case, list[Row]]
 Points = tuple[Point, ...]
 Task = tuple[Case, Points]
 
+_AHEAD = 16
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 STOP_SECONDS = 5
 
@@ -63,8 +65,8 @@ def open_pool(plan: Plan, *, workers: int | None, n_tasks: int, keep_bytes: int 
     n_tasks : int
         Tasks to come: one task needs no worker.
     keep_bytes : int
-        Pixels of sources that the pool keeps in memory, over all workers, for tasks that come back to
-        the same cases.
+        Pixels of sources and bytes of shared encodes that the pool keeps in memory, over all workers, for
+        tasks that come back to the same cases.
     """
     count = os.cpu_count() or 1 if workers is None else workers
     if plan.job.model is None or count <= 1 or n_tasks <= 1:
@@ -78,7 +80,7 @@ class HerePool:
 
     def __init__(self, job: Job, classifier: Classifier, *, keep_bytes: int = 0) -> None:
         self._job, self._classifier = job, classifier
-        self._sources = RecentSources(keep_bytes)
+        self._kept = Kept(keep_bytes)
 
     def __enter__(self) -> Self:
         """Return the pool."""
@@ -90,8 +92,7 @@ class HerePool:
     def run(self, tasks: Iterable[Task]) -> Iterator[Finished]:
         """Run the tasks in the order given."""
         for case, points in tasks:
-            job = replace(self._job, points=points)
-            yield case, _run_safely(case, job, self._classifier, self._sources)
+            yield case, _run_safely(case, _part_of(self._job, points), self._classifier, self._kept)
 
 
 class WorkerPool:
@@ -111,6 +112,7 @@ class WorkerPool:
 
     def __init__(self, job: Job, classifier_name: str, *, workers: int, keep_bytes: int = 0) -> None:
         self._job, self._name, self._keep_bytes = job, classifier_name, keep_bytes // workers
+        self._homes: dict[str, int] | None = {} if keep_bytes else None
         self._team = [self._worker() for _ in range(workers)]
 
     def __enter__(self) -> Self:
@@ -135,14 +137,12 @@ class WorkerPool:
         BitdoseError
             If a worker cannot start.
         """
-        waiting = iter(tasks)
-        following = next(waiting, None)
-        while following or any(worker.task for worker in self._team):
+        waiting = _Line(tasks, self._homes, ahead=_AHEAD * len(self._team))
+        while waiting or any(worker.task for worker in self._team):
             for index, worker in enumerate(self._team):
-                if worker.task is None and following:
+                if worker.task is None and waiting:
                     self._team[index] = worker if worker.alive else self._replaced(worker)
-                    self._team[index].give(following)
-                    following = next(waiting, None)
+                    self._team[index].give(waiting.next_for(index))
             yield from self._collect()
 
     def _collect(self) -> Iterator[Finished]:
@@ -168,6 +168,43 @@ class WorkerPool:
 
     def _worker(self) -> _Worker:
         return _Worker(self._job, self._name, self._keep_bytes)
+
+
+class _Line:
+    """Tasks on their way to workers: each case goes to the worker that keeps its source, if it is free.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        Read as they are needed, a few ahead.
+    homes : dict or None
+        Worker by the name of the case that it keeps, added to; None where nothing is kept.
+    ahead : int
+        Tasks among which a worker's own are looked for.
+    """
+
+    def __init__(self, tasks: Iterable[Task], homes: dict[str, int] | None, *, ahead: int) -> None:
+        self._tasks, self._homes = iter(tasks), homes
+        self._near: list[Task] = []
+        self._ahead = ahead if homes is not None else 1
+        self._read_on()
+
+    def __bool__(self) -> bool:
+        """Whether a task is left."""
+        return bool(self._near)
+
+    def next_for(self, worker: int) -> Task:
+        """Take the first task that is the worker's own or nobody's; any if there is none."""
+        homes = self._homes if self._homes is not None else {}
+        its = (at for at, (case, _) in enumerate(self._near) if homes.get(case.id, worker) == worker)
+        task = self._near.pop(next(its, 0))
+        if self._homes is not None:
+            self._homes.setdefault(task[0].id, worker)
+        self._read_on()
+        return task
+
+    def _read_on(self) -> None:
+        self._near += itertools.islice(self._tasks, self._ahead - len(self._near))
 
 
 def run_in_process(cases: Iterable[Case], job: Job, classifier: Classifier) -> Iterator[Finished]:
@@ -217,7 +254,7 @@ def _serve(pipe: Connection, job: Job, name: str, keep_bytes: int) -> None:
     """Be a worker process: load the classifier once, then answer case by case until told to stop."""
     one_thread_each()
     classifier: Classifier | None = None
-    sources = RecentSources(keep_bytes)
+    kept = Kept(keep_bytes)
     while True:
         try:
             case, points = pipe.recv()
@@ -225,9 +262,7 @@ def _serve(pipe: Connection, job: Job, name: str, keep_bytes: int) -> None:
             return
         try:
             classifier = classifier or loaded(job, name)
-            answer: list[Row] | BitdoseError = _run_safely(
-                case, replace(job, points=points), classifier, sources
-            )
+            answer: list[Row] | BitdoseError = _run_safely(case, _part_of(job, points), classifier, kept)
         except BitdoseError as error:
             answer = error
         with contextlib.suppress(OSError):  # the parent is gone: nobody to tell
@@ -247,10 +282,15 @@ def loaded(job: Job, name: str) -> Classifier:
     return classifier
 
 
-def _run_safely(case: Case, job: Job, classifier: Classifier, sources: RecentSources) -> list[Row]:
+def _part_of(job: Job, points: Points) -> Job:
+    """Return the job at some of its points, which are coded as they would be among all."""
+    return replace(job, points=points, grid=job.points)
+
+
+def _run_safely(case: Case, job: Job, classifier: Classifier, kept: Kept) -> list[Row]:
     """Run one case; whatever goes wrong inside it is a row, and the study goes on."""
     try:
-        return run_case(case, job, classifier, read=sources.read)
+        return run_case(case, job, classifier, kept=kept)
     except BitdoseError:
         raise
     except Exception as unexpected:  # noqa: BLE001 -- the edge of the engine

@@ -1,0 +1,86 @@
+"""What is kept for tasks that come back: the same pixels and streams, made once, within a bound on memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from bitdose.codecs.coding import code_points
+from bitdose.codecs.jpeg2000 import Jpeg2000
+from bitdose.codecs.point import Point
+from bitdose.errors import CaseError
+from bitdose.study.kept import Kept
+
+CHAIN = [Point.parse(f"jpeg2000:{ratio}x") for ratio in (4, 10, 40)]
+
+
+def image(folder: Path, name: str, value: int) -> Path:
+    """Write a grey image of 10,000 pixels."""
+    path = folder / f"{name}.png"
+    PillowImage.fromarray(np.full((100, 100), value, np.uint8)).save(path)
+    return path
+
+
+def test_what_came_first_is_read_once(tmp_path: Path) -> None:
+    """The files may be gone by the second time; what came when there was no room is read anew."""
+    paths = [image(tmp_path, str(n), n) for n in range(3)]
+    kept = Kept(20_000)
+    first, second, _ = [kept.read(path) for path in paths]
+    for path in paths:
+        path.unlink()
+    assert kept.read(paths[0]) is first
+    assert kept.read(paths[1]) is second
+    with pytest.raises(CaseError):
+        kept.read(paths[2])
+
+
+def test_without_a_budget_nothing_is_kept(tmp_path: Path) -> None:
+    """A study reads each file once and holds no more than the case at work."""
+    path = image(tmp_path, "a", 1)
+    kept = Kept(0)
+    assert kept.read(path) == kept.read(path)
+    assert kept.read(path) is not kept.read(path)
+    assert kept.streams(path) is None
+
+
+def test_what_is_kept_goes_by_colour_too(tmp_path: Path) -> None:
+    """A colour file asked for in grey is another source."""
+    path = tmp_path / "c.png"
+    PillowImage.fromarray(np.full((10, 10, 3), (200, 10, 10), np.uint8)).save(path)
+    kept = Kept(10_000)
+    assert kept.read(path).image.photometric == "RGB"
+    assert kept.read(path, color="grey").image.photometric == "MONOCHROME2"
+
+
+def test_a_shared_encode_is_made_once_and_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Points asked for one by one have the streams of the whole chain's one encode, and fill the room."""
+    path = tmp_path / "large.png"
+    noise = np.random.default_rng(1).integers(0, 256, (600, 600), np.uint8)
+    PillowImage.fromarray(noise).save(path)
+    encodes: list[int] = []
+    plain = Jpeg2000.encode_chain.__func__
+    counted = classmethod(lambda cls, plane, codecs: encodes.append(1) or plain(cls, plane, codecs))
+    monkeypatch.setattr(Jpeg2000, "encode_chain", counted)
+    kept = Kept(470_000)
+    source = kept.read(path)
+    whole = dict(code_points(source.image, CHAIN))
+    for point in reversed(CHAIN):
+        ((_, coded),) = code_points(source.image, [point], grid=CHAIN, shared=kept.streams(path))
+        assert (coded.mode, coded.coded_bytes) == ("layered", whole[point].coded_bytes)
+        assert np.array_equal(coded.image.pixels, whole[point].image.pixels)
+    assert len(encodes) == 2
+    other = image(tmp_path, "b", 2)
+    assert kept.read(other) is not kept.read(other)  # 360,000 pixels and about 134,000 bytes of streams
+
+
+def test_an_exact_point_shares_nothing(tmp_path: Path) -> None:
+    """Asked to be exact, a point is coded alone whatever the grid."""
+    noise = np.random.default_rng(2).integers(0, 256, (600, 600), np.uint8)
+    path = tmp_path / "x.png"
+    PillowImage.fromarray(noise).save(path)
+    source = Kept(0).read(path)
+    ((_, coded),) = code_points(source.image, CHAIN[:1], exact=True, grid=CHAIN)
+    assert coded.mode == "exact"
