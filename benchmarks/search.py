@@ -1,12 +1,14 @@
 """Does a search find what the full grid finds, with how many case-points, and does its guarantee hold.
 
     python benchmarks/search.py agreement --table results/cxr-mobilenetv2.parquet
+    python benchmarks/search.py agreement --select-share 0.33
     python benchmarks/search.py guarantee --studies 10000
 
 ``agreement`` draws studies from a kept table of real answers: its cases with replacement (``--clustered``:
-its patients), as many as ``--n``. Each is decided twice: by ``decide`` on all of it, and by a race that is
-given what it asks for. It prints how often the two certify the same point, and what share of the case-points
-the race was given; exit code 1 if they agree less often than ``--at-least``.
+its patients), as many as ``--n``; with ``--select-share`` that part of the patients is a first split. Each is
+decided twice: by ``decide`` on all of it, and by a race that is given what it asks for. It prints how often
+the two certify the same point, and what share of the case-points the race was given; exit code 1 if they
+agree less often than ``--at-least``.
 
 ``guarantee`` draws studies from populations whose true losses are known (those of ``validity.py``) and lets
 races decide them: chains of twelve points, of which the first six lose a third of the margin or less and the
@@ -46,16 +48,16 @@ from bitdose.stats.proportions import wilson
 PRISTINE = "pristine"
 QUALITIES = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1)
 GOOD_POINTS = 6
+SELECT, CONFIRM = "first", "second"
 
 
 @dataclass(frozen=True)
 class Raced:
-    """What a race decided, how many case-points it was given, and on how many cases each point."""
+    """What a race decided, and how many case-points it was given."""
 
     decision: Decision
     given: int
     rounds: int
-    upto: dict[str, int]
 
 
 def raced(table: pl.DataFrame, rule: Rule, *, seed: int) -> Raced:
@@ -66,23 +68,48 @@ def raced(table: pl.DataFrame, rule: Rule, *, seed: int) -> Raced:
     )
     for chain, _, point in coded.sort("codec_chain", "codec_strength").iter_rows():
         chains.setdefault(chain, []).append(point)
-    cases = table["case_id"].unique().sort()
-    order = pl.DataFrame({"case_id": cases.sample(fraction=1, shuffle=True, seed=seed)}).with_row_index(
-        "place"
-    )
-    placed = table.join(order, on="case_id")
-    race = Race(rule, chains, {"": len(cases)}, seed=seed)
-    upto: dict[str, int] = {}
+    race = Race(rule, chains, sizes_of(table, rule), seed=seed)
+    placed = in_drawn_order(table if rule.select else table.with_columns(case_split=pl.lit("")), seed)
+    upto: dict[tuple[str, str], int] = {}
     asked, rounds = race.start, 0
     while True:
         for point, n in asked.points:
-            upto[point] = max(n, upto.get(point, 0))
-        limits = pl.DataFrame({"point": list(upto), "upto": list(upto.values())})
-        have = placed.join(limits, on="point").filter(pl.col("place") < pl.col("upto")).drop("place", "upto")
-        found, rounds = race.step(have), rounds + 1
+            upto[asked.split, point] = max(n, upto.get((asked.split, point), 0))
+        limits = pl.DataFrame(
+            [(*key, n) for key, n in upto.items()], ["case_split", "point", "upto"], orient="row"
+        )
+        have = placed.join(limits, on=["case_split", "point"]).filter(pl.col("place") < pl.col("upto"))
+        found, rounds = race.step(have.drop("place", "upto")), rounds + 1
         if isinstance(found, Decision):
-            return Raced(found, len(have), rounds, upto)
+            return Raced(found, len(have), rounds)
         asked = found
+
+
+def sizes_of(table: pl.DataFrame, rule: Rule) -> dict[str, int]:
+    """Count a rule's cases, split by split."""
+    if not rule.select:
+        return {"": table["case_id"].n_unique()}
+    return dict(table.group_by("case_split").agg(pl.col("case_id").n_unique()).iter_rows())
+
+
+def in_drawn_order(table: pl.DataFrame, seed: int) -> pl.DataFrame:
+    """Add every case's ``place`` in an order drawn once within its split."""
+    cases = table.select("case_id", "case_split").unique().sort("case_id")
+    drawn = cases.sample(fraction=1, shuffle=True, seed=seed)
+    return table.join(
+        drawn.with_columns((pl.int_range(pl.len()).over("case_split")).alias("place")),
+        on=["case_id", "case_split"],
+    )
+
+
+def in_two_splits(table: pl.DataFrame, share: float, rng: np.random.Generator) -> pl.DataFrame:
+    """Give a share of the patients to a first split, the rest to a second."""
+    patients = table["case_patient"].unique().sort().to_list()
+    first = {patients[k] for k in rng.permutation(len(patients))[: round(share * len(patients))]}
+    chosen = pl.col("case_patient").is_in(list(first))
+    return table.with_columns(
+        pl.when(chosen).then(pl.lit(SELECT)).otherwise(pl.lit(CONFIRM)).alias("case_split")
+    )
 
 
 def drawn_again(table: pl.DataFrame, n: int, rng: np.random.Generator, *, clustered: bool) -> pl.DataFrame:
@@ -109,6 +136,9 @@ def agree(number: int, args: argparse.Namespace) -> dict[str, Any]:
     rng = rng_for("agreement", args.table.name, args.n, number)
     study = drawn_again(table, args.n, rng, clustered=args.clustered)
     rule = Rule(read_margins(args.margin), alpha=args.alpha)
+    if args.select_share:
+        study = in_two_splits(study, args.select_share, rng)
+        rule = rule.updated(select=SELECT, confirm=CONFIRM)
     whole, race = decide(study, rule, seed=number).certified, raced(study, rule, seed=number)
     answer = race.decision.certified
     return {
@@ -229,6 +259,7 @@ def main() -> None:
     parser.add_argument("--n", type=int, default=300)
     parser.add_argument("--repeats", type=int, default=100)
     parser.add_argument("--clustered", action="store_true", help="draw patients, not cases")
+    parser.add_argument("--select-share", type=float, help="part of the patients that selects candidates")
     parser.add_argument("--at-least", type=float, default=0.95)
     parser.add_argument("--studies", type=int, default=2000)
     parser.add_argument("--accuracy", type=float, default=0.9)

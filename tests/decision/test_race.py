@@ -140,6 +140,10 @@ def test_two_splits_race_on_the_first_and_prove_on_the_second(make_rows: MakeRow
     assert found.walks[0].alpha == 0.05
     assert have.filter(pl.col("case_split") == "b")["point"].n_unique() <= 1 + len(found.candidates)
     assert found.certified.point in found.candidates
+    whole = decide(table, rule)
+    assert (found.candidates, found.certified.point) == (whole.candidates, whole.certified.point)
+    first = have.filter(pl.col("case_split") == "a")
+    assert len(first) < 0.9 * len(table) / 2  # harsh points are given up
 
 
 def test_a_hopeless_first_split_ends_without_a_proof(make_rows: MakeRows) -> None:
