@@ -88,3 +88,16 @@ def test_an_exam_is_sent_by_keyboard_alone(enter: Callable[..., Any], x_ray: Cal
     page.keyboard.press("Enter")
     page.wait_for_url("**/exams/*")
     page.wait_for_selector(".predicted")
+
+
+def test_a_refusal_is_told_in_the_pages_language(browser: Any, url: str) -> None:
+    """A wrong password on a Portuguese page: Portuguese, with the service's own words behind it."""
+    context = browser.new_context(locale="pt-BR")
+    page = context.new_page()
+    page.goto(f"{url}/login")
+    page.fill("#name", "nobody")
+    page.fill("#password", "four wrong plain words")
+    page.click("button[type=submit]")
+    page.wait_for_selector("#notice:not(:empty)")
+    assert page.inner_text("#notice").startswith("O nome, a senha ou a sessão não vale. (")
+    context.close()

@@ -1,6 +1,6 @@
 // Making elements and talking to the service; text is always text, never markup.
 
-import { word } from "./words.js";
+import { failure, word } from "./words.js";
 
 export const one = (selector, from = document) => from.querySelector(selector);
 export const all = (selector, from = document) => [...from.querySelectorAll(selector)];
@@ -35,7 +35,7 @@ export function say(text, kind = "") {
 /** What went wrong, from the service's problem document. */
 export class Problem extends Error {
   constructor(status, detail, retryAfter = 0) {
-    super(detail || word(status ? "js.failed" : "js.offline", { status }));
+    super(failure(status, detail));
     this.status = status;
     this.retryAfter = retryAfter;
   }

@@ -13,6 +13,14 @@ export function word(key, values = {}) {
   return (strings[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
+/** What a status of the service means; its own English detail, if there is one, stands alone on an English page. */
+export function failure(status, detail = "") {
+  if (!status) return word("js.offline");
+  if (detail && language === "en") return detail;
+  const kind = strings[`js.failed.${status}`] ?? word("js.failed", { status });
+  return detail ? `${kind} (${detail})` : kind;
+}
+
 export const number = (value, digits = 0) =>
   new Intl.NumberFormat(locale, { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
 
