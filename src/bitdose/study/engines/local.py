@@ -22,6 +22,7 @@ from bitdose.codecs.point import Point
 from bitdose.data.base import Case
 from bitdose.data.recent import RecentSources
 from bitdose.errors import BitdoseError, CaseError
+from bitdose.memory import keep_freed_memory
 from bitdose.models.base import Classifier
 from bitdose.study.plan import Job, Plan
 from bitdose.study.rows import Row
@@ -33,6 +34,7 @@ Task = tuple[Case, Points]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 STOP_SECONDS = 5
+_KEPT_FREE_BYTES = 2**26  # what a 1024x1024 X-ray's points free and ask for again
 
 
 class Pool(Protocol):
@@ -215,7 +217,7 @@ class _Worker:
 
 def _serve(pipe: Connection, job: Job, name: str, keep_bytes: int) -> None:
     """Be a worker process: load the classifier once, then answer case by case until told to stop."""
-    one_thread_each()
+    be_worker()
     classifier: Classifier | None = None
     sources = RecentSources(keep_bytes)
     while True:
@@ -257,11 +259,12 @@ def _run_safely(case: Case, job: Job, classifier: Classifier, sources: RecentSou
         return failed_rows(case, job, classifier.name, crash(unexpected))
 
 
-def one_thread_each() -> None:
-    """Keep OpenCV to one thread: the processes share the cores."""
+def be_worker() -> None:
+    """Settle a worker process: one thread for OpenCV (the processes share the cores), and its memory kept."""
     import cv2
 
     cv2.setNumThreads(1)
+    keep_freed_memory(up_to=_KEPT_FREE_BYTES)
 
 
 @contextlib.contextmanager
