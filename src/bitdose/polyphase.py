@@ -181,24 +181,26 @@ def _downsized(plane: Plane, factor: int) -> Plane:
     import cv2
 
     height, width = plane.shape[0], plane.shape[1] // factor
-    narrow = np.empty((height, width), np.uint8)
-    band = max(1, _BAND_BYTES // plane.shape[1])
+    narrow, band = np.empty((height, width), np.uint8), max(1, _BAND_BYTES // plane.shape[1])
     for start in range(0, height, band):
         rows = plane[start : start + band]
         phases = cv2.split(rows.reshape(len(rows), width, factor))
-        narrow[start : start + band] = _shrunk(rows.T, [phase.T for phase in phases]).T
-    return _shrunk(narrow, list(narrow.reshape(-1, factor, width).swapaxes(0, 1)))
+        narrow[start : start + band] = _inside(phases, 1)
+    _mend_borders(narrow.T, plane.T, factor)
+    small = _inside(list(narrow.reshape(-1, factor, width).swapaxes(0, 1)), width)
+    _mend_borders(small, narrow, factor)
+    return small
 
 
-def _shrunk(lines: Plane, phases: Sequence[Plane]) -> Plane:
-    """Shrink along the first axis.
+def _inside(phases: Sequence[Plane], step: int) -> Plane:
+    """Shrink an image of which each phase is given; what lies at a border is not right yet.
 
     Parameters
     ----------
-    lines : numpy.ndarray
-        ``(n * factor, m)`` uint8.
     phases : sequence of numpy.ndarray
-        ``factor`` views or copies of its phases, each ``(n, m)``.
+        ``factor`` arrays ``(n, m)`` uint8.
+    step : int
+        How far apart neighbours along the way that shrinks lie: 1, or m.
 
     Returns
     -------
@@ -206,20 +208,16 @@ def _shrunk(lines: Plane, phases: Sequence[Plane]) -> Plane:
         ``(n, m)`` uint8.
     """
     factor, half = len(phases), len(phases) // 2
-    words = [phase.astype(np.uint16) for phase in phases]
+    words = [phase.astype(np.uint16).ravel() for phase in phases]
     odd = [np.uint16(2 * k + 1) for k in range(factor)]
     # From half a block before to half a block behind; weights rise to the middle, and fall again.
     pairs = [words[half - 1 - k] + words[half + k] for k in range(half)]
     total = _weighed(pairs, odd[: half - 1 : -1])
-    total[1:] += _weighed(words[half:], odd[:half])[:-1]
-    total[:-1] += _weighed(words[half - 1 :: -1], odd[:half])[1:]
+    total[step:] += _weighed(words[half:], odd[:half])[:-step]
+    total[:-step] += _weighed(words[half - 1 :: -1], odd[:half])[step:]
     total += np.uint16(factor * factor)
     total >>= np.uint16((2 * factor * factor).bit_length() - 1)
-    shrunk = total.astype(np.uint8)
-    taps = _border_taps(factor)
-    shrunk[0] = _at_border(lines[: len(taps)], taps)
-    shrunk[-1] = _at_border(lines[: -len(taps) - 1 : -1], taps)
-    return shrunk
+    return total.astype(np.uint8).reshape(phases[0].shape)
 
 
 def _weighed(planes: Sequence[Plane], weights: Sequence[np.uint16]) -> Plane:
@@ -229,15 +227,16 @@ def _weighed(planes: Sequence[Plane], weights: Sequence[np.uint16]) -> Plane:
     return total
 
 
+def _mend_borders(shrunk: Plane, lines: Plane, factor: int) -> None:
+    """Weigh the first and the last sample of ``(n, m)`` anew, from ``(n * factor, m)``."""
+    taps = _border_taps(factor)
+    for end, nearest in ((0, lines[: len(taps)]), (-1, lines[: -len(taps) - 1 : -1])):
+        shrunk[end] = np.floor(taps @ nearest.astype(np.float64) + 0.5)
+
+
 @lru_cache(maxsize=8)
-def _border_taps(factor: int) -> NDArray[np.int64]:
+def _border_taps(factor: int) -> NDArray[np.float64]:
     """Return Pillow's weights of the first sample, from the border on: a kernel cut and normalised."""
     offsets = np.arange(factor + factor // 2) + 0.5 - factor / 2
     weights = 1 - np.abs(offsets) / factor
-    return np.asarray(np.floor(weights * (1 / weights.sum()) * 2**_PILLOW_BITS + 0.5), np.int64)
-
-
-def _at_border(lines: Plane, taps: NDArray[np.int64]) -> Plane:
-    """Weigh ``(n, m)`` uint8 with ``(n,)`` weights, rounded half up."""
-    half = 1 << (_PILLOW_BITS - 1)
-    return np.asarray((taps @ lines.astype(np.int64) + half) >> _PILLOW_BITS, np.uint8)
+    return np.asarray(np.floor(weights * (1 / weights.sum()) * 2**_PILLOW_BITS + 0.5) / 2**_PILLOW_BITS)
