@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -131,9 +132,14 @@ def decode_streams(image: Image, point: Point, streams: Streams, downsize_ms: fl
         encode_ms=streams.encode_ms + downsize_ms,
         decode_ms=1e3 * (time.perf_counter() - started),
         mode=streams.mode,
-        library=codec.library(),
+        library=_library(type(codec)),
         mapping=depth_mapping(image, codec),
     )
+
+
+@cache
+def _library(codec: type[Codec]) -> str:
+    return codec.library()
 
 
 def depth_mapping(image: Image, codec: Codec | type[Codec]) -> str:

@@ -34,7 +34,7 @@ Task = tuple[Case, Points]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 STOP_SECONDS = 5
-_KEPT_FREE_BYTES = 2**26  # what a 1024x1024 X-ray's points free and ask for again
+KEPT_FREE_BYTES = 2**26  # what a 1024x1024 X-ray's points free and ask for again
 
 
 class Pool(Protocol):
@@ -138,31 +138,35 @@ class WorkerPool:
             If a worker cannot start.
         """
         waiting = iter(tasks)
-        following = next(waiting, None)
-        while following or any(worker.task for worker in self._team):
-            for index, worker in enumerate(self._team):
-                if worker.task is None and following:
-                    self._team[index] = worker if worker.alive else self._replaced(worker)
-                    self._team[index].give(following)
-                    following = next(waiting, None)
-            yield from self._collect()
+        for index, worker in enumerate(self._team):
+            if worker.task is None:
+                self._give_next(index, waiting)
+        while busy := {worker.pipe: (k, worker.task) for k, worker in enumerate(self._team) if worker.task}:
+            ready: list[Any] = wait(list(busy))
+            for index, task in map(busy.__getitem__, ready):
+                finished = self._finished(self._team[index], task)
+                # Before the rows are on the disk: a worker need not wait for it.
+                self._give_next(index, waiting)
+                yield finished
 
-    def _collect(self) -> Iterator[Finished]:
-        busy: dict[Any, _Worker] = {worker.pipe: worker for worker in self._team if worker.task}
-        for pipe in wait(list(busy)):
-            worker = busy[pipe]
-            task, answer = worker.task, worker.take()
-            worker.task = None
-            if task is None:
-                continue
-            case, points = task
-            if isinstance(answer, Exception):
-                raise answer
-            if answer is None:
-                code = worker.process.exitcode
-                error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
-                answer = failed_rows(case, replace(self._job, points=points), self._name, error)
-            yield case, answer
+    def _give_next(self, index: int, waiting: Iterator[Task]) -> None:
+        """Give a free worker the next task, if there is one; a worker that died is replaced first."""
+        task = next(waiting, None)
+        if task:
+            worker = self._team[index]
+            self._team[index] = worker if worker.alive else self._replaced(worker)
+            self._team[index].give(task)
+
+    def _finished(self, worker: _Worker, task: Task) -> Finished:
+        """Take what a worker has to say of its task: the case's rows; those of a failure if it died."""
+        (case, points), answer = task, worker.take()
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            code = worker.process.exitcode
+            error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
+            answer = failed_rows(case, replace(self._job, points=points), self._name, error)
+        return case, answer
 
     def _replaced(self, worker: _Worker) -> _Worker:
         worker.stop()
@@ -199,7 +203,8 @@ class _Worker:
             self.pipe.send(task)
 
     def take(self) -> list[Row] | Exception | None:
-        """Return the answer, an error that stops the study, or None if the worker died."""
+        """Return the answer, an error that stops the study, or None if the worker died; it is free then."""
+        self.task = None
         try:
             answer: list[Row] | Exception = self.pipe.recv()
         except (EOFError, OSError):
@@ -264,7 +269,7 @@ def be_worker() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    keep_freed_memory(up_to=_KEPT_FREE_BYTES)
+    keep_freed_memory(up_to=KEPT_FREE_BYTES)
 
 
 @contextlib.contextmanager
