@@ -31,6 +31,7 @@ from bitdose.study.worker import crash, failed_rows, run_case
 Finished = tuple[Case, list[Row]]
 Points = tuple[Point, ...]
 Task = tuple[Case, Points]
+Orders = tuple[Job, str, int]
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 STOP_SECONDS = 5
@@ -53,7 +54,39 @@ class Pool(Protocol):
         ...
 
 
-def open_pool(plan: Plan, *, workers: int | None, n_tasks: int, keep_bytes: int = 0) -> Pool:
+class Crew:
+    """Worker processes that start, and import what they need, while a study is still being planned.
+
+    Those that no pool has taken are stopped at the end.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._waiting = [_Worker() for _ in range(workers)]
+
+    def __enter__(self) -> Self:
+        """Return the crew."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop who was not taken."""
+        for worker in self._waiting:
+            worker.stop()
+
+    def take(self, orders: Orders) -> _Worker:
+        """Give orders to a process that waits, or to a new one."""
+        worker = self._waiting.pop() if self._waiting else _Worker()
+        worker.tell(orders)
+        return worker
+
+
+def open_pool(
+    plan: Plan, *, workers: int | None, n_tasks: int, keep_bytes: int = 0, crew: Crew | None = None
+) -> Pool:
     """Open the pool that suits a plan: workers where the classifier can be loaded by them.
 
     Parameters
@@ -67,12 +100,14 @@ def open_pool(plan: Plan, *, workers: int | None, n_tasks: int, keep_bytes: int 
     keep_bytes : int
         Pixels of sources that the pool keeps in memory, over all workers, for tasks that come back to
         the same cases.
+    crew : Crew, optional
+        Workers that have started already; they come first.
     """
     count = os.cpu_count() or 1 if workers is None else workers
     if plan.job.model is None or count <= 1 or n_tasks <= 1:
         return HerePool(plan.job, plan.classifier, keep_bytes=keep_bytes)
     team = min(count, n_tasks)
-    return WorkerPool(plan.job, plan.classifier.name, workers=team, keep_bytes=keep_bytes)
+    return WorkerPool(plan.job, plan.classifier.name, workers=team, keep_bytes=keep_bytes, crew=crew)
 
 
 class HerePool:
@@ -109,10 +144,21 @@ class WorkerPool:
         Number of processes.
     keep_bytes : int
         As for :func:`open_pool`.
+    crew : Crew, optional
+        As for :func:`open_pool`.
     """
 
-    def __init__(self, job: Job, classifier_name: str, *, workers: int, keep_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        job: Job,
+        classifier_name: str,
+        *,
+        workers: int,
+        keep_bytes: int = 0,
+        crew: Crew | None = None,
+    ) -> None:
         self._job, self._name, self._keep_bytes = job, classifier_name, keep_bytes // workers
+        self._crew = crew or Crew(0)
         self._team = [self._worker() for _ in range(workers)]
 
     def __enter__(self) -> Self:
@@ -173,7 +219,7 @@ class WorkerPool:
         return self._worker()
 
     def _worker(self) -> _Worker:
-        return _Worker(self._job, self._name, self._keep_bytes)
+        return self._crew.take((self._job, self._name, self._keep_bytes))
 
 
 def run_in_process(cases: Iterable[Case], job: Job, classifier: Classifier) -> Iterator[Finished]:
@@ -182,12 +228,12 @@ def run_in_process(cases: Iterable[Case], job: Job, classifier: Classifier) -> I
 
 
 class _Worker:
-    """One process, the pipe to it, and the case it has."""
+    """One process, the pipe to it, and the case it has; it waits for orders first."""
 
-    def __init__(self, job: Job, name: str, keep_bytes: int) -> None:
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, job, name, keep_bytes), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with quiet_start():
             self.process.start()
         theirs.close()
@@ -199,8 +245,11 @@ class _Worker:
 
     def give(self, task: Task) -> None:
         self.task = task
+        self.tell(task)
+
+    def tell(self, what: Orders | Task) -> None:
         with contextlib.suppress(OSError):  # a dead worker shows itself when its answer is read
-            self.pipe.send(task)
+            self.pipe.send(what)
 
     def take(self) -> list[Row] | Exception | None:
         """Return the answer, an error that stops the study, or None if the worker died; it is free then."""
@@ -220,24 +269,21 @@ class _Worker:
         self.pipe.close()
 
 
-def _serve(pipe: Connection, job: Job, name: str, keep_bytes: int) -> None:
-    """Be a worker process: load the classifier once, then answer case by case until told to stop."""
+def _serve(pipe: Connection) -> None:
+    """Be a worker process: take orders, load the classifier once, then answer case by case until stopped."""
     be_worker()
-    classifier: Classifier | None = None
-    sources = RecentSources(keep_bytes)
-    while True:
-        try:
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone: nobody to hear, or to tell
+        job, name, keep_bytes = pipe.recv()
+        sources, classifier = RecentSources(keep_bytes), None
+        while True:
             case, points = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            classifier = classifier or loaded(job, name)
-            answer: list[Row] | BitdoseError = _run_safely(
-                case, replace(job, points=points), classifier, sources
-            )
-        except BitdoseError as error:
-            answer = error
-        with contextlib.suppress(OSError):  # the parent is gone: nobody to tell
+            try:
+                classifier = classifier or loaded(job, name)
+                answer: list[Row] | BitdoseError = _run_safely(
+                    case, replace(job, points=points), classifier, sources
+                )
+            except BitdoseError as error:
+                answer = error
             pipe.send(answer)
 
 
