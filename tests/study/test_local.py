@@ -10,7 +10,9 @@ from bitdose.cli.app import run
 from bitdose.study.engines import local
 from bitdose.study.engines.local import Crew, WorkerPool, open_pool
 from bitdose.study.plan import Plan, make_plan
+from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
+from bitdose.study.tally import Tally
 
 
 @pytest.fixture
@@ -36,6 +38,24 @@ def test_a_pool_takes_those_who_have_started_and_the_others_are_stopped(plan: Pl
     assert not any(process.is_alive() for process in early.values())
     assert {case.id for case, _ in tasks} == set(rows)
     assert {row["status"] for found in rows.values() for row in found} == {"ok"}
+
+
+@pytest.mark.parametrize("engine", ["local", "split"])
+def test_while_a_study_runs_nobody_waits(
+    texture_set: Path, texture_model: Path, tmp_path: Path, engine: str
+) -> None:
+    """Of a crew of four a study takes the two it was asked for, one with processes of its own none."""
+    how = {"points": ("jpeg:q90",), "engine": engine, "limit": 3}
+    plan = make_plan(StudySpec(data=str(texture_set), model=str(texture_model), **how))
+    alive = []
+    with Crew(4) as crew:
+        processes = [worker.process for worker in crew._waiting]
+
+        def watch(_: Tally) -> None:
+            alive.append(sum(process.is_alive() for process in processes))
+
+        run_study(plan, tmp_path / "run", workers=2, watch=watch, crew=crew)
+    assert alive == [2 if engine == "local" else 0] * 3
 
 
 def test_a_pool_larger_than_its_crew_starts_the_rest(plan: Plan) -> None:

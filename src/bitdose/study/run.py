@@ -127,10 +127,13 @@ def _engine(
         return
     count = os.cpu_count() or 1 if workers is None else workers
     on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
+    early = crew or Crew(0)
     if plan.job.model and (plan.spec.engine == "split" or on_gpu):
+        early.dismiss()
         yield from run_split(todo, plan.job, plan.classifier, workers=count)
         return
-    with open_pool(plan, workers=workers, n_tasks=len(todo), crew=crew) as pool:
+    with open_pool(plan, workers=workers, n_tasks=len(todo), crew=early) as pool:
+        early.dismiss()
         yield from pool.run((case, plan.job.points) for case in todo)
 
 

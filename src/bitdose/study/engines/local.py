@@ -74,8 +74,12 @@ class Crew:
 
     def __exit__(self, *_: object) -> None:
         """Stop who was not taken."""
-        for worker in self._waiting:
-            worker.stop()
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """Stop those who still wait: they would hold memory while others work."""
+        while self._waiting:
+            self._waiting.pop().stop()
 
     def take(self, orders: Orders) -> _Worker:
         """Give orders to a process that waits, or to a new one."""
