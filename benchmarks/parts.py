@@ -3,8 +3,9 @@
     python benchmarks/parts.py --table cases.csv --split test --size 1024 --model cxr_mobilenetv2.onnx
 
 Every row is one way to do one thing on real X-rays, in milliseconds of processor time on one thread, the
-median over the images of the least of three runs. *Same* says whether the result is that of the row above
-it, to the last bit. Ends with a line of JSON.
+median over the images of the least of three runs. *Same* says whether the result is that of the first row
+of its kind, to the last bit. Freed memory is kept as a study's workers keep it; with ``--give-back`` it goes
+back to the system each time. Ends with a line of JSON.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # before numpy
+os.environ["OPENCV_LOG_LEVEL"] = "ERROR"  # it warns of every JPEG 2000 codestream
 
 import cv2
 import imagecodecs
@@ -30,12 +32,14 @@ from PIL import Image as PillowImage
 
 from bitdose.codecs.jpeg import Jpeg
 from bitdose.codecs.jpeg2000 import Jpeg2000
-from bitdose.data.read import read_source
+from bitdose.data.read import read_bytes
 from bitdose.image import Image
+from bitdose.memory import keep_freed_memory
 from bitdose.metrics.fidelity import SsimReference, psnr_db, ssim
 from bitdose.models.load import ModelRef
 from bitdose.models.prepare import prepare_many
-from bitdose.resample import resample, resample_many
+from bitdose.polyphase import _lanczos4_taps, bilinear_down, lanczos4_up
+from bitdose.study.engines.local import KEPT_FREE_BYTES
 
 SMALL = 256
 RATES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
@@ -68,34 +72,68 @@ def resampling(images: Sequence[Image]) -> list[list[Way]]:
     """Bring images to the network's size, and small ones back to theirs."""
     large = [image.pixels for image in images[:4]]
     side = large[0].shape[0]
-    small = [resample(plane, SMALL, SMALL, kernel="lanczos4") for plane in large]
+    small = [_lanczos4(plane, SMALL) for plane in large]
     merged = cv2.merge(small)
-
-    def up_together() -> list[Any]:
-        return list(cv2.split(cv2.resize(merged, (side, side), interpolation=cv2.INTER_LANCZOS4)))
-
-    return [
+    ways = [
         [
-            Way("to the input, Pillow, one at a time", lambda: _alone(large, SMALL, "bilinear"), len(large)),
-            Way("to the input, Pillow, four as bands", lambda: _together(large), len(large)),
+            ("to the input, Pillow, one at a time", lambda: [_bilinear(plane) for plane in large]),
+            ("to the input, Pillow, four as bands", lambda: _bilinear_as_bands(large)),
+            ("to the input, by phases", lambda: [bilinear_down(plane, SMALL, SMALL) for plane in large]),
         ],
         [
-            Way(
-                "back to full size, OpenCV, one at a time",
-                lambda: _alone(small, side, "lanczos4"),
-                len(small),
-            ),
-            Way("back to full size, OpenCV, four as channels", up_together, len(small)),
+            ("back to full size, OpenCV, one at a time", lambda: [_lanczos4(plane, side) for plane in small]),
+            ("back to full size, OpenCV, four as channels", lambda: list(cv2.split(_lanczos4(merged, side)))),
+            ("back to full size, by phases", lambda: [lanczos4_up(plane, side, side) for plane in small]),
+            ("back to full size, by phases in float32", lambda: [_up_in_float32(p, side) for p in small]),
         ],
     ]
+    return [[Way(name, work, len(large)) for name, work in things] for things in ways]
 
 
-def _alone(planes: Sequence[Any], side: int, kernel: str) -> list[Any]:
-    return [resample(plane, side, side, kernel=kernel) for plane in planes]
+def _lanczos4(pixels: Any, side: int) -> Any:
+    return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LANCZOS4)
 
 
-def _together(planes: Sequence[Any]) -> list[Any]:
-    return resample_many(planes, SMALL, SMALL, kernel="bilinear")
+def _up_in_float32(plane: Any, side: int) -> Any:
+    """Enlarge by phases as ``polyphase.py`` does, with two sums of 24 bits in place of one of 31."""
+    height = len(plane)
+    taps = np.rint(_lanczos4_taps(side // height) * 2048).astype(np.float32)
+    phases = [cv2.filter2D(plane, cv2.CV_32F, k[None], borderType=cv2.BORDER_REPLICATE) for k in taps]
+    wide = cv2.merge(phases).reshape(height, side)
+    high = np.floor(wide * np.float32(1 / 256))
+    low = wide - high * np.float32(256)
+    out = np.empty((height, len(taps), side), np.uint8)
+    above, below = np.empty_like(wide), np.empty_like(wide)
+    for phase, k in enumerate(taps[:, :, None]):
+        cv2.filter2D(high, cv2.CV_32F, k, dst=above, borderType=cv2.BORDER_REPLICATE)
+        cv2.filter2D(low, cv2.CV_32F, k / 256, dst=below, borderType=cv2.BORDER_REPLICATE)
+        above += np.floor(below, out=below)
+        above *= np.float32(2**-14)
+        cv2.addWeighted(above, 1.0, above, 0.0, 2.0**-16, dst=out[:, phase], dtype=cv2.CV_8U)  # ties go up
+    return out.reshape(side, side)
+
+
+def _bilinear(pixels: Any) -> Any:
+    resized = PillowImage.fromarray(pixels).resize((SMALL, SMALL), PillowImage.Resampling.BILINEAR)
+    return np.asarray(resized)
+
+
+def _bilinear_as_bands(planes: Sequence[Any]) -> list[Any]:
+    bands = cv2.merge(planes)
+    packed = PillowImage.frombuffer("RGBX", bands.shape[1::-1], bands, "raw", "RGBX", 0, 1)
+    resized = packed.resize((SMALL, SMALL), PillowImage.Resampling.BILINEAR)
+    return list(cv2.split(np.asarray(resized)))
+
+
+def reading(data: bytes) -> list[list[Way]]:
+    """Read a source file."""
+    return [
+        [
+            Way("read a source", lambda: read_bytes(data, color="grey").image.pixels),
+            Way("decode a PNG, imagecodecs", lambda: imagecodecs.png_decode(data)),
+            Way("decode a PNG, OpenCV", lambda: _opencv(data)),
+        ]
+    ]
 
 
 def coding(image: Image) -> list[list[Way]]:
@@ -113,6 +151,7 @@ def coding(image: Image) -> list[list[Way]]:
         [
             Way("JPEG 2000 decode, imagecodecs", lambda: _all(_imagecodecs, streams), len(RATES)),
             Way("JPEG 2000 decode, Pillow", lambda: _all(_pillow, streams), len(RATES)),
+            Way("JPEG 2000 decode, OpenCV", lambda: _all(_opencv, streams), len(RATES)),
         ],
         [
             Way("JPEG encode, Pillow", lambda: [Jpeg(q).encode(image) for q in QUALITIES], len(QUALITIES)),
@@ -189,13 +228,19 @@ def main() -> None:
     parser.add_argument("--size", type=int)
     parser.add_argument("--model", type=Path, required=True)
     parser.add_argument("--n", type=int, default=8)
+    parser.add_argument("--give-back", action="store_true", help="give freed memory back to the system")
     args = parser.parse_args()
     cv2.setNumThreads(1)
+    if not args.give_back:
+        keep_freed_memory(up_to=KEPT_FREE_BYTES)
     with tempfile.TemporaryDirectory() as name:
         table = subset(args.table, Path(name), split=args.split, size=args.size, n=args.n)
         paths = [line.split(",")[1] for line in table.read_text().splitlines()[1:]]
-        images = [read_source(Path(path), color="grey").image for path in paths]
-    per_image = [[*coding(image), *measuring(image)] for image in images]
+        files = [Path(path).read_bytes() for path in paths]
+    images = [read_bytes(data, color="grey").image for data in files]
+    per_image = [
+        [*reading(data), *coding(image), *measuring(image)] for data, image in zip(files, images, strict=True)
+    ]
     found: dict[str, list[float]] = {}
     equal: dict[str, str] = {}
     for things in (resampling(images), inference(images, args.model), *per_image):

@@ -27,7 +27,8 @@ from bitdose.hashing import rng_for
 from bitdose.models.base import Classifier
 from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.table import PARTS, write_part
-from bitdose.study.engines.local import Pool, Task, open_pool
+from bitdose.study.engines.line import Task
+from bitdose.study.engines.local import Pool, open_pool
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.run import Watcher, check_failures, terminable
 from bitdose.study.spec import StudySpec

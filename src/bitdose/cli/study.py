@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,12 +13,14 @@ import typer
 from bitdose.cli.rules import make_rule
 
 if TYPE_CHECKING:
+    from bitdose.study.engines.local import Crew
     from bitdose.study.plan import Plan
     from bitdose.study.run import Outcome
     from bitdose.study.spec import StudySpec
 
 Text = str | None
 
+_EARLY_WORKERS = 8  # a study of few cases needs no more
 _SIZE = re.compile(r"[0-9]{1,6}(x[0-9]{1,6})?")
 
 
@@ -138,13 +141,15 @@ def study(
     if margin or alpha is not None or spec.decision:
         rule = make_rule(spec.decision, margins=margin, alpha=alpha)
         spec = spec.updated(decision=rule.to_dict())
-    plan = make_plan(spec)
     if dry_run:
-        _dry_run(plan, workers, as_json=as_json)
+        _dry_run(make_plan(spec), workers, as_json=as_json)
         return
-    default = Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
-    folder, url = place_of(out or "", default)
-    outcome = _run(plan, folder, workers, url=url, resume=resume or retry_failed, retry_failed=retry_failed)
+    with _crew(spec, workers) as crew:
+        plan = make_plan(spec)
+        default = Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
+        folder, url = place_of(out or "", default)
+        again = {"resume": resume or retry_failed, "retry_failed": retry_failed}
+        outcome = _run(plan, folder, workers, url=url, crew=crew, **again)
     _tell(plan, folder, outcome, write_report=write_report, images=images, as_json=as_json)
 
 
@@ -209,14 +214,23 @@ def make_spec(data: str, **options: Any) -> StudySpec:
     return spec
 
 
-def _run(plan: Plan, folder: Path, workers: int | None, *, url: str, **how: bool) -> Outcome:
+def _crew(spec: StudySpec, workers: int | None) -> Crew:
+    """Start workers before the plan is made, which takes them about as long as it takes to start."""
+    from bitdose.study.engines.local import Crew
+
+    count = os.cpu_count() or 1 if workers is None else workers
+    most = min(count, _EARLY_WORKERS, spec.limit or count)
+    return Crew(most if spec.engine == "local" and most > 1 else 0)
+
+
+def _run(plan: Plan, folder: Path, workers: int | None, *, url: str, crew: Crew, **how: bool) -> Outcome:
     from bitdose.cli.progress import study_progress
     from bitdose.study.run import run_study
     from bitdose.study.shards import Shards
 
     shards = Shards(url) if url else None
     with study_progress(len(plan.cases.cases)) as watch:
-        outcome = run_study(plan, folder, workers=workers, watch=watch, shards=shards, **how)
+        outcome = run_study(plan, folder, workers=workers, watch=watch, shards=shards, crew=crew, **how)
     for name in outcome.set_aside:
         typer.echo(f"bitdose: {name} could not be read: it is set aside, its cases ran again", err=True)
     if outcome.interrupted:

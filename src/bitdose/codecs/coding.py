@@ -11,6 +11,7 @@ import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 
 import numpy as np
@@ -172,9 +173,14 @@ def decode_streams(image: Image, point: Point, streams: Streams, downsize_ms: fl
         encode_ms=streams.encode_ms + downsize_ms,
         decode_ms=1e3 * (time.perf_counter() - started),
         mode=streams.mode,
-        library=codec.library(),
+        library=_library(type(codec)),
         mapping=depth_mapping(image, codec),
     )
+
+
+@cache
+def _library(codec: type[Codec]) -> str:
+    return codec.library()
 
 
 def depth_mapping(image: Image, codec: Codec | type[Codec]) -> str:

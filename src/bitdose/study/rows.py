@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -20,22 +22,32 @@ Row = dict[str, Any]
 
 def identity_columns(case: Case, point: Point, model: str) -> Row:
     """Return what names a row: the case, the point, the classifier."""
-    resize = point.resize
     return {
         "case_id": case.id,
         "case_label": case.label,
         "case_patient": case.patient,
         "case_split": case.split,
         **_further_columns(case),
-        "point": str(point),
-        "codec_name": point.codec,
-        "codec_chain": point.chain,
-        "codec_quality": None if point.quality is None else float(point.quality),
-        "codec_strength": float(point.strength),
-        "codec_size": f"{resize.width}x{resize.height}" if resize else "",
-        "codec_kernels": kernel_names(resize),
+        **_point_columns(point),
         "model": model,
     }
+
+
+@lru_cache(maxsize=1024)
+def _point_columns(point: Point) -> Mapping[str, Any]:
+    """Return a point's own columns: the same for every case."""
+    resize = point.resize
+    return MappingProxyType(
+        {
+            "point": str(point),
+            "codec_name": point.codec,
+            "codec_chain": point.chain,
+            "codec_quality": None if point.quality is None else float(point.quality),
+            "codec_strength": float(point.strength),
+            "codec_size": f"{resize.width}x{resize.height}" if resize else "",
+            "codec_kernels": kernel_names(resize),
+        }
+    )
 
 
 def _further_columns(case: Case) -> Row:

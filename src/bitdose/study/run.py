@@ -13,7 +13,7 @@ from types import FrameType
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.hashing import file_digest
-from bitdose.study.engines.local import Finished, open_pool
+from bitdose.study.engines.local import Crew, Finished, open_pool
 from bitdose.study.engines.ray import check_ray, run_in_ray
 from bitdose.study.engines.split import run_split
 from bitdose.study.plan import Plan, difference
@@ -52,6 +52,7 @@ def run_study(
     retry_failed: bool = False,
     watch: Watcher | None = None,
     shards: Shards | None = None,
+    crew: Crew | None = None,
 ) -> Outcome:
     """Run every case that is not done yet and append its rows to the run folder.
 
@@ -72,6 +73,8 @@ def run_study(
         Called with the tally after every case.
     shards : Shards, optional
         Where to keep a copy of the run as it grows, and whence to go on.
+    crew : Crew, optional
+        Workers on this machine that have started already.
 
     Raises
     ------
@@ -93,7 +96,7 @@ def run_study(
         todo = [case for case in plan.cases.cases if case.id not in done]
         tally, interrupted = Tally(skipped=len(done)), False
         try:
-            with terminable(), contextlib.closing(_engine(plan, todo, workers)) as finished:
+            with terminable(), contextlib.closing(_engine(plan, todo, workers, crew)) as finished:
                 for case, rows in finished:
                     store.append(case.id, rows)
                     tally.add(rows)
@@ -115,17 +118,22 @@ def run_study(
         )
 
 
-def _engine(plan: Plan, todo: Sequence[Case], workers: int | None) -> Generator[Finished, None, None]:
+def _engine(
+    plan: Plan, todo: Sequence[Case], workers: int | None, crew: Crew | None
+) -> Generator[Finished, None, None]:
     """Run cases by the engine asked for; a GPU in one process's hands takes larger batches."""
     if plan.spec.engine == "ray":
         yield from run_in_ray(plan, todo, workers=workers)
         return
     count = os.cpu_count() or 1 if workers is None else workers
     on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
+    early = crew or Crew(0)
     if plan.job.model and (plan.spec.engine == "split" or on_gpu):
+        early.dismiss()
         yield from run_split(todo, plan.job, plan.classifier, workers=count)
         return
-    with open_pool(plan, workers=workers, n_tasks=len(todo)) as pool:
+    with open_pool(plan, workers=workers, n_tasks=len(todo), crew=early) as pool:
+        early.dismiss()
         yield from pool.run((case, plan.job.points) for case in todo)
 
 

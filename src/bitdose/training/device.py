@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
-import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,15 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.errors import UsageError
+from bitdose.memory import keep_freed_memory
 from bitdose.models.base import InputSpec
 from bitdose.training.samples import Sample
 
 DEVICES = ("auto", "cpu", "cuda")
 
 _IMAGE_NDIM = 4
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
-_KEEP_BYTES = 2**31 - 1
-_PAD_BYTES = 2**28
 
 
 class Device:
@@ -123,27 +119,6 @@ class Device:
         import torch
 
         return torch.amp.GradScaler(self.name, enabled=self.precision == "fp16")
-
-
-def keep_freed_memory() -> bool:
-    """Ask the C library to keep large freed blocks rather than to give them back at once.
-
-    A training step frees and asks again for the same gigabytes; page faults on fresh memory
-    cost up to a third of the step (``benchmarks/training.py``). Only glibc takes the request.
-
-    Returns
-    -------
-    bool
-        Whether it was taken.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (OSError, AttributeError):
-        return False
-    options = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, _KEEP_BYTES), (_M_TOP_PAD, _PAD_BYTES))
-    return all(mallopt(option, value) for option, value in options)
 
 
 def _channels_last(ndim: int) -> Any:

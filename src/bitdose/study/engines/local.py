@@ -9,7 +9,6 @@ failed row, and is replaced.
 from __future__ import annotations
 
 import contextlib
-import itertools
 import multiprocessing
 import os
 import signal
@@ -19,22 +18,23 @@ from dataclasses import replace
 from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, Self
 
-from bitdose.codecs.point import Point
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, CaseError
+from bitdose.memory import keep_freed_memory
 from bitdose.models.base import Classifier
+from bitdose.study.engines.line import Homes, Line, Points, Task
 from bitdose.study.kept import Kept
 from bitdose.study.plan import Job, Plan
 from bitdose.study.rows import Row
 from bitdose.study.worker import crash, failed_rows, run_case
 
 Finished = tuple[Case, list[Row]]
-Points = tuple[Point, ...]
-Task = tuple[Case, Points]
+Orders = tuple[Job, str, int]
 
 _AHEAD = 16
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 STOP_SECONDS = 5
+KEPT_FREE_BYTES = 2**26  # what a 1024x1024 X-ray's points free and ask for again
 
 
 class Pool(Protocol):
@@ -53,7 +53,43 @@ class Pool(Protocol):
         ...
 
 
-def open_pool(plan: Plan, *, workers: int | None, n_tasks: int, keep_bytes: int = 0) -> Pool:
+class Crew:
+    """Worker processes that start, and import what they need, while a study is still being planned.
+
+    Those that no pool has taken are stopped at the end.
+
+    Parameters
+    ----------
+    workers : int
+        Number of processes.
+    """
+
+    def __init__(self, workers: int) -> None:
+        self._waiting = [_Worker() for _ in range(workers)]
+
+    def __enter__(self) -> Self:
+        """Return the crew."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop who was not taken."""
+        self.dismiss()
+
+    def dismiss(self) -> None:
+        """Stop those who still wait: they would hold memory while others work."""
+        while self._waiting:
+            self._waiting.pop().stop()
+
+    def take(self, orders: Orders) -> _Worker:
+        """Give orders to a process that waits, or to a new one."""
+        worker = self._waiting.pop() if self._waiting else _Worker()
+        worker.tell(orders)
+        return worker
+
+
+def open_pool(
+    plan: Plan, *, workers: int | None, n_tasks: int, keep_bytes: int = 0, crew: Crew | None = None
+) -> Pool:
     """Open the pool that suits a plan: workers where the classifier can be loaded by them.
 
     Parameters
@@ -67,12 +103,14 @@ def open_pool(plan: Plan, *, workers: int | None, n_tasks: int, keep_bytes: int 
     keep_bytes : int
         Pixels of sources and bytes of shared encodes that the pool keeps in memory, over all workers, for
         tasks that come back to the same cases.
+    crew : Crew, optional
+        Workers that have started already; they come first.
     """
     count = os.cpu_count() or 1 if workers is None else workers
     if plan.job.model is None or count <= 1 or n_tasks <= 1:
         return HerePool(plan.job, plan.classifier, keep_bytes=keep_bytes)
     team = min(count, n_tasks)
-    return WorkerPool(plan.job, plan.classifier.name, workers=team, keep_bytes=keep_bytes)
+    return WorkerPool(plan.job, plan.classifier.name, workers=team, keep_bytes=keep_bytes, crew=crew)
 
 
 class HerePool:
@@ -108,11 +146,22 @@ class WorkerPool:
         Number of processes.
     keep_bytes : int
         As for :func:`open_pool`.
+    crew : Crew, optional
+        As for :func:`open_pool`.
     """
 
-    def __init__(self, job: Job, classifier_name: str, *, workers: int, keep_bytes: int = 0) -> None:
+    def __init__(
+        self,
+        job: Job,
+        classifier_name: str,
+        *,
+        workers: int,
+        keep_bytes: int = 0,
+        crew: Crew | None = None,
+    ) -> None:
         self._job, self._name, self._keep_bytes = job, classifier_name, keep_bytes // workers
-        self._homes: dict[str, int] | None = {} if keep_bytes else None
+        self._homes: Homes | None = {} if keep_bytes else None
+        self._crew = crew or Crew(0)
         self._team = [self._worker() for _ in range(workers)]
 
     def __enter__(self) -> Self:
@@ -137,74 +186,43 @@ class WorkerPool:
         BitdoseError
             If a worker cannot start.
         """
-        waiting = _Line(tasks, self._homes, ahead=_AHEAD * len(self._team))
-        while waiting or any(worker.task for worker in self._team):
-            for index, worker in enumerate(self._team):
-                if worker.task is None and waiting:
-                    self._team[index] = worker if worker.alive else self._replaced(worker)
-                    self._team[index].give(waiting.next_for(index))
-            yield from self._collect()
+        waiting = Line(tasks, self._homes, ahead=_AHEAD * len(self._team))
+        for index, worker in enumerate(self._team):
+            if worker.task is None:
+                self._give_next(index, waiting)
+        while busy := {worker.pipe: (k, worker.task) for k, worker in enumerate(self._team) if worker.task}:
+            ready: list[Any] = wait(list(busy))
+            for index, task in map(busy.__getitem__, ready):
+                finished = self._finished(self._team[index], task)
+                # Before the rows are on the disk: a worker need not wait for it.
+                self._give_next(index, waiting)
+                yield finished
 
-    def _collect(self) -> Iterator[Finished]:
-        busy: dict[Any, _Worker] = {worker.pipe: worker for worker in self._team if worker.task}
-        for pipe in wait(list(busy)):
-            worker = busy[pipe]
-            task, answer = worker.task, worker.take()
-            worker.task = None
-            if task is None:
-                continue
-            case, points = task
-            if isinstance(answer, Exception):
-                raise answer
-            if answer is None:
-                code = worker.process.exitcode
-                error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
-                answer = failed_rows(case, replace(self._job, points=points), self._name, error)
-            yield case, answer
+    def _give_next(self, index: int, waiting: Line) -> None:
+        """Give a free worker its next task, if there is one; a worker that died is replaced first."""
+        task = waiting.next_for(index)
+        if task:
+            worker = self._team[index]
+            self._team[index] = worker if worker.alive else self._replaced(worker)
+            self._team[index].give(task)
+
+    def _finished(self, worker: _Worker, task: Task) -> Finished:
+        """Take what a worker has to say of its task: the case's rows; those of a failure if it died."""
+        (case, points), answer = task, worker.take()
+        if isinstance(answer, Exception):
+            raise answer
+        if answer is None:
+            code = worker.process.exitcode
+            error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
+            answer = failed_rows(case, replace(self._job, points=points), self._name, error)
+        return case, answer
 
     def _replaced(self, worker: _Worker) -> _Worker:
         worker.stop()
         return self._worker()
 
     def _worker(self) -> _Worker:
-        return _Worker(self._job, self._name, self._keep_bytes)
-
-
-class _Line:
-    """Tasks on their way to workers: each case goes to the worker that keeps its source, if it is free.
-
-    Parameters
-    ----------
-    tasks : iterable of Task
-        Read as they are needed, a few ahead.
-    homes : dict or None
-        Worker by the name of the case that it keeps, added to; None where nothing is kept.
-    ahead : int
-        Tasks among which a worker's own are looked for.
-    """
-
-    def __init__(self, tasks: Iterable[Task], homes: dict[str, int] | None, *, ahead: int) -> None:
-        self._tasks, self._homes = iter(tasks), homes
-        self._near: list[Task] = []
-        self._ahead = ahead if homes is not None else 1
-        self._read_on()
-
-    def __bool__(self) -> bool:
-        """Whether a task is left."""
-        return bool(self._near)
-
-    def next_for(self, worker: int) -> Task:
-        """Take the first task that is the worker's own or nobody's; any if there is none."""
-        homes = self._homes if self._homes is not None else {}
-        its = (at for at, (case, _) in enumerate(self._near) if homes.get(case.id, worker) == worker)
-        task = self._near.pop(next(its, 0))
-        if self._homes is not None:
-            self._homes.setdefault(task[0].id, worker)
-        self._read_on()
-        return task
-
-    def _read_on(self) -> None:
-        self._near += itertools.islice(self._tasks, self._ahead - len(self._near))
+        return self._crew.take((self._job, self._name, self._keep_bytes))
 
 
 def run_in_process(cases: Iterable[Case], job: Job, classifier: Classifier) -> Iterator[Finished]:
@@ -213,12 +231,12 @@ def run_in_process(cases: Iterable[Case], job: Job, classifier: Classifier) -> I
 
 
 class _Worker:
-    """One process, the pipe to it, and the case it has."""
+    """One process, the pipe to it, and the case it has; it waits for orders first."""
 
-    def __init__(self, job: Job, name: str, keep_bytes: int) -> None:
+    def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs, job, name, keep_bytes), daemon=True)
+        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
         with quiet_start():
             self.process.start()
         theirs.close()
@@ -230,11 +248,15 @@ class _Worker:
 
     def give(self, task: Task) -> None:
         self.task = task
+        self.tell(task)
+
+    def tell(self, what: Orders | Task) -> None:
         with contextlib.suppress(OSError):  # a dead worker shows itself when its answer is read
-            self.pipe.send(task)
+            self.pipe.send(what)
 
     def take(self) -> list[Row] | Exception | None:
-        """Return the answer, an error that stops the study, or None if the worker died."""
+        """Return the answer, an error that stops the study, or None if the worker died; it is free then."""
+        self.task = None
         try:
             answer: list[Row] | Exception = self.pipe.recv()
         except (EOFError, OSError):
@@ -250,22 +272,19 @@ class _Worker:
         self.pipe.close()
 
 
-def _serve(pipe: Connection, job: Job, name: str, keep_bytes: int) -> None:
-    """Be a worker process: load the classifier once, then answer case by case until told to stop."""
-    one_thread_each()
-    classifier: Classifier | None = None
-    kept = Kept(keep_bytes)
-    while True:
-        try:
+def _serve(pipe: Connection) -> None:
+    """Be a worker process: take orders, load the classifier once, then answer case by case until stopped."""
+    be_worker()
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone: nobody to hear, or to tell
+        job, name, keep_bytes = pipe.recv()
+        kept, classifier = Kept(keep_bytes), None
+        while True:
             case, points = pipe.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            classifier = classifier or loaded(job, name)
-            answer: list[Row] | BitdoseError = _run_safely(case, _part_of(job, points), classifier, kept)
-        except BitdoseError as error:
-            answer = error
-        with contextlib.suppress(OSError):  # the parent is gone: nobody to tell
+            try:
+                classifier = classifier or loaded(job, name)
+                answer: list[Row] | BitdoseError = _run_safely(case, _part_of(job, points), classifier, kept)
+            except BitdoseError as error:
+                answer = error
             pipe.send(answer)
 
 
@@ -297,11 +316,12 @@ def _run_safely(case: Case, job: Job, classifier: Classifier, kept: Kept) -> lis
         return failed_rows(case, job, classifier.name, crash(unexpected))
 
 
-def one_thread_each() -> None:
-    """Keep OpenCV to one thread: the processes share the cores."""
+def be_worker() -> None:
+    """Settle a worker process: one thread for OpenCV (the processes share the cores), and its memory kept."""
     import cv2
 
     cv2.setNumThreads(1)
+    keep_freed_memory(up_to=KEPT_FREE_BYTES)
 
 
 @contextlib.contextmanager

@@ -18,7 +18,7 @@ from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, CaseError
 from bitdose.models.base import Classifier, InputSpec
 from bitdose.study.engines.blocks import Mapped
-from bitdose.study.engines.local import loaded, one_thread_each
+from bitdose.study.engines.local import be_worker, loaded
 from bitdose.study.plan import Job
 from bitdose.study.worker import Answers, Chunk, ask, coded_chunks, crash
 
@@ -64,7 +64,7 @@ READY = "ready"
 
 def be_coder(pipe: Connection, job: Job, seen: Seen) -> None:
     """Code case by case until the pipe closes."""
-    one_thread_each()
+    be_worker()
     mapped = Mapped()
     with contextlib.suppress(EOFError, OSError):  # the leader is gone: nobody to tell
         while True:
@@ -74,7 +74,7 @@ def be_coder(pipe: Connection, job: Job, seen: Seen) -> None:
 
 def be_classifier(pipe: Connection, job: Job, name: str) -> None:
     """Load the classifier, then answer batch by batch until the pipe closes."""
-    one_thread_each()
+    be_worker()
     mapped = Mapped()
     with contextlib.suppress(EOFError, OSError):
         try:
