@@ -17,6 +17,7 @@ from bitdose.metrics.influence import f1_influence
 from bitdose.metrics.weighted import weighted_sum
 from bitdose.results.schema import OK, probability_columns
 from bitdose.stats.bootstrap import patient_draws
+from bitdose.stats.delong import Area, area_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -93,6 +94,12 @@ class Arm:
     def f1_influence(self) -> Floats:
         """Influence of each case on each class's F1, ``(n, K)``."""
         return f1_influence(self.true, self.predicted, len(self.design.labels))
+
+    @cached_property
+    def areas(self) -> tuple[Area, ...]:
+        """Area under the ROC curve of each class against the rest."""
+        chances = self.probabilities.T
+        return tuple(area_of(self.true == k, chances[k]) for k in range(len(self.design.labels)))
 
     @cached_property
     def brier(self) -> Floats:
