@@ -8,8 +8,9 @@ made once, and a chain whose codec can share an encode shares it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import compress
 from typing import Any, cast
 
 import numpy as np
@@ -70,7 +71,7 @@ class Streams:
 
 
 def code_points(
-    image: Image, points: Sequence[Point], *, exact: bool = False
+    image: Image, points: Sequence[Point], *, exact: bool = False, only: Collection[Point] | None = None
 ) -> Iterator[tuple[Point, Coded | CaseError]]:
     """Code one image at every point but pristine, chain by chain, one decoded image at a time.
 
@@ -82,6 +83,8 @@ def code_points(
         Any order; results come chain by chain, in the order given within a chain.
     exact : bool
         One encode per point, even where a chain could share one.
+    only : collection of Point, optional
+        Of ``points``, those that are wanted; the others are there for the encode that a chain shares.
 
     Yields
     ------
@@ -95,7 +98,8 @@ def code_points(
         if key not in small:
             small[key] = _downsized(image, resize)
         planes, downsize_ms = small[key]
-        for point, streams in _encode_chain(planes, chain, exact=exact):
+        wanted = [only is None or point in only for point in chain]
+        for point, streams in _encode_chain(planes, chain, wanted, exact=exact):
             if isinstance(streams, CaseError):
                 yield point, streams
                 continue
@@ -109,7 +113,7 @@ def code_points(
 
 def encode_point(image: Image, point: Point) -> Streams:
     """Code one image at one point: what a sender puts on the wire."""
-    (_, result), *_ = _encode_chain(_downsized(image, point.resize)[0], [point], exact=True)
+    (_, result), *_ = _encode_chain(_downsized(image, point.resize)[0], [point], [True], exact=True)
     if isinstance(result, CaseError):
         raise result
     return result
@@ -151,16 +155,18 @@ def kernel_names(resize: Resize | None) -> str:
 
 
 def _encode_chain(
-    planes: list[Image], chain: Sequence[Point], *, exact: bool
+    planes: list[Image], chain: Sequence[Point], wanted: Sequence[bool], *, exact: bool
 ) -> Iterator[tuple[Point, Streams | CaseError]]:
+    """Code at the wanted points of a chain, as if at all of them."""
     codecs = [point.build_codec() for point in chain]
     kind = type(codecs[0])
     worth = len(chain) > 1 and planes[0].pixels.size >= _WORTH_SHARING_SAMPLES
     if worth and not exact and hasattr(kind, "encode_chain"):
-        yield from _encode_shared(planes, chain, codecs, cast("type[ChainCodec]", kind))
+        shared = _encode_shared(planes, chain, codecs, cast("type[ChainCodec]", kind))
+        yield from compress(shared, wanted)
         return
     fitted = [_fit_depth(plane, kind) for plane in planes]
-    for point, codec in zip(chain, codecs, strict=True):
+    for point, codec in compress(zip(chain, codecs, strict=True), wanted):
         started = time.perf_counter()
         try:
             data = tuple(codec.encode(plane) for plane in fitted)
