@@ -132,7 +132,7 @@ def _f1_difference(now: Arm, then: Arm, classes: list[int], absent: str) -> Esti
     """Mean over some classes of F1, of the one arm minus the other; ``absent`` says which have no case."""
     if not now.cases.size:
         return _undefined(NO_PAIR, now.design)
-    patients_of = [np.unique(now.patients[now.true == k]).size for k in classes]
+    patients_of = [int(np.count_nonzero(np.bincount(now.patients[now.true == k]))) for k in classes]
     if not all(patients_of):
         return _undefined(absent, now.design)
     n_classes = len(now.design.labels)

@@ -204,7 +204,7 @@ def difference_interval(
     unit, clusters = ("case", np.arange(positive.size)) if patients is None else ("patient", patients)
     if why:
         return undefined(why, level=level, unit=unit)
-    value, n = first.value - second.value, np.unique(clusters).size
+    value, n = first.value - second.value, positive.size if patients is None else np.unique(patients).size
     found = spread_between(positive, _influence(first) - _influence(second), clusters)
     if math.isnan(found.variance):
         why = _TOO_FEW if unit == "patient" else "limits undefined: one positive or negative case"
