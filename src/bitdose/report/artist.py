@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
@@ -34,31 +34,28 @@ def aside() -> Iterator[Pen]:
         return
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin) as pool:
         pool.submit(os.getpid)  # starts it: what it needs is loaded when the first figure comes
+        # A thread hands one figure after the other over, so that those it has not come to can be taken back.
+        hand = ThreadPoolExecutor(1)
         try:
-            yield partial(_begun, pool)
+            yield lambda figure: partial(_drawing, hand.submit(_there, pool, figure), figure)
         finally:
-            pool.shutdown(cancel_futures=True)
+            hand.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:
     """Load what drawing needs; Ctrl-C is the first process's to answer."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     import matplotlib.figure  # noqa: F401 -- takes as long to load as some figures to draw
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
-
-def _begun(pool: ProcessPoolExecutor, figure: Figure) -> Callable[[], Drawing]:
+def _there(pool: ProcessPoolExecutor, figure: Figure) -> Drawing | None:
+    """Have a figure drawn by the process; None where that has died."""
     try:
-        return partial(_drawing, pool.submit(draw, figure), figure)
+        return pool.submit(draw, figure).result()
     except BrokenProcessPool:
-        return here(figure)
+        return None
 
 
-def _drawing(pending: Future[Drawing], figure: Figure) -> Drawing:
+def _drawing(pending: Future[Drawing | None], figure: Figure) -> Drawing:
     """Return what the process has drawn; what it has not begun, or died of, is drawn here."""
-    if pending.cancel():
-        return draw(figure)
-    try:
-        return pending.result()
-    except BrokenProcessPool:
-        return draw(figure)
+    return draw(figure) if pending.cancel() else pending.result() or draw(figure)
