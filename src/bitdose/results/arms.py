@@ -198,8 +198,11 @@ def make_design(
     def draw() -> Floats:
         rng = rng_for(seed, "patient-bootstrap", *ids)
         drawn, _ = patient_draws(patients, classes, draws=draws, rng=rng)
-        # Made case by case, so that the kernels find all draws of a case beside each other.
-        return drawn.T[patient_of_case].T
+        # Case by case, so that the kernels find all draws of a case beside each other.
+        own = np.array_equal(
+            patient_of_case, np.arange(names.size)
+        )  # as a rule: each case is its own patient
+        return drawn if own else drawn.T[patient_of_case].T
 
     meanwhile = ThreadPoolExecutor(1)
     drawn = meanwhile.submit(draw)
