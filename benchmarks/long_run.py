@@ -11,8 +11,8 @@ to its first new case on the disk for a fresh and for the resumed run, and wheth
 same.
 
 ``rows`` writes the run folder of a study of 50 points that nobody ran (its answers are drawn at random) and
-times ``bitdose report`` and ``bitdose decide`` on it, as processes, with their peak memory: images,
-bootstrap and report as by default. ``--cases-per-patient`` makes patients of several cases.
+times ``bitdose report`` and ``bitdose decide`` on it, as processes, with their processor time and their peak
+memory: images, bootstrap and report as by default. ``--cases-per-patient`` makes patients of several cases.
 
 Each prints a Markdown table for ``benchmarks/README.md`` and a last line of JSON.
 """
@@ -154,12 +154,12 @@ def rows(args: argparse.Namespace) -> dict[str, Any]:
             command = [sys.executable, "-m", "bitdose", words[0], str(made), *words[1:], "--json"]
             more = ["--key", str(Path(name) / "key.pem")] if words[0] == "decide" else []
             used = run_command([*command, *more])
-            seconds, peak = used.wall_s, used.rss
-            answer[label] = {"seconds": round(seconds, 1), "peak_mb": round(peak / 1e6)}
-            shown.append((label, f"{seconds:.1f} s", f"{peak / 1e6:.0f} MB"))
+            took = {"seconds": round(used.wall_s, 1), "cpu_s": round(used.cpu_s, 1)}
+            answer[label] = {**took, "peak_mb": round(used.rss / 1e6)}
+            shown.append((label, *(f"{value} s" for value in took.values()), f"{used.rss / 1e6:.0f} MB"))
             print(f"  {shown[-1]}", file=sys.stderr)
         answer["report_kb"] = round((made / "report.html").stat().st_size / 1e3)
-    print_table(("command", "wall time", "peak memory"), shown)
+    print_table(("command", "wall time", "processor time", "peak memory"), shown)
     return answer
 
 

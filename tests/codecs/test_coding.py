@@ -128,6 +128,18 @@ def test_a_chain_that_cannot_gain_is_coded_exactly(texture: Image, texts: list[s
     assert {coded.mode for coded in _code(texture, *texts)} == {"exact"}
 
 
+@pytest.mark.parametrize("chain", [("jpeg2000:8x", "jpeg2000:20x", "jpeg2000:40x"), ("jpeg:q90", "jpeg:q10")])
+def test_only_the_wanted_points_of_a_chain_are_made(chain: tuple[str, ...]) -> None:
+    """What is wanted of a chain comes out as of all of it, the shared encode included; the rest does not."""
+    image = textured_image(600, 700, rng=rng_for("wanted"))
+    points, whole = [Point.parse(text) for text in chain], _code(image, *chain)
+    (point, coded), *more = code_points(image, points[1:2], grid=points)
+    assert isinstance(coded, Coded)
+    assert (point, more) == (points[1], [])
+    assert np.array_equal(coded.image.pixels, whole[1].image.pixels)
+    assert (coded.coded_bytes, coded.mode) == (whole[1].coded_bytes, whole[1].mode)
+
+
 def test_one_failing_point_does_not_stop_the_rest() -> None:
     """An image too wide for JPEG gives that point's error; every other point is coded."""
     wide = Image(np.zeros((1, 65_501), np.uint8))

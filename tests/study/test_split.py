@@ -32,7 +32,7 @@ import os
 from pathlib import Path
 import bitdose.study.engines.split_peers as peers
 from bitdose.models.base import CallableClassifier
-from bitdose.study import worker
+from bitdose.study import kept, worker
 from bitdose.study.plan import make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
@@ -45,12 +45,12 @@ if __name__ == "__main__":
     print(run_study(make_plan(spec), Path("run"), workers={workers}).failed)
 """
 _DEADLY_FILE = """
-read = worker.read_source
+read = kept.read_source
 def read_source(path, **how):
     if path.parent.name == "rough" and path.name == "1.png":
         os._exit(9)
     return read(path, **how)
-worker.read_source = read_source
+kept.read_source = read_source
 """
 _DEATH_AT_THE_END = """
 import time

@@ -55,6 +55,7 @@ def make_report(
     known: Known | None = None,
 ) -> tuple[ReportPaths, list[str]]:
     """Write a run's report and return its paths and findings; nothing that is known is found again."""
+    from bitdose.report.artist import aside
     from bitdose.report.build import write_report
     from bitdose.report.decision import sentences
     from bitdose.report.findings import findings
@@ -62,23 +63,24 @@ def make_report(
     from bitdose.transmission import LINKS
 
     facts = known.facts if known else read_facts(run)
-    table = facts.shown
-    summary = (known.summary if known else None) or facts.summary(level=level)
-    decision = known.decision if known else known_decision(facts)
-    target = out or (run if run.is_dir() else run.with_name(f"{run.stem}-report"))
-    with disk_errors(target):
-        paths = write_report(
-            target,
-            summary,
-            table,
-            manifest=facts.manifest,
-            load_variants=_variants(facts) if images else None,
-            max_gallery=gallery,
-            points=points,
-            decision=decision,
-            links=tuple(LINKS.values()),
-            profile=_profile_id(facts),
-        )
+    with aside() as pen:
+        summary = (known.summary if known else None) or facts.summary(level=level)
+        decision = known.decision if known else known_decision(facts)
+        target = out or (run if run.is_dir() else run.with_name(f"{run.stem}-report"))
+        with disk_errors(target):
+            paths = write_report(
+                target,
+                summary,
+                facts.shown,
+                manifest=facts.manifest,
+                load_variants=_variants(facts) if images else None,
+                max_gallery=gallery,
+                points=points,
+                decision=decision,
+                links=tuple(LINKS.values()),
+                profile=_profile_id(facts),
+                pen=pen,
+            )
     said = sentences(decision, facts.table) if decision else []
     return paths, [*said, *findings(summary, margin=_accuracy_margin(decision))]
 

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bitdose.stats.clusters import sum_of_squares
 from bitdose.stats.noninferiority import draws_for
 
 Floats = NDArray[np.float32]
@@ -83,11 +84,12 @@ class Draws:
         kept, some, weights = features.any(0), features.any(1), self.patients
         if 2 * int(some.sum()) < some.size:
             features, weights = features[some], weights[some]
-        columns = np.ascontiguousarray(features[:, kept].T, np.float32)
-        if len(columns) == 1:
-            found[:, kept] = (columns[0] @ weights)[:, None]
-        elif len(columns):
-            found[:, kept] = (columns @ weights).T
+        columns = np.ascontiguousarray(features[:, kept], np.float32)
+        if columns.shape[1] == 1:
+            found[:, kept] = (columns[:, 0] @ weights)[:, None]
+        elif columns.shape[1]:
+            # The many draws as rows of the product: BLAS shares rows among cores, and few are shared badly.
+            found[:, kept] = weights.T @ columns
         return found
 
     def with_worst(self, sums: Floats, worst: NDArray[np.float64]) -> Floats:
@@ -107,4 +109,4 @@ def usual_size(cases: NDArray[np.float64]) -> float:
     >>> usual_size(np.array([1.0, 3.0]))
     2.5
     """
-    return float(cases @ cases / cases.sum())
+    return float(sum_of_squares(cases) / cases.sum())

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bitdose.decision.base import Decision
 from bitdose.decision.bdrate import bd_rates
 from bitdose.decision.front import front
 from bitdose.errors import BitdoseError
+from bitdose.report.artist import Pen, here
 from bitdose.report.audit import audit_rows
 from bitdose.report.decision import evidence_rows, neighbours, rule_rows, sentences, walk_rows
-from bitdose.report.draw import draw
+from bitdose.report.draw import Drawing
 from bitdose.report.exports import write_compressai_json
-from bitdose.report.figures import Figure, FlipFigure, MatrixFigure
+from bitdose.report.figures import Figure, FlipFigure, ForestFigure, MatrixFigure
 from bitdose.report.files import write_atomic
 from bitdose.report.findings import MARGIN, findings
 from bitdose.report.flips import FlippedCase, flipped_cases, of_model
@@ -44,6 +45,14 @@ _OURS = re.compile(
     r"(?:(?:accuracy|macro_f1)_(?:file|pixels)|confusion|flips|(?:forest|ratio_knob)_[\w.-]+)\.(?:svg|png)"
     r"|case_\d{2,}\.png"
 )
+
+
+class _Drawn(NamedTuple):
+    """A figure, its drawing for the page, and its files."""
+
+    figure: Figure
+    picture: Picture
+    files: tuple[Path, ...]
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,7 @@ def write_report(
     decision: Decision | None = None,
     links: Sequence[Link] = (),
     profile: str = "",
+    pen: Pen = here,
 ) -> ReportPaths:
     """Write a run folder's ``figures/``, ``report.html``, ``summary.{csv,json}`` and ``subgroups.csv``.
 
@@ -110,6 +120,8 @@ def write_report(
         Lines for which seconds per exam are told.
     profile : str
         What the audit page says of who signed what; empty where nothing is signed.
+    pen : callable
+        Draws the figures: here, or in a process of its own (:func:`bitdose.report.artist.aside`).
 
     Returns
     -------
@@ -123,14 +135,13 @@ def write_report(
         If the folder cannot be written; each file is whole, old or new.
     """
     figures = all_figures(summary, bases=bases, points=points)
-    drawn = [(figure, *_drawn(out, figure)) for figure in figures]
-    paths = [path for _, _, written in drawn for path in written]
+    forests = forest_figures(decision, summary) if decision else ()
+    pending = [(figure, pen(figure)) for figure in (*figures, *forests)]
     flipped = flipped_cases(table, summary)
     shown = _near_first(flipped, table, summary, decision)
     plates, note = _plates(shown, table, summary, load_variants, max_gallery)
-    for number, plate in enumerate(plates, 1):
-        paths.append(write_atomic(out / FIGURES / f"case_{number:02d}.png", plate.data))
     groups = subgroups(table, summary, _looked_at(summary, decision))
+    drawn = _drawn(out, pending)
     page = Page(
         title=title,
         summary=summary,
@@ -148,14 +159,15 @@ def write_report(
         front=front(summary.points),
         bd_rates=[b for score in ("accuracy", "macro_f1") for b in bd_rates(summary, score=score)],
     )
-    page, forests = _with_decision(page, out, table, decision, links)
+    marked = [p for f, p, _ in drawn if isinstance(f, ForestFigure)]
+    page = _with_decision(page, table, decision, marked, links)
     page = _with_links(page, table, links)
     written = ReportPaths(
         html=write_atomic(out / "report.html", render(page).encode()),
         csv=write_csv(out / "summary.csv", summary_rows(summary)),
         json=write_json(out / "summary.json", summary),
         subgroups=write_csv(out / "subgroups.csv", subgroup_rows(groups)),
-        figures=(*paths, *forests),
+        figures=(*(path for one in drawn for path in one.files), *_numbered(out, plates)),
         audit=_audit(out, page, table, decision, profile),
         links=write_csv(out / "links.csv", link_rows(page.links)) if page.links else None,
         exports=write_compressai_json(out, summary) if decision else (),
@@ -177,12 +189,15 @@ def _margin(decision: Decision | None) -> float:
 
 
 def _with_decision(
-    page: Page, out: Path, table: DataFrame, decision: Decision | None, links: Sequence[Link]
-) -> tuple[Page, list[Path]]:
-    """Add the decision to a page and draw its figures."""
+    page: Page,
+    table: DataFrame,
+    decision: Decision | None,
+    forests: Sequence[Picture],
+    links: Sequence[Link],
+) -> Page:
+    """Add the decision and its figures to a page."""
     if decision is None:
-        return page, []
-    drawn = [_drawn(out, figure) for figure in forest_figures(decision, page.summary)]
+        return page
     decided = Decided(
         certified=decision.certified.point if decision.certified else "",
         sentences=sentences(decision, table),
@@ -190,10 +205,10 @@ def _with_decision(
         evidence=evidence_rows(decision),
         walks=walk_rows(decision),
         notes=decision.notes,
-        forests=[picture for picture, _ in drawn],
+        forests=forests,
         not_shown=not_shown(decision, table, page.summary, groups=page.subgroups, links=links),
     )
-    return replace(page, decided=decided), [path for _, written in drawn for path in written]
+    return replace(page, decided=decided)
 
 
 def _with_links(page: Page, table: DataFrame, links: Sequence[Link]) -> Page:
@@ -250,12 +265,21 @@ def _remove_stale(folder: Path, current: Iterable[Path]) -> None:
             path.unlink()
 
 
-def _drawn(out: Path, figure: Figure) -> tuple[Picture, list[Path]]:
-    """Draw a figure for the page and as files."""
-    drawing, stem = draw(figure), out / FIGURES / figure.name
-    files = ((".svg", drawing.svg), (".png", drawing.png))
-    written = [write_atomic(stem.with_name(stem.name + end), data) for end, data in files]
-    return Picture(figure.title, figure.alt, drawing.svg, "svg+xml"), written
+def _drawn(out: Path, pending: Sequence[tuple[Figure, Callable[[], Drawing]]]) -> list[_Drawn]:
+    """Take the drawings of figures, for the page and as files; the last first, as the pens ask for."""
+    found = []
+    for figure, give in reversed(pending):
+        drawing, stem = give(), out / FIGURES / figure.name
+        files = ((".svg", drawing.svg), (".png", drawing.png))
+        written = tuple(write_atomic(stem.with_name(stem.name + end), data) for end, data in files)
+        found.append(_Drawn(figure, Picture(figure.title, figure.alt, drawing.svg, "svg+xml"), written))
+    return found[::-1]
+
+
+def _numbered(out: Path, plates: Sequence[Picture]) -> list[Path]:
+    """Write the plates as files."""
+    names = (f"case_{number:02d}.png" for number in range(1, len(plates) + 1))
+    return [write_atomic(out / FIGURES / name, plate.data) for name, plate in zip(names, plates, strict=True)]
 
 
 def _plates(

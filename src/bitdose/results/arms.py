@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ from bitdose.metrics.influence import f1_influence
 from bitdose.metrics.weighted import weighted_sum
 from bitdose.results.schema import OK, probability_columns
 from bitdose.stats.bootstrap import patient_draws
+from bitdose.stats.delong import Area, area_of
 
 if TYPE_CHECKING:
     import polars as pl
@@ -30,15 +33,20 @@ Floats = NDArray[np.float64]
 class Design:
     """What all points share: classes, cases, patients, bootstrap draws.
 
-    ``weights`` is ``(draws, n_cases)``: how much each case weighs in each draw.
+    ``drawn`` is what becomes of ``weights``, made by a thread meanwhile.
     """
 
     labels: tuple[str, ...]
     level: float
     ids: dict[str, int]
-    weights: Floats
+    drawn: Future[Floats]
     patient_of_case: Ints
     n_patients: int
+
+    @property
+    def weights(self) -> Floats:
+        """How much each case weighs in each draw, ``(draws, n_cases)``."""
+        return self.drawn.result()
 
     @property
     def clustered(self) -> bool:
@@ -69,7 +77,8 @@ class Answers:
 class Arm:
     """A point's answers on some of the cases, by which numbers are taken.
 
-    The same cases at two points make two arms of a comparison: both see the same draws.
+    The same cases at two points make two arms of a comparison: both see the same draws. ``sums`` holds
+    what :func:`add_up` found of the draws, once it has.
     """
 
     design: Design
@@ -78,6 +87,7 @@ class Arm:
     predicted: Ints
     probabilities: Floats
     has_probabilities: bool
+    sums: list[Floats] = field(default_factory=list, repr=False, compare=False)
 
     @property
     def patients(self) -> Ints:
@@ -93,6 +103,12 @@ class Arm:
     def f1_influence(self) -> Floats:
         """Influence of each case on each class's F1, ``(n, K)``."""
         return f1_influence(self.true, self.predicted, len(self.design.labels))
+
+    @cached_property
+    def areas(self) -> tuple[Area, ...]:
+        """Area under the ROC curve of each class against the rest."""
+        chances = self.probabilities.T
+        return tuple(area_of(self.true == k, chances[k]) for k in range(len(self.design.labels)))
 
     @cached_property
     def brier(self) -> Floats:
@@ -120,17 +136,26 @@ class Arm:
         """Mean of ``gaps`` over the cases of every draw, ``(draws, bins)``; NaN for a draw without one."""
         return self._per_case(self._sums[:, -1 - self.gaps.shape[1] : -1])
 
-    @cached_property
+    @property
     def _sums(self) -> Floats:
-        """All that is added up over the cases of a draw: reading the weights once is what costs."""
+        """All that is added up over the cases of a draw; made here unless :func:`add_up` has."""
+        if not self.sums:
+            add_up([self])
+        return self.sums[0]
+
+    def added_up(self) -> tuple[Bools, Floats]:
+        """Return which sums of a draw have parts at all, and the parts, ``(cases of the design, filled)``."""
         k = len(self.design.labels)
         cells = np.zeros((self.cases.size, k * k))
         cells[np.arange(self.cases.size), self.true * k + self.predicted] = 1
         columns = np.column_stack([cells, self.gaps, self.brier])
-        filled = columns.any(0)  # of the bins some are empty, as below a half where there are two classes
-        sums = np.zeros((len(self.design.weights), filled.size))
-        sums[:, filled] = weighted_sum(columns[:, filled], self.design.weights, cases=self.cases)
-        return sums
+        filled = np.asarray(
+            columns.any(0)
+        )  # of the bins some are empty, as below a half where there are two classes
+        # Rows of zeros are cheaper than a copy of the weights.
+        parts = np.zeros((len(self.design.ids), int(filled.sum())))
+        parts[self.cases] = columns[:, filled]
+        return filled, parts
 
     def _per_case(self, sums: Floats) -> Floats:
         total = self.confusions.sum((1, 2))[:, None]
@@ -168,13 +193,34 @@ def make_design(
     """Draw the bootstrap samples of a table's cases, one row per case in the order of their ids."""
     patients, classes = cases["case_patient"].to_list(), cases["case_label"].to_list()
     ids = cases["case_id"].to_list()
-    drawn, patient_of_case = patient_draws(
-        patients, classes, draws=draws, rng=rng_for(seed, "patient-bootstrap", *ids)
-    )
-    # Made case by case, so that the kernels find all draws of a case beside each other.
-    weights = drawn.T[patient_of_case].T
+    names, patient_of_case = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+
+    def draw() -> Floats:
+        rng = rng_for(seed, "patient-bootstrap", *ids)
+        drawn, _ = patient_draws(patients, classes, draws=draws, rng=rng)
+        # Case by case, so that the kernels find all draws of a case beside each other.
+        own = np.array_equal(
+            patient_of_case, np.arange(names.size)
+        )  # as a rule: each case is its own patient
+        return drawn if own else drawn.T[patient_of_case].T
+
+    meanwhile = ThreadPoolExecutor(1)
+    drawn = meanwhile.submit(draw)
+    meanwhile.shutdown(wait=False)
     places = {name: i for i, name in enumerate(ids)}
-    return Design(labels, level, places, weights, patient_of_case, drawn.shape[1])
+    return Design(labels, level, places, drawn, patient_of_case, names.size)
+
+
+def add_up(arms: Sequence[Arm]) -> None:
+    """Make the sums of the draws of several arms in one product: reading the weights once is what costs."""
+    parts = [arm.added_up() for arm in arms]
+    together = weighted_sum(np.hstack([columns for _, columns in parts]), arms[0].design.weights)
+    start = 0
+    for arm, (filled, columns) in zip(arms, parts, strict=True):
+        sums = np.zeros((len(together), filled.size))
+        sums[:, filled] = together[:, start : start + columns.shape[1]]
+        arm.sums.append(sums)
+        start += columns.shape[1]
 
 
 def answers_at(rows: pl.DataFrame | None, design: Design) -> Answers:

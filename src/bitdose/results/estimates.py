@@ -15,10 +15,10 @@ import numpy as np
 from bitdose.metrics import classification as metric
 from bitdose.metrics.influence import f1_changes
 from bitdose.results.arms import Arm, Bools, Design, Floats
-from bitdose.stats.areas import area_difference, clustered_area
+from bitdose.stats.areas import clustered_interval, difference_interval
 from bitdose.stats.bootstrap import bca_interval
 from bitdose.stats.clusters import clustered_tango, clustered_wilson, paired_difference
-from bitdose.stats.delong import delong
+from bitdose.stats.delong import delong_interval
 from bitdose.stats.estimate import Estimate, undefined
 from bitdose.stats.gaps import gap_difference, gap_interval
 from bitdose.stats.proportions import tango, wilson
@@ -78,10 +78,10 @@ def auroc(arm: Arm, k: int) -> Estimate:
     """Area under the ROC curve of class k against the rest."""
     if why := arm.without_probabilities:
         return _undefined(why, arm.design)
-    positive, scores, level = arm.true == k, arm.probabilities[:, k], arm.design.level
+    area, level = arm.areas[k], arm.design.level
     if arm.design.clustered:
-        return clustered_area(positive, scores, arm.patients, level=level)
-    return delong(positive, scores, level=level)
+        return clustered_interval(area, arm.patients, level=level)
+    return delong_interval(area, level=level)
 
 
 def auroc_difference(now: Arm, then: Arm, k: int) -> Estimate:
@@ -89,8 +89,7 @@ def auroc_difference(now: Arm, then: Arm, k: int) -> Estimate:
     if why := _unpaired(now, then):
         return _undefined(why, now.design)
     patients = now.patients if now.design.clustered else None
-    scores = now.probabilities[:, k], then.probabilities[:, k]
-    return area_difference(now.true == k, *scores, patients, level=now.design.level)
+    return difference_interval(now.areas[k], then.areas[k], patients, level=now.design.level)
 
 
 def brier(arm: Arm) -> Estimate:
@@ -133,7 +132,7 @@ def _f1_difference(now: Arm, then: Arm, classes: list[int], absent: str) -> Esti
     """Mean over some classes of F1, of the one arm minus the other; ``absent`` says which have no case."""
     if not now.cases.size:
         return _undefined(NO_PAIR, now.design)
-    patients_of = [np.unique(now.patients[now.true == k]).size for k in classes]
+    patients_of = [int(np.count_nonzero(np.bincount(now.patients[now.true == k]))) for k in classes]
     if not all(patients_of):
         return _undefined(absent, now.design)
     n_classes = len(now.design.labels)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ from bitdose.results.arms import Arm, Reference, answers_at, whole_arm
 from bitdose.results.rates import mean_psnr_db, number, rates_of
 from bitdose.results.schema import OK
 from bitdose.results.summary import ClassSummary, Flips, PointSummary
+from bitdose.stats.estimate import Estimate
 from bitdose.stats.obuchowski import obuchowski
 from bitdose.stats.proportions import mcnemar_midp
 
@@ -19,11 +21,37 @@ if TYPE_CHECKING:
     import polars as pl
 
 
-def summarize_point(rows: pl.DataFrame, reference: Reference) -> PointSummary:
-    """Summarise one point's rows, failed ones among them, against the reference."""
-    ok, first = rows.filter(rows["status"] == OK), rows.row(0, named=True)
-    arm = whole_arm(reference.design, answers_at(rows, reference.design))
+@dataclass(frozen=True, eq=False)
+class Compared:
+    """A point's rows, its arm, and the two arms on the cases that the reference has too.
+
+    ``aurocs`` and ``auroc_differences`` are those of each class: most of the work that needs no draws.
+    """
+
+    rows: pl.DataFrame
+    arm: Arm
+    now: Arm
+    then: Arm
+    aurocs: tuple[Estimate, ...]
+    auroc_differences: tuple[Estimate, ...]
+
+
+def compare_point(rows: pl.DataFrame, reference: Reference) -> Compared:
+    """Read one point's rows, failed ones among them, against the reference."""
+    design = reference.design
+    arm = whole_arm(design, answers_at(rows, design))
     now, then = reference.pair(arm)
+    classes = range(len(design.labels))
+    aurocs = tuple(estimate.auroc(arm, k) for k in classes)
+    return Compared(
+        rows, arm, now, then, aurocs, tuple(estimate.auroc_difference(now, then, k) for k in classes)
+    )
+
+
+def summarize_point(compared: Compared) -> PointSummary:
+    """Take all numbers of one point."""
+    rows, arm, now, then = compared.rows, compared.arm, compared.now, compared.then
+    ok, first = rows.filter(rows["status"] == OK), rows.row(0, named=True)
     everyone = np.ones(arm.cases.size, bool)
     return PointSummary(
         point=first["point"],
@@ -42,7 +70,7 @@ def summarize_point(rows: pl.DataFrame, reference: Reference) -> PointSummary:
         ece=estimate.ece(arm),
         brier_difference=estimate.brier_difference(now, then),
         ece_difference=estimate.ece_difference(now, then),
-        classes=tuple(_class(k, arm, now, then) for k in range(len(reference.design.labels))),
+        classes=tuple(_class(k, compared) for k in range(len(arm.design.labels))),
         confusion=tuple(tuple(map(int, row)) for row in arm.confusion),
         flips=flips_between(now, then),
         **vars(rates_of(ok)),
@@ -53,7 +81,8 @@ def summarize_point(rows: pl.DataFrame, reference: Reference) -> PointSummary:
     )
 
 
-def _class(k: int, arm: Arm, now: Arm, then: Arm) -> ClassSummary:
+def _class(k: int, compared: Compared) -> ClassSummary:
+    arm, now, then = compared.arm, compared.now, compared.then
     label = arm.design.labels[k]
     inside, outside = f"case of class {label!r}", f"case outside class {label!r}"
     is_class, called, positive = arm.true == k, arm.predicted == k, now.true == k
@@ -65,11 +94,11 @@ def _class(k: int, arm: Arm, now: Arm, then: Arm) -> ClassSummary:
         specificity=estimate.share(~called, ~is_class, arm, outside),
         precision=estimate.share(is_class, called, arm, f"answer {label!r}"),
         f1=estimate.f1(arm, k),
-        auroc=estimate.auroc(arm, k),
+        auroc=compared.aurocs[k],
         sensitivity_difference=estimate.share_difference(now_called, then_called, positive, now, inside),
         specificity_difference=estimate.share_difference(~now_called, ~then_called, ~positive, now, outside),
         f1_difference=estimate.f1_difference(now, then, k),
-        auroc_difference=estimate.auroc_difference(now, then, k),
+        auroc_difference=compared.auroc_differences[k],
     )
 
 

@@ -7,17 +7,18 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bitdose.errors import BitdoseError, UsageError
-from bitdose.results.arms import Design, Reference, answers_at, make_design, whole_arm
+from bitdose.results.arms import Design, Reference, add_up, answers_at, make_design, whole_arm
 from bitdose.results.estimates import accuracy_difference
-from bitdose.results.points import summarize_point
+from bitdose.results.points import Compared, compare_point, summarize_point
 from bitdose.results.precision import compare_with_fp32
 from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
-from bitdose.results.summary import Comparison, Summary, like_ratio_pairs
+from bitdose.results.summary import Comparison, PointSummary, Summary, like_ratio_pairs
 from bitdose.results.table import labels_of
 
 if TYPE_CHECKING:
     import polars as pl
 
+_TOGETHER = 10
 _OF_CASE = ("case_id", "case_label", "case_patient", "case_format", "case_lossy")
 _MEASURED = frozenset({
     "point", "codec_name", "codec_chain", "codec_quality", "codec_strength", "codec_size", "case_height",
@@ -64,7 +65,7 @@ def summarize(
     cases, by_point = _cases_and_points(table)
     design = make_design(cases, labels, level=level, draws=draws, seed=seed)
     reference = Reference(design, answers_at(by_point.get(PRISTINE), design))
-    points = [summarize_point(rows, reference) for rows in by_point.values()]
+    points = _points([compare_point(rows, reference) for rows in by_point.values()])
     points.sort(key=lambda p: (p.chain != PRISTINE, ranked[p.chain], p.strength))
     summary = Summary(
         model=str(models[0] or "") if models else "",
@@ -82,6 +83,16 @@ def summarize(
         n_lossy_sources=int(cases["case_lossy"].fill_null(value=False).sum()),
     )
     return replace(summary, comparisons=_comparisons(summary, by_point, design))
+
+
+def _points(compared: list[Compared]) -> list[PointSummary]:
+    """Summarise points, some at a time: those that share a product with the draws."""
+    points: list[PointSummary] = []
+    while compared:
+        together, compared = compared[:_TOGETHER], compared[_TOGETHER:]
+        add_up([each.arm for each in together])
+        points += [summarize_point(each) for each in together]
+    return points
 
 
 def _cases_and_points(table: pl.DataFrame) -> tuple[pl.DataFrame, dict[str, pl.DataFrame]]:

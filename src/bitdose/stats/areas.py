@@ -14,14 +14,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bitdose.stats.clusters import tango_at
-from bitdose.stats.delong import area_parts, at_the_end, lacking, logit_limits
+from bitdose.stats.clusters import sum_of_squares, tango_at
+from bitdose.stats.delong import Area, area_of, at_the_end, logit_limits
 from bitdose.stats.estimate import Estimate, undefined
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 
 _ROUNDING = 1e-24
+_BLOCK = 32
 _TOO_FEW = "limits undefined: the cases of one kind are of one patient"
 
 
@@ -80,12 +82,12 @@ def spread_between(positive: Bools, influence: Floats, patients: NDArray[Any]) -
         sums = np.bincount(cluster[kind], weights=influence[kind], minlength=total.size)
         part = sums / np.sqrt(1 - share)
         total += part
-        squares.append(float(part @ part))
+        squares.append(sum_of_squares(part))
         freedoms.append(count - 1)
-        worth.append(1 / float(share @ share))
+        worth.append(1 / sum_of_squares(share))
     below = sum(square**2 / freedom for square, freedom in zip(squares, freedoms, strict=True))
     return Spread(
-        variance=float(total @ total),
+        variance=sum_of_squares(total),
         freedom=sum(squares) ** 2 / below if below > 0 else float(min(freedoms)),
         fewest=min(worth),
     )
@@ -127,20 +129,22 @@ def clustered_area(
     >>> f"{clustered_area(kinds, scores, np.array([0, 0, 1, 2, 3, 3])):.3f}"
     '0.889 (0.000 to 1.000)'
     """
-    is_positive, scores = np.asarray(positive, bool), np.asarray(score, float)
-    why = lacking(is_positive, scores)
-    if why:
-        return undefined(why, level=level, unit="patient")
-    area, influence = _influence(is_positive, scores)
-    n, found = np.unique(patients).size, spread_between(is_positive, influence, patients)
-    bare = Estimate(area, math.nan, math.nan, level, "obuchowski-logit", n, "patient")
+    return clustered_interval(area_of(positive, score), patients, level=level)
+
+
+def clustered_interval(area: Area, patients: NDArray[Any], *, level: float = 0.95) -> Estimate:
+    """Return the estimate of :func:`clustered_area` for an area that is known."""
+    if area.reason:
+        return undefined(area.reason, level=level, unit="patient")
+    n, found = np.unique(patients).size, spread_between(area.positive, _influence(area), patients)
+    bare = Estimate(area.value, math.nan, math.nan, level, "obuchowski-logit", n, "patient")
     if math.isnan(found.variance):
         return replace(bare, reason=_TOO_FEW)
-    if not 0 < area < 1:
+    if not 0 < area.value < 1:
         return at_the_end(bare, found.fewest)
     if found.variance <= _ROUNDING:
         return replace(bare, reason="limits undefined: the scores show no spread to judge by")
-    low, high = logit_limits(area, _student(level, found.freedom) * math.sqrt(found.variance))
+    low, high = logit_limits(area.value, _student(level, found.freedom) * math.sqrt(found.variance))
     return replace(bare, low=low, high=high)
 
 
@@ -188,19 +192,24 @@ def area_difference(
     >>> f"{area_difference(kinds, [.9, .8, .3, .4, .2, .1], [.9, .3, .2, .8, .4, .1]):.3f}"
     '0.333 (-0.415 to 0.792)'
     """
-    is_positive = np.asarray(positive, bool)
-    scores = [np.asarray(score, float) for score in (score_a, score_b)]
-    unit, clusters = ("case", np.arange(is_positive.size)) if patients is None else ("patient", patients)
-    why = lacking(is_positive, *scores)
+    first, second = (area_of(positive, score) for score in (score_a, score_b))
+    return difference_interval(first, second, patients, level=level)
+
+
+def difference_interval(
+    first: Area, second: Area, patients: NDArray[Any] | None = None, *, level: float = 0.95
+) -> Estimate:
+    """Return the estimate of :func:`area_difference` for two areas that are known, of the same cases."""
+    positive, why = first.positive, first.reason or second.reason
+    unit, clusters = ("case", np.arange(positive.size)) if patients is None else ("patient", patients)
     if why:
         return undefined(why, level=level, unit=unit)
-    (area_a, pull_a), (area_b, pull_b) = (_influence(is_positive, one) for one in scores)
-    value, n = area_a - area_b, np.unique(clusters).size
-    found = spread_between(is_positive, pull_a - pull_b, clusters)
+    value, n = first.value - second.value, positive.size if patients is None else np.unique(patients).size
+    found = spread_between(positive, _influence(first) - _influence(second), clusters)
     if math.isnan(found.variance):
         why = _TOO_FEW if unit == "patient" else "limits undefined: one positive or negative case"
         return Estimate(value, math.nan, math.nan, level, "tango-pairs", n, unit, why)
-    turned = turned_pairs(is_positive, *scores)
+    turned = _turned_between(positive, first.ranks, second.ranks)
     limits = tango_at(value, turned, found.variance, least=found.fewest, level=level)
     return replace(limits, method="tango-pairs", n=n, unit=unit)
 
@@ -215,50 +224,58 @@ def turned_pairs(positive: Bools, score_a: Floats, score_b: Floats) -> float:
     >>> turned_pairs(np.array([True, True, False]), np.array([3.0, 1, 2]), np.array([3.0, 2, 2]))
     0.25
     """
-    turned = _turned(score_a, score_b)
+    ranks = (np.unique(score, return_inverse=True)[1] for score in (score_a, score_b))
+    return _turned_between(positive, *ranks)
+
+
+def _turned_between(positive: Bools, ranks_a: Ints, ranks_b: Ints) -> float:
+    """Return the share of pairs of a positive and a negative of which the ranks are in another order."""
+    turned = _turned(ranks_a, ranks_b)
     for kind in (positive, ~positive):
-        turned -= _turned(score_a[kind], score_b[kind])
+        turned -= _turned(ranks_a[kind], ranks_b[kind])
     return max(0.0, turned) / (int(positive.sum()) * int((~positive).sum()))
 
 
-def _turned(a: Floats, b: Floats) -> float:
+def _turned(a: Ints, b: Ints) -> float:
     """Count pairs of cases in opposite order, and half of those tied by one of the two."""
-    order = np.lexsort((b, a))
-    a, b, alone = a[order], b[order], np.sort(b)
-    tied_a, tied_b = a[1:] == a[:-1], alone[1:] == alone[:-1]
-    tied_both = tied_a & (b[1:] == b[:-1])
-    return _inversions(b) + (_pairs(tied_a) + _pairs(tied_b) - 2 * _pairs(tied_both)) / 2
+    scale = int(b.max()) + 1
+    both = np.sort(a * scale + b)  # the one rank and then the other: sorted without moving two arrays
+    runs = np.diff(np.r_[0, np.flatnonzero(both[1:] != both[:-1]) + 1, both.size])
+    tied_by_one = _pairs(np.bincount(a)) + _pairs(np.bincount(b)) - 2 * _pairs(runs)
+    return _inversions(both % scale) + tied_by_one / 2
 
 
-def _pairs(tied: Bools) -> float:
-    """Count the pairs within runs of equal values, each of which is marked as its predecessor's equal."""
-    sizes = np.diff(np.r_[0, np.flatnonzero(~tied) + 1, tied.size + 1])
+def _pairs(sizes: Ints) -> float:
+    """Count the pairs within groups of some sizes."""
     return float((sizes * (sizes - 1)).sum()) / 2
 
 
-def _inversions(values: Floats) -> float:
-    """Count the pairs of which the earlier is larger, merging halves from the bottom up."""
-    width, found = 1, 0
-    merged = np.full(1 << max(values.size - 1, 0).bit_length(), math.inf)
-    merged[: values.size] = values
+def _inversions(ranks: Ints) -> int:
+    """Count the pairs of which the earlier is larger: within short blocks one by one, then merging these."""
+    merged = np.full(_BLOCK << (ranks.size // _BLOCK).bit_length(), 2 * int(ranks.max()) + 2, np.int32)
+    merged[: ranks.size] = 2 * ranks  # even; behind them, values that are larger than all
+    rows, width = merged.reshape(-1, _BLOCK), _BLOCK
+    found = sum(int(np.count_nonzero(rows[:, :-apart] > rows[:, apart:])) for apart in range(1, _BLOCK))
+    rows.sort(axis=1)
     while width < merged.size:
         rows = merged.reshape(-1, 2 * width)
-        order = np.argsort(rows, axis=1, kind="stable")
+        rows[:, width:] += 1  # odd: a right value, which comes after its equals of the left
+        rows.sort(axis=1)
         # A right value's place in the merged row, less its place in its half, counts the left ones up to it.
-        places = np.nonzero(order >= width)[1]
+        odd = merged & 1
+        places = np.flatnonzero(odd) % (2 * width)
         found += (2 * width - 1) * places.size - int(places.sum()) - len(rows) * width * (width - 1) // 2
-        merged = np.take_along_axis(rows, order, 1).ravel()
+        merged -= odd
         width *= 2
-    return float(found)
+    return found
 
 
-def _influence(positive: Bools, scores: Floats) -> tuple[float, Floats]:
-    """Return the area and each case's influence on it."""
-    area, above, below = area_parts(positive, scores)
-    found = np.empty(scores.size)
-    found[positive] = (above - area) / above.size
-    found[~positive] = (below - area) / below.size
-    return area, found
+def _influence(area: Area) -> Floats:
+    """Return each case's influence on an area."""
+    found = np.empty(area.positive.size)
+    found[area.positive] = (area.above - area.value) / area.above.size
+    found[~area.positive] = (area.below - area.value) / area.below.size
+    return found
 
 
 def _student(level: float, freedom: float) -> float:

@@ -39,7 +39,8 @@ def patient_draws(
     -------
     weights : numpy.ndarray
         ``(draws, n_patients)`` float, at least 0, on average 1: times each patient is drawn, times
-        the weight of its class over the number of its patients.
+        the weight of its class over the number of its patients. In memory, the draws of a patient are
+        beside each other.
     patient_of_case : numpy.ndarray
         ``(n_cases,)`` int: column of ``weights`` that a case belongs to.
 
@@ -52,13 +53,13 @@ def patient_draws(
         np.asarray(patients, dtype=str), return_index=True, return_inverse=True
     )
     strata = np.asarray(labels, dtype=str)[first]
-    weights = np.zeros((draws, len(names)))
+    weights = np.zeros((len(names), draws))
     for stratum in np.unique(strata):
         members = np.flatnonzero(strata == stratum)
         size = len(members)
         counts = rng.multinomial(size, np.full(size, 1 / size), size=draws)
-        weights[:, members] = counts * (rng.standard_gamma(size, (draws, 1)) / size)
-    return weights, patient_of_case
+        weights[members] = (counts * (rng.standard_gamma(size, (draws, 1)) / size)).T
+    return weights.T, patient_of_case
 
 
 def bca_interval(

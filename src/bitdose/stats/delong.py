@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -12,8 +12,60 @@ from bitdose.stats.estimate import Estimate, undefined
 from bitdose.stats.proportions import wilson, z_of
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 _ROUNDING = 1e-24
+
+
+@dataclass(frozen=True, eq=False)
+class Area:
+    """An area under the ROC curve, and what each case adds to it.
+
+    ``ranks`` number the values of the score from 0, equal ones alike; ``above`` is the share of negatives
+    that each positive outranks, ``below`` the share of positives that outrank each negative. Where
+    ``reason`` says what the area cannot be had for the want of, they are empty and ``value`` is NaN.
+    """
+
+    positive: Bools
+    ranks: Ints
+    value: float
+    above: Floats
+    below: Floats
+    reason: str = ""
+
+
+def area_of(positive: ArrayLike, score: ArrayLike) -> Area:
+    """Find an area and its parts: the work of sorting, which all estimates of one score share.
+
+    Parameters
+    ----------
+    positive : array_like
+        ``(n_cases,)`` bool.
+    score : array_like
+        ``(n_cases,)`` float, higher for positive.
+
+    Examples
+    --------
+    >>> found = area_of([1, 1, 0, 0], [3, 1, 2, 0])
+    >>> found.value, found.above.tolist(), found.below.tolist()
+    (0.75, [1.0, 0.5], [0.5, 1.0])
+    """
+    is_positive, scores = np.asarray(positive, bool), np.asarray(score, float)
+    why = _lacking(is_positive, scores)
+    if why:
+        return Area(is_positive, np.empty(0, np.int64), math.nan, np.empty(0), np.empty(0), why)
+    order, ranks = np.argsort(scores), np.empty(scores.size, np.int64)
+    first = _is_first(scores[order])
+    ranks[order] = np.cumsum(first) - 1
+    others_below = np.empty(scores.size)
+    others_below[order] = _mid_places(first)
+    for kind in (is_positive, ~is_positive):
+        own = order[kind[order]]
+        others_below[own] -= _mid_places(_is_first(scores[own]))
+    above = others_below[is_positive] / int((~is_positive).sum())
+    below = 1 - others_below[~is_positive] / int(is_positive.sum())
+    return Area(is_positive, ranks, float(above.mean()), above, below)
 
 
 def delong(positive: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Estimate:
@@ -49,43 +101,43 @@ def delong(positive: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Est
     >>> f"{delong([1, 1, 1, 0, 0, 0], [.9, .8, .3, .4, .2, .1]):.3f}"
     '0.889 (0.261 to 0.995)'
     """
-    is_positive, scores = np.asarray(positive, bool), np.asarray(score, float)
-    why = lacking(is_positive, scores)
-    if why:
-        return undefined(why, level=level)
-    area, *parts = area_parts(is_positive, scores)
+    return delong_interval(area_of(positive, score), level=level)
+
+
+def delong_interval(area: Area, *, level: float = 0.95) -> Estimate:
+    """Return the estimate of :func:`delong` for an area that is known."""
+    if area.reason:
+        return undefined(area.reason, level=level)
+    parts = area.above, area.below
     fewest = min(part.size for part in parts)
-    bare = Estimate(area, math.nan, math.nan, level, "delong-logit", scores.size)
+    bare = Estimate(area.value, math.nan, math.nan, level, "delong-logit", area.positive.size)
     if fewest == 1:
         return replace(bare, reason="limits undefined: one positive or negative case")
-    if not 0 < area < 1:
+    if not 0 < area.value < 1:
         return at_the_end(bare, fewest)
     variance = sum(float(part.var(ddof=1)) / part.size for part in parts)
     if variance <= _ROUNDING:
         return replace(bare, reason="limits undefined: the scores show no spread to judge by")
-    low, high = logit_limits(area, z_of(level) * math.sqrt(variance))
+    low, high = logit_limits(area.value, z_of(level) * math.sqrt(variance))
     return replace(bare, low=low, high=high)
 
 
-def lacking(positive: NDArray[np.bool_], *scores: Floats) -> str:
+def _lacking(positive: Bools, scores: Floats) -> str:
     """Say what an area cannot be had for the want of, if anything."""
     if positive.all() or not positive.any():
         return "no negative case" if positive.any() else "no positive case"
-    return "a case has no score" if any(np.isnan(score).any() for score in scores) else ""
+    return "a case has no score" if np.isnan(scores).any() else ""
 
 
-def area_parts(positive: NDArray[np.bool_], scores: Floats) -> tuple[float, Floats, Floats]:
-    """Return the area, the share that each positive outranks and the share that outranks each negative."""
-    m, n = int(positive.sum()), int((~positive).sum())
-    ranks = _mid_ranks(scores)
-    above = (ranks[positive] - _mid_ranks(scores[positive])) / n
-    below = 1 - (ranks[~positive] - _mid_ranks(scores[~positive])) / m
-    return float(above.mean()), above, below
+def _is_first(ordered: Floats) -> Bools:
+    """Mark the first of each run of equal values."""
+    return np.append(True, ordered[1:] != ordered[:-1])
 
 
-def _mid_ranks(values: Floats) -> Floats:
-    ordered = np.sort(values)
-    return (np.searchsorted(ordered, values) + np.searchsorted(ordered, values, side="right") + 1) / 2
+def _mid_places(first: Bools) -> Floats:
+    """Return the places, from 1, of values in order, equal ones at the mean of theirs."""
+    edges = np.r_[np.flatnonzero(first), first.size]
+    return np.repeat((edges[:-1] + edges[1:] + 1) / 2, np.diff(edges))
 
 
 def logit_limits(area: float, half: float) -> tuple[float, float]:

@@ -25,7 +25,7 @@ Variants = Callable[[str, Sequence[str]], list[Image]]
 def variants_of(folder: Path, table: pl.DataFrame | None = None) -> Variants:
     """Return a function from a case id and points to the images that the classifier's input came from.
 
-    It codes the whole chains that the study coded, so that layered streams come out the same.
+    It encodes the whole chains that the study coded, so that layered streams come out the same.
 
     Parameters
     ----------
@@ -42,8 +42,8 @@ def variants_of(folder: Path, table: pl.DataFrame | None = None) -> Variants:
     """
     spec = load_spec(folder / STUDY_FILE)
     rows = read_run(folder) if table is None else table
-    studied = rows.lazy().select("case_id", "case_digest").unique().drop_nulls().collect()
-    digests = dict(studied.iter_rows())
+    with_digest = rows.lazy().select("case_id", "case_digest").unique().drop_nulls().collect()
+    digests = dict(with_digest.iter_rows())
     cases = find_cases(spec)
     paths = {case.id: case.path for case in cases.cases}
     grid = expand_points(spec.points)
@@ -58,13 +58,11 @@ def variants_of(folder: Path, table: pl.DataFrame | None = None) -> Variants:
         if not {point for point in asked if not point.is_pristine} <= set(grid):
             raise CaseError("changed-study", "the study file no longer holds this point")
         original = source.image
-        chains = {point.chain for point in asked}
         images: dict[Point, Image] = {Point(): original}
-        for point, coded in code_points(original, [p for p in grid if p.chain in chains], exact=spec.exact):
+        for point, coded in code_points(original, asked, exact=spec.exact, grid=grid):
             if isinstance(coded, CaseError):
                 raise coded
-            if point in asked:
-                images[point] = coded.image
+            images[point] = coded.image
         return [images[point] for point in asked]
 
     return load
