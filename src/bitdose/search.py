@@ -28,7 +28,7 @@ from bitdose.models.base import Classifier
 from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.table import PARTS, write_part
 from bitdose.study.engines.line import Task
-from bitdose.study.engines.local import Pool, open_pool
+from bitdose.study.engines.local import Crew, Pool, open_pool
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.run import Watcher, check_failures, terminable
 from bitdose.study.spec import StudySpec
@@ -74,6 +74,7 @@ def search(
     seconds: Seconds | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    crew: Crew | None = None,
 ) -> Found:
     """Find the certified point by a race of the grid's points; the run folder is resumed if it is there.
 
@@ -94,6 +95,8 @@ def search(
         As for ``run_study``.
     progress : callable, optional
         From a round's number of cases to a context that gives a watcher.
+    crew : Crew, optional
+        Workers on this machine that have started already.
 
     Raises
     ------
@@ -114,7 +117,9 @@ def search(
     race = Race(rule, grid, sizes, seconds=seconds, seed=spec.seed, preregistered=True)
     found = _Search(race, plans, out, progress or _unseen)
     plan, most = plans[rule.select], max(sizes.values())
-    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_room()) as pool:
+    early = crew or Crew(0)
+    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_room(), crew=early) as pool:
+        early.dismiss()
         return found.run(pool)
 
 

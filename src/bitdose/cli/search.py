@@ -70,7 +70,7 @@ def search(
     Example: bitdose search xrays/cases.csv --split test --model net.onnx --margin accuracy=0.02
     """
     from bitdose.cli.progress import study_progress
-    from bitdose.cli.study import class_mapping, make_spec
+    from bitdose.cli.study import class_mapping, early_workers, make_spec
     from bitdose.search import search as run_search
 
     spec = make_spec(
@@ -88,7 +88,10 @@ def search(
         link=link,
     )
     folder = out or Path("runs") / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
-    found = run_search(spec, rule, folder, seconds=seconds_on(rule), workers=workers, progress=study_progress)
+    with early_workers(spec, workers) as crew:
+        found = run_search(
+            spec, rule, folder, seconds=seconds_on(rule), workers=workers, progress=study_progress, crew=crew
+        )
     if found.decision is None:
         done = f"{found.rounds} rounds are done in {folder}, and what the last one measured is kept"
         typer.echo(f"bitdose: interrupted: {done}; run the same call to go on", err=True)

@@ -144,7 +144,7 @@ def study(
     if dry_run:
         _dry_run(make_plan(spec), workers, as_json=as_json)
         return
-    with _crew(spec, workers) as crew:
+    with early_workers(spec, workers) as crew:
         plan = make_plan(spec)
         default = Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
         folder, url = place_of(out or "", default)
@@ -214,7 +214,7 @@ def make_spec(data: str, **options: Any) -> StudySpec:
     return spec
 
 
-def _crew(spec: StudySpec, workers: int | None) -> Crew:
+def early_workers(spec: StudySpec, workers: int | None) -> Crew:
     """Start workers before the plan is made, which takes them about as long as it takes to start."""
     from bitdose.study.engines.local import Crew
 
