@@ -23,7 +23,7 @@ def demo(
 
     Example: bitdose demo --out demo-run
     """
-    from bitdose.cli.decide import certify, decision_of, read_facts
+    from bitdose.cli.decide import Known, certify, decision_of, read_facts
     from bitdose.cli.progress import study_progress
     from bitdose.cli.report import make_report
     from bitdose.cli.rules import make_rule
@@ -49,8 +49,9 @@ def demo(
         )
         raise typer.Exit(1)
     facts = read_facts(out / "run")
-    decided = certify(facts, decision_of(facts, rule), key=out / "demo-key.pem")
-    paths, findings = make_report(out / "run")
+    known = Known(facts, decision_of(facts, rule), facts.summary())
+    decided = certify(facts, known.decision, summary=known.summary, key=out / "demo-key.pem")
+    paths, findings = make_report(out / "run", known=known)
     files = [f"{name}: {path}" for name, path in (decided.written | {"report": str(paths.html)}).items()]
     for line in (*findings, "", *files):
         typer.echo(line)

@@ -13,6 +13,7 @@ import typer
 from bitdose.cli.rules import make_rule
 
 if TYPE_CHECKING:
+    from bitdose.cli.decide import Known
     from bitdose.study.engines.local import Crew
     from bitdose.study.plan import Plan
     from bitdose.study.run import Outcome
@@ -161,11 +162,14 @@ def _tell(
         "run": str(folder), "cases": outcome.total, "done": outcome.done, "resumed_past": outcome.skipped,
         "failed": outcome.failed, "points": len(plan.job.points),
     }  # fmt: skip
-    findings = _decide(folder, plan.spec, result) if plan.spec.decision else []
+    findings: list[str] = []
+    known: Known | None = None
+    if plan.spec.decision:
+        findings, known = _decide(folder, plan.spec, result, with_summary=write_report)
     if write_report:
         from bitdose.cli.report import make_report
 
-        paths, findings = make_report(folder, images=images)
+        paths, findings = make_report(folder, images=images, known=known)
         result |= {"report": str(paths.html)}
     if findings:
         result |= {"findings": findings}
@@ -177,15 +181,19 @@ def _tell(
         typer.echo(line)
 
 
-def _decide(folder: Path, spec: StudySpec, result: dict[str, Any]) -> list[str]:
-    """Decide by the rule fixed before the run; return the sentences, and note the files in the result."""
-    from bitdose.cli.decide import certify, decision_of, read_facts
+def _decide(
+    folder: Path, spec: StudySpec, result: dict[str, Any], *, with_summary: bool
+) -> tuple[list[str], Known]:
+    """Decide by the rule fixed before the run; return the sentences and what a report need not do again."""
+    from bitdose.cli.decide import Known, certify, decision_of, read_facts
     from bitdose.decision.rule import Rule
 
     facts = read_facts(folder)
-    decided = certify(facts, decision_of(facts, Rule.from_dict(spec.decision)))
+    decision = decision_of(facts, Rule.from_dict(spec.decision))
+    known = Known(facts, decision, facts.summary() if with_summary else None)
+    decided = certify(facts, decision, summary=known.summary)
     result |= decided.written | {"certified": decided.certified}
-    return decided.sentences
+    return decided.sentences, known
 
 
 def make_spec(data: str, **options: Any) -> StudySpec:
