@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from bitdose.decision.base import Decision
     from bitdose.decision.profile import Profile
     from bitdose.decision.rule import Rule
+    from bitdose.report.artist import Pen
     from bitdose.results.summary import PointSummary, Summary
 
 Text = str | None
@@ -72,19 +74,27 @@ def decide(
         facts.registered, margins=margin, alpha=alpha, select=select, confirm=confirm, order=order,
         objective=objective, link=link,
     )  # fmt: skip
-    decision = decision_of(facts, rule)
-    known = Known(facts, decision, facts.summary() if write_report else None)
-    result = certify(
-        facts, decision, summary=known.summary, out=out, modality=modality, expires=expires, key=key
-    )
-    if write_report:
-        from bitdose.cli.report import make_report
+    with _pen(wanted=write_report) as pen:
+        decision = decision_of(facts, rule)
+        known = Known(facts, decision, facts.summary() if write_report else None)
+        result = certify(
+            facts, decision, summary=known.summary, out=out, modality=modality, expires=expires, key=key
+        )
+        if pen:
+            from bitdose.cli.report import make_report
 
-        paths, _ = make_report(run, images=images, known=known)
-        result.written["report"] = str(paths.html)
+            paths, _ = make_report(run, images=images, known=known, pen=pen)
+            result.written["report"] = str(paths.html)
     result.show(as_json=as_json)
     if decision.certified is None:
         raise typer.Exit(1)
+
+
+def _pen(*, wanted: bool) -> AbstractContextManager[Pen | None]:
+    """Take up a report's pen before there is anything to draw: it takes a second to be ready."""
+    from bitdose.report.artist import aside
+
+    return aside() if wanted else nullcontext()
 
 
 @dataclass(frozen=True)

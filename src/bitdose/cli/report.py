@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,6 +13,7 @@ from bitdose.cli.decide import PROFILE, Facts, Known, known_decision, read_facts
 
 if TYPE_CHECKING:
     from bitdose.decision.base import Decision
+    from bitdose.report.artist import Pen
     from bitdose.report.build import ReportPaths
 
 
@@ -53,8 +55,12 @@ def make_report(
     gallery: int = 6,
     level: float = 0.95,
     known: Known | None = None,
+    pen: Pen | None = None,
 ) -> tuple[ReportPaths, list[str]]:
-    """Write a run's report and return its paths and findings; nothing that is known is found again."""
+    """Write a run's report and return its paths and findings; nothing that is known is found again.
+
+    A pen that its caller has taken up already draws the figures; else one is taken up here.
+    """
     from bitdose.report.artist import aside
     from bitdose.report.build import write_report
     from bitdose.report.decision import sentences
@@ -63,7 +69,7 @@ def make_report(
     from bitdose.transmission import LINKS
 
     facts = known.facts if known else read_facts(run)
-    with aside() as pen:
+    with nullcontext(pen) if pen else aside() as drawing:
         summary = (known.summary if known else None) or facts.summary(level=level)
         decision = known.decision if known else known_decision(facts)
         target = out or (run if run.is_dir() else run.with_name(f"{run.stem}-report"))
@@ -79,7 +85,7 @@ def make_report(
                 decision=decision,
                 links=tuple(LINKS.values()),
                 profile=_profile_id(facts),
-                pen=pen,
+                pen=drawing,
             )
     said = sentences(decision, facts.table) if decision else []
     return paths, [*said, *findings(summary, margin=_accuracy_margin(decision))]
