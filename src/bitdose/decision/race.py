@@ -214,10 +214,9 @@ class Race:
             low = max([at.certified, floor, *good])
             if at.stop - low > 1:
                 middle = (low + at.stop) // 2
+                pair = dict.fromkeys((middle, (middle + at.stop) // 2))  # the second likely comes next
                 look = min(_next_look(runners[middle].seen, n), depth)
-                # In a pilot the one that likely comes next too: a round costs more than a few cases.
-                both = dict.fromkeys((middle, (middle + at.stop) // 2 if look <= _PILOT else middle))
-                return [(runners[k].point, look) for k in both if runners[k].seen < look]
+                return [(runners[k].point, look) for k in pair if runners[k].seen < look]
         below = [runners[k] for k in at.unsettled if k < low][-_AT_ONCE:]
         look = _next_look(min(runner.seen for runner in below), n, by=_FILL_BY)
         return [(runner.point, look) for runner in below if runner.seen < look]
