@@ -14,6 +14,7 @@ from uuid import uuid4
 import cv2
 import httpx
 import numpy as np
+import psutil
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine, text
@@ -236,3 +237,16 @@ def deidentified_dicom() -> Callable[..., bytes]:
         return out.getvalue()
 
     return make
+
+
+@pytest.fixture
+def lives() -> Callable[[psutil.Process], bool]:
+    """Give ``lives(process)``: it may end while it is asked."""
+
+    def ask(process: psutil.Process) -> bool:
+        try:
+            return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    return ask

@@ -167,6 +167,7 @@ def test_no_exam_is_lost_and_none_answered_twice(
     draw: Make,
     opening: Make,
     eventually: Make,
+    lives: Make,
 ) -> None:
     """While exams are sent piece by piece, server or worker is killed at random; all get one answer."""
     rng = random.Random(5)
@@ -199,9 +200,7 @@ def test_no_exam_is_lost_and_none_answered_twice(
     assert sorted(answered) == sorted(exams)
     assert len(exams) == ROUNDS + ROUNDS // 4  # the service's own coding of each pristine exam
     assert stranded == 0
-    eventually(
-        lambda: not any(process.is_running() and process.status() != "zombie" for process in service.left)
-    )
+    eventually(lambda: not any(map(lives, service.left)))
 
 
 def _open_exams(engine: Engine) -> int:

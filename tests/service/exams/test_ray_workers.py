@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -51,7 +52,15 @@ def answered(engine: Engine) -> dict[str, int]:
 
 
 def test_killed_actors_and_a_killed_driver_lose_nothing(
-    *, on_ray: Settings, engine: Engine, uploader: Make, send: Make, coded: Make, draw: Make, eventually: Make
+    *,
+    on_ray: Settings,
+    engine: Engine,
+    uploader: Make,
+    send: Make,
+    coded: Make,
+    draw: Make,
+    eventually: Make,
+    lives: Make,
 ) -> None:
     """SIGKILL of actors over an exam, then of what drives them: each exam gets one answer, no process stays.
 
@@ -79,7 +88,7 @@ def test_killed_actors_and_a_killed_driver_lose_nothing(
         eventually(lambda: answered(engine) == dict.fromkeys(sent, 1), 90)
         below += psutil.Process(workers.pids[0]).children(recursive=True)
     # Ray's own helpers find out by themselves that they are orphans, which takes them up to a minute.
-    eventually(lambda: not any(p.is_running() and p.status() != "zombie" for p in below), 120)
+    eventually(lambda: not any(map(lives, below)), 120)
 
 
 def _being_read(engine: Engine, send_one: Callable[[int], None]) -> set[tuple[str, str]]:
@@ -102,8 +111,12 @@ def _claims(engine: Engine) -> set[tuple[str, str]]:
 
 def _listens(processes: list[psutil.Process]) -> set[str]:
     """Return the addresses at which some processes can be reached."""
-    found = [at for process in processes for at in process.net_connections("inet")]
-    return {at.laddr.ip for at in found if at.status == psutil.CONN_LISTEN}
+    found: set[str] = set()
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):  # ended since it was listed
+            at = process.net_connections("inet")
+            found |= {one.laddr.ip for one in at if one.status == psutil.CONN_LISTEN}
+    return found
 
 
 @pytest.mark.parametrize("value", ["rays", "ray: ", "process"])
