@@ -149,9 +149,8 @@ class Arm:
         cells = np.zeros((self.cases.size, k * k))
         cells[np.arange(self.cases.size), self.true * k + self.predicted] = 1
         columns = np.column_stack([cells, self.gaps, self.brier])
-        filled = np.asarray(
-            columns.any(0)
-        )  # of the bins some are empty, as below a half where there are two classes
+        # Of the bins some are empty, as below a half where there are two classes.
+        filled = np.asarray(columns.any(0))
         # Rows of zeros are cheaper than a copy of the weights.
         parts = np.zeros((len(self.design.ids), int(filled.sum())))
         parts[self.cases] = columns[:, filled]
@@ -199,9 +198,8 @@ def make_design(
         rng = rng_for(seed, "patient-bootstrap", *ids)
         drawn, _ = patient_draws(patients, classes, draws=draws, rng=rng)
         # Case by case, so that the kernels find all draws of a case beside each other.
-        own = np.array_equal(
-            patient_of_case, np.arange(names.size)
-        )  # as a rule: each case is its own patient
+        # As a rule each case is its own patient.
+        own = np.array_equal(patient_of_case, np.arange(names.size))
         return drawn if own else drawn.T[patient_of_case].T
 
     meanwhile = ThreadPoolExecutor(1)

@@ -162,23 +162,50 @@ def _answered_volume(app: FastAPI, payload: bytes, **said: Any) -> str:
     return name
 
 
+def _open_three_slices(page: Any, url: str, app: FastAPI) -> None:
+    """Open an exam of three slices, each of another grey."""
+    planes = np.stack([np.full((64, 64), 60 * index + 20, np.uint8) for index in range(3)])
+    payload = pack_streams(encode_point(Image(planes, 8), Point.parse("jpeg:q90")).data)
+    name = _answered_volume(app, payload, rows=64, columns=64, slices=3)
+    page.goto(f"{url}/exams/{name}")
+    page.wait_for_selector(".view")
+    page.wait_for_selector("#slices:not([hidden])")
+
+
+def _ask_for_slice(page: Any, number: str) -> None:
+    page.fill("#slice", number)
+    page.locator("#slice").dispatch_event("change")
+
+
 def test_a_volume_is_walked_through(
     enter: Callable[..., Any], url: str, reading_app: FastAPI, drawn: Callable[[Any], str]
 ) -> None:
     """An exam of several slices has a slider for them: each is another picture, and says which it is."""
     page = enter("clinic")
-    planes = np.stack([np.full((64, 64), 60 * index + 20, np.uint8) for index in range(3)])
-    payload = pack_streams(encode_point(Image(planes, 8), Point.parse("jpeg:q90")).data)
-    name = _answered_volume(reading_app, payload, rows=64, columns=64, slices=3)
-    page.goto(f"{url}/exams/{name}")
-    page.wait_for_selector(".view")
-    page.wait_for_selector("#slices:not([hidden])")
+    _open_three_slices(page, url, reading_app)
     shots = []
     for number in ("1", "3", "1"):
-        page.fill("#slice", number)
-        page.locator("#slice").dispatch_event("change")
+        _ask_for_slice(page, number)
         page.wait_for_selector(f".view[aria-label$=', {number} / 3']")
         shots.append(drawn(page))
         assert page.inner_text("#slice-now") == f"{number} / 3"
     assert shots[0] != shots[1]
     assert shots[0] == shots[2]
+
+
+def test_a_slice_that_comes_late_does_not_replace_the_one_asked_for(
+    enter: Callable[..., Any], url: str, reading_app: FastAPI, drawn: Callable[[Any], str]
+) -> None:
+    """The third slice is held on its way while the second is asked for, shown, and stays."""
+    page, held = enter("clinic"), []
+    _open_three_slices(page, url, reading_app)
+    page.route("**/image?slice=2", lambda route: held.append(route))  # noqa: PLW0108 -- it is asked for its signature
+    _ask_for_slice(page, "3")
+    _ask_for_slice(page, "2")
+    page.wait_for_selector(".view[aria-label$=', 2 / 3']")
+    shown = drawn(page)
+    with page.expect_event("requestfinished", lambda request: request.url.endswith("slice=2")):
+        held[0].continue_()
+    page.wait_for_timeout(300)  # what must not happen takes less
+    assert page.get_attribute(".view", "aria-label").endswith(", 2 / 3")
+    assert drawn(page) == shown
