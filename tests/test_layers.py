@@ -17,7 +17,8 @@ TREES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path 
 LAYERS = """
 __init__
 errors
-memory polyphase
+memory native
+polyphase
 image hashing lock registry resample
 data codecs metrics stats models
 results saliency dct testing

@@ -1,4 +1,4 @@
-"""Two kernels of ``resample.py`` by powers of two: in half the time, and the same to the last bit.
+"""Two kernels of ``resample.py`` by powers of two: in less time, and the same to the last bit.
 
 Where one size is a power of two times the other, all samples of an output *phase* (each second, each fourth
 row or column) have the same weights, so that a phase is one filter over the image. Both libraries weigh
@@ -9,6 +9,8 @@ and who computes it, cannot matter.
 - Pillow's bilinear down by 2, 4 or 8: weights 1, 3, 5 … over a power of two, a rounding after the rows and
   one after the columns. At the borders the kernel is cut, and Pillow's weights of 22 bits are used as they
   are. An image more than twice as high as wide is left to Pillow, which takes its columns first.
+
+Where the loops in C were compiled (``bitdose.native``) they do this, elsewhere OpenCV's filters and NumPy do.
 
 A library that computed otherwise is noticed: drawn images go through both ways once per process and factor,
 and unless they agree the library's own function is used.
@@ -22,6 +24,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bitdose.native import resize
 
 Plane = NDArray[Any]
 Sides = tuple[int, int]
@@ -130,6 +134,12 @@ def _agree(ours: Callable[[Plane], Plane], theirs: Callable[[Plane], Plane], sid
 
 
 def _upsized(plane: Plane, factors: Sides) -> Plane:
+    down, across = (_whole(_lanczos4_taps(factor), _LANCZOS_BITS) for factor in factors)
+    quick = resize.lanczos4_up(plane, down, across)
+    return _filtered(plane, factors) if quick is None else quick
+
+
+def _filtered(plane: Plane, factors: Sides) -> Plane:
     """Filter the columns of a band for each phase, then its rows; float64 holds every sum exactly."""
     import cv2
 
@@ -177,6 +187,15 @@ def _lanczos4_taps(factor: int) -> NDArray[np.float64]:
 
 
 def _downsized(plane: Plane, factor: int) -> Plane:
+    quick = resize.bilinear_down(plane, factor, _whole(_border_taps(factor), _PILLOW_BITS))
+    return _by_words(plane, factor) if quick is None else quick
+
+
+def _whole(taps: NDArray[np.float64], bits: int) -> NDArray[np.int32]:
+    return np.ascontiguousarray(np.rint(taps * 2.0**bits), np.int32)
+
+
+def _by_words(plane: Plane, factor: int) -> Plane:
     """Shrink the rows of a band, then all columns: Pillow's order, with its rounding between them."""
     import cv2
 

@@ -15,13 +15,14 @@ their fields are.
 - **Failure**: a limit of the format (size, depth) raises
   :class:`~bitdose.errors.CaseError` with status ``codec-limit``.
 
-``encode_chain`` may be added by a codec whose one pass serves several strengths.
+``encode_chain`` may be added by a codec whose one pass serves several strengths, and
+``chain_decoder`` by one that decodes their streams in less time than one by one.
 ``bitdose.testing.check_codec`` checks all of this for any codec.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -102,6 +103,19 @@ class ChainCodec(Codec, Protocol):
     @classmethod
     def encode_chain(cls, image: Image, chain: Sequence[Codec]) -> list[bytes]:
         """Code one plane once and return a stream for each codec of the chain, in its order."""
+        ...
+
+
+@runtime_checkable
+class ChainDecoder(Codec, Protocol):
+    """A codec that decodes what this process has just coded in less time than a stranger's streams."""
+
+    @classmethod
+    def chain_decoder(cls, streams: Sequence[bytes]) -> Callable[[bytes], Image]:
+        """Return what decodes streams of one plane: one that was coded alone, or several of a chain.
+
+        It is called with one of them, from short ones to long ones, and gives what :meth:`decode` gives.
+        """
         ...
 
 

@@ -68,6 +68,23 @@ def parse_layers(data: bytes) -> LayeredStream:
         raise ValueError(f"codestream ends inside a segment: {error}") from error
 
 
+def count_layers(data: bytes) -> int:
+    """Return how many quality layers a codestream says it has.
+
+    Raises
+    ------
+    ValueError
+        If its header is broken.
+    """
+    try:
+        main, _ = _segments(data, 2, _SOT)
+        (found,) = (offset for marker, offset in main if marker == _COD)
+        (n_layers,) = struct.unpack_from(">H", data, found + 6)
+    except struct.error as error:
+        raise ValueError(f"codestream ends inside a segment: {error}") from error
+    return int(n_layers)
+
+
 def _parse(data: bytes) -> LayeredStream:
     if data[:2] != _SOC:
         raise ValueError("no JPEG 2000 codestream")

@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.codecs.base import ChainCodec, Codec
+from bitdose.codecs.base import ChainCodec, ChainDecoder, Codec
 from bitdose.codecs.grid import chains_of
 from bitdose.codecs.point import NO_KERNEL, Point, Resize
 from bitdose.errors import CaseError
@@ -43,7 +43,7 @@ class Coded:
         Bytes of all slices' streams.
     encode_ms, decode_ms : float
         Wall time of coding (downsizing included; a shared encode divided evenly) and of
-        decoding with interpolation.
+        decoding with interpolation (where decoding is shared, of what it adds to the stream before).
     mode : str
         ``exact`` or ``layered``; empty for pristine.
     library : str
@@ -111,7 +111,8 @@ def code_points(
     image : Image
         The original.
     points : sequence of Point
-        Any order; results come chain by chain, in the order given within a chain.
+        Any order; results come chain by chain, within a chain in the order given or, where the chain
+        shares an encode, from the shortest stream to the longest.
     exact : bool
         One encode per point, even where a chain could share one.
     grid : sequence of Point, optional
@@ -134,15 +135,16 @@ def code_points(
             small[key] = _downsized(image, resize)
         planes, downsize_ms = small[key]
         encoded: Iterable[tuple[Point, Streams | CaseError]] = _encode_alone(planes, chain)
+        decoders = _Decoders(planes)
         if not exact and _shares(planes, whole[name]):
             made = shared.of(name, functools.partial(_encode_shared, planes, whole[name]))
-            encoded = [(point, made[point]) for point in chain]
+            encoded = decoders.share([(point, made[point]) for point in chain])
         for point, streams in encoded:
             if isinstance(streams, CaseError):
                 yield point, streams
                 continue
             try:
-                coded = decode_streams(image, point, streams, downsize_ms)
+                coded = _decode(image, point, streams, downsize_ms, decoders.of(point, streams))
             except CaseError as error:
                 yield point, error
             else:
@@ -162,8 +164,14 @@ def decode_streams(image: Image, point: Point, streams: Streams, downsize_ms: fl
 
     ``image`` gives only the size, depth and kind to come back to; its pixels are not read.
     """
+    return _decode(image, point, streams, downsize_ms, point.build_codec().decode)
+
+
+def _decode(
+    image: Image, point: Point, streams: Streams, downsize_ms: float, decode: Callable[[bytes], Image]
+) -> Coded:
     codec, resize, started = point.build_codec(), point.resize, time.perf_counter()
-    planes = [_to_depth(codec.decode(data), image.bits, codec) for data in streams.data]
+    planes = [_to_depth(decode(data), image.bits, codec) for data in streams.data]
     if resize and resize.up != NO_KERNEL:
         planes = [_resized(plane, image.width, image.height, resize.up) for plane in planes]
     return Coded(
@@ -176,6 +184,38 @@ def decode_streams(image: Image, point: Point, streams: Streams, downsize_ms: fl
         library=_library(type(codec)),
         mapping=depth_mapping(image, codec),
     )
+
+
+class _Decoders:
+    """How one image's streams of one chain are decoded: by a codec's quicker way where it has one.
+
+    Parameters
+    ----------
+    planes : list of Image
+        What was coded. Of many slices each would need a decoder of its own, and all their memory at once.
+    """
+
+    def __init__(self, planes: list[Image]) -> None:
+        self._worth = len(planes) == 1 and planes[0].pixels.size >= _WORTH_SHARING_SAMPLES
+        self._shared: Callable[[bytes], Image] | None = None
+
+    def share(
+        self, encoded: list[tuple[Point, Streams | CaseError]]
+    ) -> list[tuple[Point, Streams | CaseError]]:
+        """Decode all of a shared encode's streams with one decoder; return them in its order."""
+        streams = [result for _, result in encoded if isinstance(result, Streams)]
+        kind = type(encoded[0][0].build_codec())
+        if self._worth and streams and hasattr(kind, "chain_decoder"):
+            decoder = cast("type[ChainDecoder]", kind)
+            self._shared = decoder.chain_decoder([data for result in streams for data in result.data])
+        return sorted(encoded, key=lambda pair: sum(map(len, getattr(pair[1], "data", ()))))
+
+    def of(self, point: Point, streams: Streams) -> Callable[[bytes], Image]:
+        """Return what decodes a point's streams."""
+        codec = point.build_codec()
+        if self._shared is None and self._worth and hasattr(codec, "chain_decoder"):
+            return cast("ChainDecoder", codec).chain_decoder(streams.data)
+        return self._shared or codec.decode
 
 
 @cache

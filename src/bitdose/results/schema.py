@@ -49,7 +49,9 @@ COLUMNS: dict[str, Column] = {
     "bytes_pixels": Column("int64", True, "size of the original's raw pixels"),
     "bytes_coded": Column("int64", True, "size of the coded stream; for pristine, of the source file"),
     "encode_ms": Column("double", False, "encoding time; a layered encode is shared out evenly"),
-    "decode_ms": Column("double", False, "decoding time, interpolation included"),
+    "decode_ms": Column(
+        "double", False, "decoding time, interpolation included; a shared decoder's is what it adds"
+    ),
     "psnr_db": Column("double", False, "against the original; infinite where identical"),
     "ssim": Column("double", False, "against the original, after Wang's downsampling"),
     "model": Column("string", False, "name and digest of the classifier"),
