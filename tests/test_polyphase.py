@@ -12,6 +12,7 @@ from PIL import Image as PillowImage
 from bitdose import polyphase
 from bitdose.hashing import rng_for
 from bitdose.image import Pixels
+from bitdose.native import library, resize
 from bitdose.polyphase import bilinear_down, lanczos4_up
 from bitdose.resample import resample, resample_many
 
@@ -33,6 +34,16 @@ def _pillows(plane: Pixels, width: int, height: int) -> Pixels:
     return np.asarray(resized)
 
 
+@pytest.fixture(params=["in C", "by filters"])
+def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Enlarge with the compiled library, then without."""
+    if request.param == "by filters":
+        monkeypatch.setattr(resize, "load", lambda: None)
+    elif library.load() is None:
+        pytest.skip("installed without a C compiler")
+
+
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("sides", [(256, 256), (1, 1), (1, 9), (3, 2), (17, 40), (90, 33)])
 @pytest.mark.parametrize("factors", [(4, 4), (1, 2), (2, 1), (4, 8), (8, 1), (16, 2)])
 def test_lanczos4_by_whole_factors_is_opencvs(sides: tuple[int, int], factors: tuple[int, int]) -> None:
@@ -50,6 +61,7 @@ def test_bilinear_by_whole_factors_is_pillows(sides: tuple[int, int], factor: in
         np.testing.assert_array_equal(bilinear_down(plane, *sides[::-1]), _pillows(plane, *sides[::-1]))
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize(("wide", "rows"), [(2000, 300), (40, 5000)])
 def test_large_images_go_in_bands_without_a_seam(wide: int, rows: int) -> None:
     """An image of several bands, the last one shorter, is one image."""
@@ -100,6 +112,7 @@ def test_all_other_shrinking_is_left_to_pillow(plane: Pixels, size: tuple[int, i
 def test_a_library_that_computes_otherwise_is_used_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the check of a factor fails, ``resample`` gives what the library gives."""
     monkeypatch.setattr(polyphase, "_TIE_UP", 0.6)
+    monkeypatch.setattr(resize, "load", lambda: None)
     monkeypatch.setattr(polyphase, "_PILLOW_BITS", 3)
     for cached in (polyphase._lanczos4_agrees, polyphase._bilinear_agrees, polyphase._border_taps):
         cached.cache_clear()

@@ -10,7 +10,7 @@ and who computes it, cannot matter.
   one after the columns. At the borders the kernel is cut, and Pillow's weights of 22 bits are used as they
   are. An image more than twice as high as wide is left to Pillow, which takes its columns first.
 
-Where the loops in C were compiled (``bitdose.native``) they do this, elsewhere OpenCV's filters and NumPy do.
+Where the loops in C were compiled (``bitdose.native``) they enlarge; OpenCV's filters do elsewhere.
 
 A library that computed otherwise is noticed: drawn images go through both ways once per process and factor,
 and unless they agree the library's own function is used.
@@ -134,7 +134,7 @@ def _agree(ours: Callable[[Plane], Plane], theirs: Callable[[Plane], Plane], sid
 
 
 def _upsized(plane: Plane, factors: Sides) -> Plane:
-    down, across = (_whole(_lanczos4_taps(factor), _LANCZOS_BITS) for factor in factors)
+    down, across = (np.rint(_lanczos4_taps(n) * 2.0**_LANCZOS_BITS).astype(np.int32) for n in factors)
     quick = resize.lanczos4_up(plane, down, across)
     return _filtered(plane, factors) if quick is None else quick
 
@@ -187,15 +187,6 @@ def _lanczos4_taps(factor: int) -> NDArray[np.float64]:
 
 
 def _downsized(plane: Plane, factor: int) -> Plane:
-    quick = resize.bilinear_down(plane, factor, _whole(_border_taps(factor), _PILLOW_BITS))
-    return _by_words(plane, factor) if quick is None else quick
-
-
-def _whole(taps: NDArray[np.float64], bits: int) -> NDArray[np.int32]:
-    return np.ascontiguousarray(np.rint(taps * 2.0**bits), np.int32)
-
-
-def _by_words(plane: Plane, factor: int) -> Plane:
     """Shrink the rows of a band, then all columns: Pillow's order, with its rounding between them."""
     import cv2
 

@@ -45,10 +45,6 @@ int bitdose_j2k_decode(bitdose_j2k *j2k, int n_layers, void *out);
 int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, int across, const int32_t *down_taps,
                         const int32_t *across_taps, uint8_t *out);
 
-/* Pillow's bilinear kernel: to (height, width) uint8 from `factor` times that, 2, 4 or 8. `border` holds the weights of 22
- * bits of the first sample's factor * 3 / 2, from the border on. */
-int bitdose_bilinear_down(const uint8_t *image, int height, int width, int factor, const int32_t *border, uint8_t *out);
-
 /* ---- between the parts ---- */
 
 typedef void (*ReadRow)(const void *band, int row, float *out);

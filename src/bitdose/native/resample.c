@@ -1,30 +1,37 @@
-/* Both ways of resizing in bitdose/polyphase.py, in whole numbers: the libraries' own weights and roundings. */
+/* Lanczos-4 by whole factors as bitdose/polyphase.py explains it, in whole numbers: OpenCV's weights and rounding. */
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "native.h"
 
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define IS_LITTLE_ENDIAN 1
+#else
+#define IS_LITTLE_ENDIAN 0
+#endif
+
 enum {
     TAPS = 8,           /* of Lanczos-4 */
     BEFORE = 4,
     KEPT = 16,          /* rows, a power of two above twice BEFORE */
     LANCZOS_BITS = 22,  /* of two weights' product */
-    PILLOW_BITS = 22,
 };
 
-/* OpenCV's sums of 32 bits wrap where they do, hence without signs. */
-INSIDE uint32_t weigh(const int32_t *const rows[TAPS], const int32_t *taps, int x)
+/* A weight at a time over the whole row, which the first cache holds: compilers make vectors of that. */
+FOR_EACH_PROCESSOR
+static void filter_row(const int32_t *from, const int32_t *taps, int n, int32_t *restrict out)
 {
-    uint32_t sum = 0;
-    for (int t = 0; t < TAPS; t++)
-        sum += (uint32_t)taps[t] * (uint32_t)rows[t][x];
-    return sum;
+    memset(out, 0, (size_t)n * sizeof *out);
+    for (int t = 0; t < TAPS; t++) {
+        const int32_t weight = taps[t], *restrict shifted = from + t;
+        for (int x = 0; x < n; x++)
+            out[x] += weight * shifted[x];
+    }
 }
 
-FOR_EACH_PROCESSOR
-static void widen(const uint8_t *restrict row, int width, int factor, const int32_t *taps, int32_t *restrict padded,
-                  int32_t *restrict out)
+/* Filter a row for each phase, one after the other. */
+static void widen(const uint8_t *row, int width, int factor, const int32_t *taps, int32_t *padded, int32_t *out)
 {
     for (int x = 0; x < BEFORE; x++) {
         padded[x] = row[0];
@@ -32,52 +39,57 @@ static void widen(const uint8_t *restrict row, int width, int factor, const int3
     }
     for (int x = 0; x < width; x++)
         padded[BEFORE + x] = row[x];
-    for (int phase = 0; phase < factor; phase++, out += width) {
-        const int32_t *own = taps + phase * (TAPS + 1), *from = padded;
-        if (own[0] == 0) { /* of nine the first has no weight, or the last */
-            own++;
-            from++;
-        }
-        for (int x = 0; x < width; x++) {
-            uint32_t sum = 0;
-            for (int t = 0; t < TAPS; t++)
-                sum += (uint32_t)own[t] * (uint32_t)from[x + t];
-            out[x] = (int32_t)sum;
-        }
+    for (int phase = 0; phase < factor; phase++, taps += TAPS + 1, out += width) {
+        int skipped = taps[0] == 0; /* of nine the first has no weight, or the last */
+        filter_row(padded + skipped, taps + skipped, width, out);
     }
 }
 
-INSIDE uint32_t to_byte(uint32_t sum)
+/* Four samples at once, the first in the lowest byte. */
+typedef uint32_t __attribute__((may_alias, aligned(1))) Bytes4;
+
+/* Weigh eight rows, and round to bytes. OpenCV's sums of 32 bits wrap where they do, hence without signs. */
+FOR_EACH_PROCESSOR
+static void weigh_rows(const int32_t *const rows[TAPS], const int32_t *taps, int n, uint32_t *restrict out)
 {
-    int32_t value = (int32_t)(sum + (UINT32_C(1) << (LANCZOS_BITS - 1))) >> LANCZOS_BITS;
-    return (uint32_t)(value < 0 ? 0 : value > 255 ? 255 : value);
+    const int32_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
+    const int32_t *r4 = rows[4], *r5 = rows[5], *r6 = rows[6], *r7 = rows[7];
+    const uint32_t t0 = (uint32_t)taps[0], t1 = (uint32_t)taps[1], t2 = (uint32_t)taps[2], t3 = (uint32_t)taps[3];
+    const uint32_t t4 = (uint32_t)taps[4], t5 = (uint32_t)taps[5], t6 = (uint32_t)taps[6], t7 = (uint32_t)taps[7];
+    for (int x = 0; x < n; x++) {
+        uint32_t sum = t0 * (uint32_t)r0[x] + t1 * (uint32_t)r1[x] + t2 * (uint32_t)r2[x] + t3 * (uint32_t)r3[x] +
+                       t4 * (uint32_t)r4[x] + t5 * (uint32_t)r5[x] + t6 * (uint32_t)r6[x] + t7 * (uint32_t)r7[x];
+        int32_t value = (int32_t)(sum + (UINT32_C(1) << (LANCZOS_BITS - 1))) >> LANCZOS_BITS;
+        value = value < 0 ? 0 : value;
+        out[x] = (uint32_t)(value > 255 ? 255 : value);
+    }
 }
 
-/* Weigh eight rows, each phase by phase, and put the phases back between each other. */
+/* Put the phases, which lie one after the other, back between each other. */
 FOR_EACH_PROCESSOR
-static void weigh_rows(const int32_t *const rows[TAPS], const int32_t *taps, int width, int factor, uint8_t *out)
+static void interleave(const uint32_t *restrict phases, int width, int factor, uint8_t *restrict out)
 {
-    if (factor == 4) {
-        uint32_t *restrict words = (uint32_t *)(void *)out;
+    if (factor == 4 && IS_LITTLE_ENDIAN) {
+        Bytes4 *restrict words = (Bytes4 *)(void *)out;
+        const uint32_t *p0 = phases, *p1 = p0 + width, *p2 = p1 + width, *p3 = p2 + width;
         for (int x = 0; x < width; x++)
-            words[x] = to_byte(weigh(rows, taps, x)) | to_byte(weigh(rows, taps, x + width)) << 8 |
-                       to_byte(weigh(rows, taps, x + 2 * width)) << 16 |
-                       to_byte(weigh(rows, taps, x + 3 * width)) << 24;
+            words[x] = p0[x] | p1[x] << 8 | p2[x] << 16 | p3[x] << 24;
         return;
     }
     for (int phase = 0; phase < factor; phase++)
         for (int x = 0; x < width; x++)
-            out[x * factor + phase] = (uint8_t)to_byte(weigh(rows, taps, x + phase * width));
+            out[x * factor + phase] = (uint8_t)phases[phase * width + x];
 }
 
 int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, int across, const int32_t *down_taps,
                         const int32_t *across_taps, uint8_t *out)
 {
     size_t wide = (size_t)width * (size_t)across;
-    int32_t *work = malloc((KEPT * wide + (size_t)width + 2 * BEFORE) * sizeof *work);
+    int32_t *work = malloc(((KEPT + 1) * wide + (size_t)width + 2 * BEFORE) * sizeof *work);
     if (!work)
         return 0;
-    int32_t *padded = work + KEPT * wide;
+    uint32_t *bytes = (uint32_t *)(work + KEPT * wide);
+    int32_t *padded = work + (KEPT + 1) * wide;
     int n_wide = 0;
     for (int y = 0; y < height; y++) {
         for (; n_wide < height && n_wide <= y + BEFORE; n_wide++)
@@ -94,104 +106,10 @@ int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, i
                 int row = first + t < 0 ? 0 : first + t < height ? first + t : height - 1;
                 rows[t] = work + (size_t)(row % KEPT) * wide;
             }
-            weigh_rows(rows, own, width, across, out);
+            weigh_rows(rows, own, (int)wide, bytes);
+            interleave(bytes, width, across, out);
         }
     }
     free(work);
-    return 1;
-}
-
-/* Sum a row's blocks of `factor` samples with the weights of their own mean and of both neighbours'. */
-INSIDE void sum_blocks(const uint8_t *restrict row, int width, int factor, uint16_t *restrict own,
-                       uint16_t *restrict before, uint16_t *restrict behind)
-{
-    for (int x = 0; x < width; x++) {
-        const uint8_t *block = row + x * factor;
-        int middle = 0, left = 0, right = 0;
-        for (int k = 0; k < factor / 2; k++) {
-            int near = block[k], far = block[factor / 2 + k];
-            middle += (factor + 1 + 2 * k) * near + (2 * factor - 1 - 2 * k) * far;
-            left += (factor - 1 - 2 * k) * near;
-            right += (1 + 2 * k) * far;
-        }
-        own[x] = (uint16_t)middle;
-        before[x] = (uint16_t)left;
-        behind[x] = (uint16_t)right;
-    }
-}
-
-INSIDE void narrow_row(const uint8_t *restrict row, int width, int factor, int shift, uint16_t *restrict sums,
-                       uint8_t *restrict out)
-{
-    uint16_t *own = sums, *before = sums + width, *behind = sums + 2 * width;
-    sum_blocks(row, width, factor, own, before, behind);
-    for (int x = 1; x < width - 1; x++)
-        out[x] = (uint8_t)((own[x] + behind[x - 1] + before[x + 1] + factor * factor) >> shift);
-}
-
-FOR_EACH_PROCESSOR
-static void narrow(const uint8_t *row, int width, int factor, uint16_t *sums, uint8_t *out)
-{
-    if (factor == 2)
-        narrow_row(row, width, 2, 3, sums, out);
-    else if (factor == 4)
-        narrow_row(row, width, 4, 5, sums, out);
-    else
-        narrow_row(row, width, 8, 7, sums, out);
-}
-
-FOR_EACH_PROCESSOR
-static void flatten(const uint8_t *restrict rows, int width, int factor, int shift, uint16_t *restrict sums,
-                    uint8_t *restrict out)
-{
-    for (int x = 0; x < width; x++)
-        sums[x] = (uint16_t)(factor * factor);
-    for (int t = 0; t < 2 * factor; t++) {
-        uint16_t weight = (uint16_t)(t < factor ? 2 * t + 1 : 4 * factor - 1 - 2 * t);
-        const uint8_t *row = rows + (size_t)t * (size_t)width;
-        for (int x = 0; x < width; x++)
-            sums[x] = (uint16_t)(sums[x] + weight * row[x]);
-    }
-    for (int x = 0; x < width; x++)
-        out[x] = (uint8_t)(sums[x] >> shift);
-}
-
-/* At a border the kernel is cut, and its weights are of 22 bits: `taps` of them from the border on. */
-static uint8_t at_border(const uint8_t *first, ptrdiff_t step, const int32_t *weights, int taps)
-{
-    int32_t sum = INT32_C(1) << (PILLOW_BITS - 1);
-    for (int t = 0; t < taps; t++)
-        sum += weights[t] * first[t * step];
-    return (uint8_t)(sum >> PILLOW_BITS);
-}
-
-int bitdose_bilinear_down(const uint8_t *image, int height, int width, int factor, const int32_t *border, uint8_t *out)
-{
-    int full_width = width * factor, full_height = height * factor, taps = factor + factor / 2;
-    int shift = factor == 2 ? 3 : factor == 4 ? 5 : 7;
-    uint16_t *sums = malloc(3 * (size_t)width * sizeof *sums);
-    uint8_t *small = malloc((size_t)full_height * (size_t)width);
-    if (!sums || !small) {
-        free(sums);
-        free(small);
-        return 0;
-    }
-    for (int y = 0; y < full_height; y++) {
-        const uint8_t *row = image + (size_t)y * (size_t)full_width;
-        uint8_t *to = small + (size_t)y * (size_t)width;
-        narrow(row, width, factor, sums, to);
-        to[0] = at_border(row, 1, border, taps);
-        to[width - 1] = at_border(row + full_width - 1, -1, border, taps);
-    }
-    for (int y = 1; y < height - 1; y++)
-        flatten(small + (size_t)(y * factor - factor / 2) * (size_t)width, width, factor, shift, sums,
-                out + (size_t)y * (size_t)width);
-    const uint8_t *last = small + (size_t)(full_height - 1) * (size_t)width;
-    for (int x = 0; x < width; x++) {
-        out[x] = at_border(small + x, width, border, taps);
-        out[(size_t)(height - 1) * (size_t)width + (size_t)x] = at_border(last + x, -(ptrdiff_t)width, border, taps);
-    }
-    free(sums);
-    free(small);
     return 1;
 }

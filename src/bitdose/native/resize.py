@@ -1,4 +1,4 @@
-"""Resize by powers of two in whole numbers (``resample.c``); ``polyphase.py`` knows the weights."""
+"""Enlarge by powers of two in whole numbers (``resample.c``); ``polyphase.py`` knows the weights."""
 
 from __future__ import annotations
 
@@ -30,8 +30,9 @@ def lanczos4_up(
     library = load()
     if library is None:
         return None
-    (height, width), plane = plane.shape, np.ascontiguousarray(plane)
-    down, across = len(down_taps), len(across_taps)
+    (height, width), down, across = plane.shape, len(down_taps), len(across_taps)
+    plane = np.ascontiguousarray(plane)
+    down_taps, across_taps = (np.ascontiguousarray(taps, np.int32) for taps in (down_taps, across_taps))
     out = np.empty((height * down, width * across), np.uint8)
     done = library.bitdose_lanczos4_up(
         plane.ctypes.data,
@@ -42,33 +43,5 @@ def lanczos4_up(
         down_taps.ctypes.data,
         across_taps.ctypes.data,
         out.ctypes.data,
-    )
-    return out if done else None
-
-
-def bilinear_down(plane: NDArray[Any], factor: int, border: NDArray[Any]) -> NDArray[Any] | None:
-    """Shrink by 2, 4 or 8; None where there is no library.
-
-    Parameters
-    ----------
-    plane : numpy.ndarray
-        ``(H, W)`` uint8, both at least twice ``factor`` and multiples of it.
-    factor : int
-        2, 4 or 8.
-    border : numpy.ndarray
-        ``(factor * 3 / 2,)`` int32: Pillow's weights of 22 bits of the first sample, from the border on.
-
-    Returns
-    -------
-    numpy.ndarray or None
-        ``(H / factor, W / factor)`` uint8.
-    """
-    library = load()
-    if library is None:
-        return None
-    height, width = plane.shape[0] // factor, plane.shape[1] // factor
-    plane, out = np.ascontiguousarray(plane), np.empty((height, width), np.uint8)
-    done = library.bitdose_bilinear_down(
-        plane.ctypes.data, height, width, factor, border.ctypes.data, out.ctypes.data
     )
     return out if done else None
