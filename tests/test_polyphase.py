@@ -36,7 +36,7 @@ def _pillows(plane: Pixels, width: int, height: int) -> Pixels:
 
 @pytest.fixture(params=["in C", "by filters"])
 def both_ways(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Enlarge with the compiled library, then without."""
+    """Resize with the compiled library, then without."""
     if request.param == "by filters":
         monkeypatch.setattr(resize, "load", lambda: None)
     elif library.load() is None:
@@ -53,6 +53,7 @@ def test_lanczos4_by_whole_factors_is_opencvs(sides: tuple[int, int], factors: t
         np.testing.assert_array_equal(lanczos4_up(plane, width, height), _opencvs(plane, width, height))
 
 
+@pytest.mark.usefixtures("both_ways")
 @pytest.mark.parametrize("sides", [(256, 256), (2, 2), (3, 2), (17, 40), (80, 40), (33, 90)])
 @pytest.mark.parametrize("factor", [2, 4, 8])
 def test_bilinear_by_whole_factors_is_pillows(sides: tuple[int, int], factor: int) -> None:

@@ -10,7 +10,8 @@ and who computes it, cannot matter.
   one after the columns. At the borders the kernel is cut, and Pillow's weights of 22 bits are used as they
   are. An image more than twice as high as wide is left to Pillow, which takes its columns first.
 
-Where the loops in C were compiled (``bitdose.native``) they enlarge; OpenCV's filters do elsewhere.
+Where the loops in C were compiled (``bitdose.native``) they enlarge, and shrink to a quarter; OpenCV's
+filters and NumPy do elsewhere.
 
 A library that computed otherwise is noticed: drawn images go through both ways once per process and factor,
 and unless they agree the library's own function is used.
@@ -39,6 +40,7 @@ _BAND_SAMPLES = 2**18  # floats of a band: 2 MB
 _TIE_UP = 2.0**-23  # half of the last bit of a product of two weights: ties go up, nothing else moves
 
 _PILLOW_BITS = 22
+_QUARTER = 4
 _BAND_BYTES = 2**19
 
 _TALLEST = 2
@@ -187,6 +189,12 @@ def _lanczos4_taps(factor: int) -> NDArray[np.float64]:
 
 
 def _downsized(plane: Plane, factor: int) -> Plane:
+    border = np.rint(_border_taps(factor) * 2.0**_PILLOW_BITS).astype(np.int32)
+    quick = resize.bilinear_quarter(plane, border) if factor == _QUARTER else None
+    return _by_words(plane, factor) if quick is None else quick
+
+
+def _by_words(plane: Plane, factor: int) -> Plane:
     """Shrink the rows of a band, then all columns: Pillow's order, with its rounding between them."""
     import cv2
 

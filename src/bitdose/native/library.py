@@ -38,6 +38,7 @@ def load() -> ctypes.CDLL | None:
         "bitdose_j2k_size": (None, [_POINTER, _POINTER]),
         "bitdose_j2k_decode": (_INT, [_POINTER, _INT, _POINTER]),
         "bitdose_lanczos4_up": (_INT, [_POINTER, *[_INT] * 4, *[_POINTER] * 3]),
+        "bitdose_bilinear_quarter": (_INT, [_POINTER, *[_INT] * 2, *[_POINTER] * 2]),
     }
     for name, (result, arguments) in signatures.items():
         function = getattr(library, name)

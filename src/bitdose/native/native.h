@@ -45,6 +45,10 @@ int bitdose_j2k_decode(bitdose_j2k *j2k, int n_layers, void *out);
 int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, int across, const int32_t *down_taps,
                         const int32_t *across_taps, uint8_t *out);
 
+/* Pillow's bilinear kernel to a quarter: from (height * 4, width * 4) uint8 to (height, width). `border` holds its weights
+ * of 22 bits of the first sample's six, from the border on. */
+int bitdose_bilinear_quarter(const uint8_t *image, int height, int width, const int32_t *border, uint8_t *out);
+
 /* ---- between the parts ---- */
 
 typedef void (*ReadRow)(const void *band, int row, float *out);

@@ -1,4 +1,4 @@
-/* Lanczos-4 by whole factors as bitdose/polyphase.py explains it, in whole numbers: OpenCV's weights and rounding. */
+/* Two of the ways of resizing in bitdose/polyphase.py, in whole numbers: the libraries' own weights and roundings. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +16,9 @@ enum {
     BEFORE = 4,
     KEPT = 16,          /* rows, a power of two above twice BEFORE */
     LANCZOS_BITS = 22,  /* of two weights' product */
+    PILLOW_BITS = 22,
+    QUARTER = 4,
+    QUARTER_TAPS = 6,   /* at a border */
 };
 
 /* A weight at a time over the whole row, which the first cache holds: compilers make vectors of that. */
@@ -112,4 +115,62 @@ int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, i
     }
     free(work);
     return 1;
+}
+
+/* Weigh a row's blocks of four samples: 5 7 7 5 of a block, 1 3 of the one before and 3 1 of the one behind, of 32. */
+FOR_EACH_PROCESSOR
+static void quarter_row(const uint8_t *row, int width, uint32_t *restrict own, uint32_t *restrict right,
+                        uint32_t *restrict left, uint8_t *restrict out)
+{
+    const Bytes4 *words = (const Bytes4 *)(const void *)row;
+    for (int x = 0; x < width; x++) {
+        uint32_t word = words[x], a = word & 255, b = word >> 8 & 255, c = word >> 16 & 255, d = word >> 24;
+        own[x] = 5 * (a + d) + 7 * (b + c) + 16;
+        right[x] = c + 3 * d;
+        left[x] = 3 * a + b;
+    }
+    for (int x = 1; x < width - 1; x++)
+        out[x] = (uint8_t)((own[x] + right[x - 1] + left[x + 1]) >> 5);
+}
+
+FOR_EACH_PROCESSOR
+static void quarter_column(const uint8_t *rows, int width, uint8_t *restrict out)
+{
+    const uint8_t *r0 = rows, *r1 = r0 + width, *r2 = r1 + width, *r3 = r2 + width;
+    const uint8_t *r4 = r3 + width, *r5 = r4 + width, *r6 = r5 + width, *r7 = r6 + width;
+    for (int x = 0; x < width; x++)
+        out[x] = (uint8_t)((uint16_t)(r0[x] + r7[x] + 3 * (r1[x] + r6[x]) + 5 * (r2[x] + r5[x]) +
+                                      7 * (r3[x] + r4[x]) + 16) >> 5);
+}
+
+static uint8_t at_border(const uint8_t *first, ptrdiff_t step, const int32_t *weights)
+{
+    int32_t sum = INT32_C(1) << (PILLOW_BITS - 1);
+    for (int t = 0; t < QUARTER_TAPS; t++)
+        sum += weights[t] * first[t * step];
+    return (uint8_t)(sum >> PILLOW_BITS);
+}
+
+int bitdose_bilinear_quarter(const uint8_t *image, int height, int width, const int32_t *border, uint8_t *out)
+{
+    size_t full = (size_t)width * QUARTER, rows = (size_t)height * QUARTER, wide = (size_t)width;
+    uint32_t *sums = malloc(3 * wide * sizeof *sums);
+    uint8_t *narrow = malloc(rows * wide);
+    int done = IS_LITTLE_ENDIAN && sums && narrow;
+    for (size_t y = 0; done && y < rows; y++) {
+        const uint8_t *row = image + y * full;
+        uint8_t *to = narrow + y * wide;
+        quarter_row(row, width, sums, sums + wide, sums + 2 * wide, to);
+        to[0] = at_border(row, 1, border);
+        to[wide - 1] = at_border(row + full - 1, -1, border);
+    }
+    for (int y = 1; done && y < height - 1; y++)
+        quarter_column(narrow + (size_t)(y * QUARTER - QUARTER / 2) * wide, width, out + (size_t)y * wide);
+    for (size_t x = 0; done && x < wide; x++) {
+        out[x] = at_border(narrow + x, (ptrdiff_t)wide, border);
+        out[(size_t)(height - 1) * wide + x] = at_border(narrow + (rows - 1) * wide + x, -(ptrdiff_t)wide, border);
+    }
+    free(sums);
+    free(narrow);
+    return done;
 }

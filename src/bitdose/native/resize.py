@@ -1,4 +1,4 @@
-"""Enlarge by powers of two in whole numbers (``resample.c``); ``polyphase.py`` knows the weights."""
+"""Resize by powers of two in whole numbers (``resample.c``); ``polyphase.py`` knows the weights."""
 
 from __future__ import annotations
 
@@ -43,5 +43,32 @@ def lanczos4_up(
         down_taps.ctypes.data,
         across_taps.ctypes.data,
         out.ctypes.data,
+    )
+    return out if done else None
+
+
+def bilinear_quarter(plane: NDArray[Any], border: NDArray[Any]) -> NDArray[Any] | None:
+    """Shrink to a quarter; None where there is no library.
+
+    Parameters
+    ----------
+    plane : numpy.ndarray
+        ``(H, W)`` uint8, both multiples of 4 and at least 8.
+    border : numpy.ndarray
+        ``(6,)`` int32: Pillow's weights of 22 bits of the first sample, from the border on.
+
+    Returns
+    -------
+    numpy.ndarray or None
+        ``(H / 4, W / 4)`` uint8.
+    """
+    library = load()
+    if library is None:
+        return None
+    height, width = plane.shape[0] // 4, plane.shape[1] // 4
+    plane, border = np.ascontiguousarray(plane), np.ascontiguousarray(border, np.int32)
+    out = np.empty((height, width), np.uint8)
+    done = library.bitdose_bilinear_quarter(
+        plane.ctypes.data, height, width, border.ctypes.data, out.ctypes.data
     )
     return out if done else None
