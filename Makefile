@@ -37,7 +37,7 @@ docs: $(VENV)/.dev
 results: $(VENV)/.dev
 	$(BIN)/python docs/make_results.py
 
-$(VENV)/.core: pyproject.toml
+$(VENV)/.core: pyproject.toml hatch_build.py $(wildcard src/bitdose/native/*.[ch])
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'BitDose needs Python 3.11 or newer; try: make PYTHON=python3.11')"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .

@@ -38,7 +38,7 @@ class NativeHook(BuildHookInterface):  # type: ignore[type-arg]
         try:
             library = compile_library(folder)
         except (OSError, subprocess.SubprocessError) as error:
-            self.app.display_warning(f"no C compiler at work ({error}); a study takes a third longer without")
+            self.app.display_warning(f"no C compiler at work ({error}); studies take longer without")
             return
         name = sysconfig.get_platform().replace("-", "_").replace(".", "_")
         build_data["pure_python"] = False
@@ -65,7 +65,7 @@ def compile_library(folder: Path) -> Path:
 
 
 def _digest(folder: Path) -> int:
-    """Return what ``bitdose.native.sources_digest`` gives; the package cannot be imported yet."""
+    """Return what ``bitdose.native.library.sources_digest`` gives; the package cannot be imported yet."""
     digest = 0
     for path in sorted(folder.glob("*.[ch]")):
         digest = zlib.crc32(path.read_bytes(), digest)

@@ -38,7 +38,8 @@ from bitdose.memory import keep_freed_memory
 from bitdose.metrics.fidelity import SsimReference, psnr_db, ssim
 from bitdose.models.load import ModelRef
 from bitdose.models.prepare import prepare_many
-from bitdose.polyphase import _lanczos4_taps, bilinear_down, lanczos4_up
+from bitdose.native.library import load
+from bitdose.polyphase import _by_words, _filtered, _lanczos4_taps, bilinear_down, lanczos4_up
 from bitdose.study.engines.local import KEPT_FREE_BYTES
 
 SMALL = 256
@@ -78,13 +79,18 @@ def resampling(images: Sequence[Image]) -> list[list[Way]]:
         [
             ("to the input, Pillow, one at a time", lambda: [_bilinear(plane) for plane in large]),
             ("to the input, Pillow, four as bands", lambda: _bilinear_as_bands(large)),
-            ("to the input, by phases", lambda: [bilinear_down(plane, SMALL, SMALL) for plane in large]),
+            ("to the input, by phases", lambda: [_by_words(plane, side // SMALL) for plane in large]),
+            ("to the input, in C", lambda: [bilinear_down(plane, SMALL, SMALL) for plane in large]),
         ],
         [
             ("back to full size, OpenCV, one at a time", lambda: [_lanczos4(plane, side) for plane in small]),
             ("back to full size, OpenCV, four as channels", lambda: list(cv2.split(_lanczos4(merged, side)))),
-            ("back to full size, by phases", lambda: [lanczos4_up(plane, side, side) for plane in small]),
+            (
+                "back to full size, by phases",
+                lambda: [_filtered(plane, (side // SMALL,) * 2) for plane in small],
+            ),
             ("back to full size, by phases in float32", lambda: [_up_in_float32(p, side) for p in small]),
+            ("back to full size, in C", lambda: [lanczos4_up(plane, side, side) for plane in small]),
         ],
     ]
     return [[Way(name, work, len(large)) for name, work in things] for things in ways]
@@ -140,6 +146,7 @@ def coding(image: Image) -> list[list[Way]]:
     """Encode and decode with each of the libraries that can."""
     chain = [Jpeg2000(rate) for rate in RATES]
     streams = [codec.encode(image) for codec in chain]
+    layered = Jpeg2000.encode_chain(image, chain)[::-1]
     jpegs = [Jpeg(quality).encode(image) for quality in QUALITIES]
     return [
         [
@@ -152,6 +159,11 @@ def coding(image: Image) -> list[list[Way]]:
             Way("JPEG 2000 decode, imagecodecs", lambda: _all(_imagecodecs, streams), len(RATES)),
             Way("JPEG 2000 decode, Pillow", lambda: _all(_pillow, streams), len(RATES)),
             Way("JPEG 2000 decode, OpenCV", lambda: _all(_opencv, streams), len(RATES)),
+            Way("JPEG 2000 decode, in C", lambda: [_in_c([data])[0] for data in streams], len(RATES)),
+        ],
+        [
+            Way("a chain's JPEG 2000 decode, imagecodecs", lambda: _all(_imagecodecs, layered), len(RATES)),
+            Way("a chain's JPEG 2000 decode, in C", lambda: _in_c(layered), len(RATES)),
         ],
         [
             Way("JPEG encode, Pillow", lambda: [Jpeg(q).encode(image) for q in QUALITIES], len(QUALITIES)),
@@ -170,6 +182,11 @@ def _all(decode: Callable[[bytes], Any], streams: Sequence[bytes]) -> list[Any]:
 
 def _imagecodecs(data: bytes) -> Any:
     return imagecodecs.jpeg2k_decode(data, numthreads=1)
+
+
+def _in_c(streams: Sequence[bytes]) -> list[Any]:
+    decode = Jpeg2000.chain_decoder(streams)
+    return [decode(data).pixels for data in streams]
 
 
 def _pillow(data: bytes) -> Any:
@@ -231,6 +248,8 @@ def main() -> None:
     parser.add_argument("--give-back", action="store_true", help="give freed memory back to the system")
     args = parser.parse_args()
     cv2.setNumThreads(1)
+    if load() is None:
+        parser.error("the loops in C were not compiled: install a C compiler and the package again")
     if not args.give_back:
         keep_freed_memory(up_to=KEPT_FREE_BYTES)
     with tempfile.TemporaryDirectory() as name:

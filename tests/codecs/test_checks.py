@@ -120,6 +120,17 @@ def test_a_chain_is_held_against_encodes_of_their_own(
         check_codec(broken)
 
 
+def _decoder_of_the_first(streams: list[bytes]) -> Callable[[bytes], Image]:
+    return lambda _: Jpeg2000(1).decode(streams[0])
+
+
+def test_a_chains_decoder_is_held_against_decode() -> None:
+    """One that gives another stream's image is found."""
+    broken = type("Broken", (Jpeg2000,), {"chain_decoder": staticmethod(_decoder_of_the_first)})
+    with pytest.raises(CheckFailedError, match="chain_decoder gives what decode gives"):
+        check_codec(broken)
+
+
 def test_a_failed_check_is_one_of_our_errors() -> None:
     """The command line turns it into one line and exit code 1, as it does with every other."""
     assert issubclass(CheckFailedError, BitdoseError)

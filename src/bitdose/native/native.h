@@ -6,7 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Loops over samples are compiled twice where the loader can choose: for processors with AVX2, and for all. */
+/* Loops over samples are compiled twice where the loader can choose: for processors with AVX2, and for all.
+ */
 #if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
 #define FOR_EACH_PROCESSOR __attribute__((target_clones("avx2", "default")))
 #else
@@ -36,30 +37,32 @@ void bitdose_j2k_close(bitdose_j2k *j2k);
 /* Give height, width, bits and the number of layers. */
 void bitdose_j2k_size(const bitdose_j2k *j2k, int32_t *size);
 
-/* Write the image after the first n_layers into (height, width) uint8 or uint16; quickest from few layers to many.
- * 0 where there are not as many. */
+/* Write the image after the first n_layers into (height, width) uint8 or uint16; quickest from few layers to
+ * many. 0 where there are not as many. */
 int bitdose_j2k_decode(bitdose_j2k *j2k, int n_layers, void *out);
 
-/* OpenCV's Lanczos-4: (height, width) uint8 to (height * down, width * across). By phase there are nine weights of 11
- * bits, of the samples from 4 before to 4 behind; of each nine the first or the last is 0. */
-int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, int across, const int32_t *down_taps,
-                        const int32_t *across_taps, uint8_t *out);
+/* OpenCV's Lanczos-4: (height, width) uint8 to (height * down, width * across). By phase there are nine
+ * weights of 11 bits, of the samples from 4 before to 4 behind; of each nine the first or the last is 0. */
+int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, int across,
+                        const int32_t *down_taps, const int32_t *across_taps, uint8_t *out);
 
-/* Pillow's bilinear kernel to a quarter: from (height * 4, width * 4) uint8 to (height, width). `border` holds its weights
- * of 22 bits of the first sample's six, from the border on. */
-int bitdose_bilinear_quarter(const uint8_t *image, int height, int width, const int32_t *border, uint8_t *out);
+/* Pillow's bilinear kernel to a quarter: from (height * 4, width * 4) uint8 to (height, width). `border`
+ * holds its weights of 22 bits of the first sample's six, from the border on. */
+int bitdose_bilinear_quarter(const uint8_t *image, int height, int width, const int32_t *border,
+                             uint8_t *out);
 
 /* ---- between the parts ---- */
 
 typedef void (*ReadRow)(const void *band, int row, float *out);
 
-/* One level of the 9/7 synthesis: a quarter as samples, three as subbands whose rows are read one at a time. */
+/* One level of the 9/7 synthesis: a quarter as samples, three as subbands whose rows are read one at a time.
+ */
 typedef struct {
     int width, height;
     const float *low;
     ReadRow read;
     const void *bands[3]; /* HL, LH, HH */
-    int bits;             /* of the image that this level gives; 0 where it gives the next one's low quarter */
+    int bits; /* of the image that this level gives; 0 where it gives the next one's low quarter */
 } Synthesis;
 
 size_t bitdose_synthesis_floats(int width);

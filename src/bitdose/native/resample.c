@@ -1,4 +1,5 @@
-/* Two of the ways of resizing in bitdose/polyphase.py, in whole numbers: the libraries' own weights and roundings. */
+/* Two of the ways of resizing in bitdose/polyphase.py, in whole numbers: the libraries' own weights and
+ * roundings. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -12,13 +13,13 @@
 #endif
 
 enum {
-    TAPS = 8,           /* of Lanczos-4 */
+    TAPS = 8, /* of Lanczos-4 */
     BEFORE = 4,
-    KEPT = 16,          /* rows, a power of two above twice BEFORE */
-    LANCZOS_BITS = 22,  /* of two weights' product */
+    KEPT = 16,         /* rows, a power of two above twice BEFORE */
+    LANCZOS_BITS = 22, /* of two weights' product */
     PILLOW_BITS = 22,
     QUARTER = 4,
-    QUARTER_TAPS = 6,   /* at a border */
+    QUARTER_TAPS = 6, /* at a border */
 };
 
 /* A weight at a time over the whole row, which the first cache holds: compilers make vectors of that. */
@@ -34,7 +35,8 @@ static void filter_row(const int32_t *from, const int32_t *taps, int n, int32_t 
 }
 
 /* Filter a row for each phase, one after the other. */
-static void widen(const uint8_t *row, int width, int factor, const int32_t *taps, int32_t *padded, int32_t *out)
+static void widen(const uint8_t *row, int width, int factor, const int32_t *taps, int32_t *padded,
+                  int32_t *out)
 {
     for (int x = 0; x < BEFORE; x++) {
         padded[x] = row[0];
@@ -57,11 +59,14 @@ static void weigh_rows(const int32_t *const rows[TAPS], const int32_t *taps, int
 {
     const int32_t *r0 = rows[0], *r1 = rows[1], *r2 = rows[2], *r3 = rows[3];
     const int32_t *r4 = rows[4], *r5 = rows[5], *r6 = rows[6], *r7 = rows[7];
-    const uint32_t t0 = (uint32_t)taps[0], t1 = (uint32_t)taps[1], t2 = (uint32_t)taps[2], t3 = (uint32_t)taps[3];
-    const uint32_t t4 = (uint32_t)taps[4], t5 = (uint32_t)taps[5], t6 = (uint32_t)taps[6], t7 = (uint32_t)taps[7];
+    const uint32_t t0 = (uint32_t)taps[0], t1 = (uint32_t)taps[1], t2 = (uint32_t)taps[2],
+                   t3 = (uint32_t)taps[3];
+    const uint32_t t4 = (uint32_t)taps[4], t5 = (uint32_t)taps[5], t6 = (uint32_t)taps[6],
+                   t7 = (uint32_t)taps[7];
     for (int x = 0; x < n; x++) {
-        uint32_t sum = t0 * (uint32_t)r0[x] + t1 * (uint32_t)r1[x] + t2 * (uint32_t)r2[x] + t3 * (uint32_t)r3[x] +
-                       t4 * (uint32_t)r4[x] + t5 * (uint32_t)r5[x] + t6 * (uint32_t)r6[x] + t7 * (uint32_t)r7[x];
+        uint32_t sum = t0 * (uint32_t)r0[x] + t1 * (uint32_t)r1[x] + t2 * (uint32_t)r2[x] +
+                       t3 * (uint32_t)r3[x] + t4 * (uint32_t)r4[x] + t5 * (uint32_t)r5[x] +
+                       t6 * (uint32_t)r6[x] + t7 * (uint32_t)r7[x];
         int32_t value = (int32_t)(sum + (UINT32_C(1) << (LANCZOS_BITS - 1))) >> LANCZOS_BITS;
         value = value < 0 ? 0 : value;
         out[x] = (uint32_t)(value > 255 ? 255 : value);
@@ -84,8 +89,8 @@ static void interleave(const uint32_t *restrict phases, int width, int factor, u
             out[x * factor + phase] = (uint8_t)phases[phase * width + x];
 }
 
-int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, int across, const int32_t *down_taps,
-                        const int32_t *across_taps, uint8_t *out)
+int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, int across,
+                        const int32_t *down_taps, const int32_t *across_taps, uint8_t *out)
 {
     size_t wide = (size_t)width * (size_t)across;
     int32_t *work = malloc(((KEPT + 1) * wide + (size_t)width + 2 * BEFORE) * sizeof *work);
@@ -117,7 +122,8 @@ int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, i
     return 1;
 }
 
-/* Weigh a row's blocks of four samples: 5 7 7 5 of a block, 1 3 of the one before and 3 1 of the one behind, of 32. */
+/* Weigh a row's blocks of four samples: 5 7 7 5 of a block, 1 3 of the one before and 3 1 of the one behind,
+ * of 32. */
 FOR_EACH_PROCESSOR
 static void quarter_row(const uint8_t *row, int width, uint32_t *restrict own, uint32_t *restrict right,
                         uint32_t *restrict left, uint8_t *restrict out)
@@ -140,7 +146,8 @@ static void quarter_column(const uint8_t *rows, int width, uint8_t *restrict out
     const uint8_t *r4 = r3 + width, *r5 = r4 + width, *r6 = r5 + width, *r7 = r6 + width;
     for (int x = 0; x < width; x++)
         out[x] = (uint8_t)((uint16_t)(r0[x] + r7[x] + 3 * (r1[x] + r6[x]) + 5 * (r2[x] + r5[x]) +
-                                      7 * (r3[x] + r4[x]) + 16) >> 5);
+                                      7 * (r3[x] + r4[x]) + 16) >>
+                           5);
 }
 
 static uint8_t at_border(const uint8_t *first, ptrdiff_t step, const int32_t *weights)
@@ -168,7 +175,8 @@ int bitdose_bilinear_quarter(const uint8_t *image, int height, int width, const 
         quarter_column(narrow + (size_t)(y * QUARTER - QUARTER / 2) * wide, width, out + (size_t)y * wide);
     for (size_t x = 0; done && x < wide; x++) {
         out[x] = at_border(narrow + x, (ptrdiff_t)wide, border);
-        out[(size_t)(height - 1) * wide + x] = at_border(narrow + (rows - 1) * wide + x, -(ptrdiff_t)wide, border);
+        out[(size_t)(height - 1) * wide + x] =
+            at_border(narrow + (rows - 1) * wide + x, -(ptrdiff_t)wide, border);
     }
     free(sums);
     free(narrow);

@@ -1,7 +1,8 @@
-/* The 9/7 synthesis (ISO/IEC 15444-1, F.3), a row at a time: rows are lifted while the cache still holds them.
+/* The 9/7 synthesis (ISO/IEC 15444-1, F.3), a row at a time: rows are lifted while the cache still holds
+ * them.
  *
- * Every sum is OpenJPEG's: rows before columns, (left + right) * weight added to the sample, its constants, and no
- * product joined with a sum. Beyond a border lies the neighbour on the other side.
+ * Every sum is OpenJPEG's: rows before columns, (left + right) * weight added to the sample, its constants,
+ * and no product joined with a sum. Beyond a border lies the neighbour on the other side.
  */
 
 #include <string.h>
@@ -92,10 +93,16 @@ static void lift_rows(float *restrict low, float *restrict low_1, const float *r
 }
 
 /* To whole numbers, halves to the even one, and into the samples' range. */
-#define ROUNDED(value, middle)                                                                       \
-    ((int32_t)(union { float real; uint32_t word; }){                                                \
-         .real = ((value) < -(middle) ? -(middle) : (value) > (middle) - 1 ? (middle) - 1 : (value)) \
-                 + 12582912.0f}.word - 0x4b400000 + (int32_t)(middle))
+#define ROUNDED(value, middle)                                                                               \
+    ((int32_t)(union {                                                                                       \
+         float real;                                                                                         \
+         uint32_t word;                                                                                      \
+     }){.real = ((value) < -(middle)      ? -(middle)                                                        \
+                 : (value) > (middle) - 1 ? (middle) - 1                                                     \
+                                          : (value)) +                                                       \
+                12582912.0f}                                                                                 \
+         .word -                                                                                             \
+     0x4b400000 + (int32_t)(middle))
 
 FOR_EACH_PROCESSOR
 static void to_bytes(const float *restrict row, int n, uint8_t *restrict out)
@@ -151,7 +158,8 @@ void bitdose_synthesize(const Synthesis *level, float *rows, void *out)
         if (k < n_low && n_high)
             gain(LOW_ROW(k), width, LOW_GAIN);
         if (k >= 2 && k < n_high && k < n_low)
-            lift_rows(LOW_ROW(k), LOW_ROW(k - 1), LOW_ROW(k - 2), HIGH_ROW(k), HIGH_ROW(k - 1), HIGH_ROW(k - 2), width);
+            lift_rows(LOW_ROW(k), LOW_ROW(k - 1), LOW_ROW(k - 2), HIGH_ROW(k), HIGH_ROW(k - 1),
+                      HIGH_ROW(k - 2), width);
         else if (n_high) {
             if (k < n_low)
                 lift_row(LOW_ROW(k), HIGH_ROW(k - 1), HIGH_ROW(k), width, DELTA);

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bitdose.codecs.base import ChainCodec, Codec, Knob
+from bitdose.codecs.base import ChainCodec, ChainDecoder, Codec, Knob
 from bitdose.errors import CaseError
 from bitdose.hashing import rng_for
 from bitdose.image import Image, container
@@ -48,7 +48,7 @@ def check_codec(
     deterministic, decodable by any object of the class, and the input is not changed; options
     are accepted; a stronger knob gives neither clearly more bytes nor clearly more fidelity;
     the streams of ``encode_chain``, where there is one, stand on their own and come close to
-    an encode each.
+    an encode each, and ``chain_decoder``, where there is one, decodes them as ``decode`` does.
 
     Parameters
     ----------
@@ -189,6 +189,16 @@ def _check_chain(kind: type[ChainCodec], knob: Knob, bytes_tolerance: float, db_
         wanted, came = _fidelity(image, codec.decode(alone)), _fidelity(image, decoded)
         promise = f"encode_chain comes within {db_tolerance:g} dB of {codec}'s own {wanted:.2f} dB"
         expect(abs(came - wanted) <= db_tolerance or came == wanted, promise, f"{came:.2f}")
+    if hasattr(kind, "chain_decoder"):
+        _check_chain_decoder(cast("type[ChainDecoder]", kind), codecs[0], streams)
+
+
+def _check_chain_decoder(kind: type[ChainDecoder], codec: Codec, streams: list[bytes]) -> None:
+    decode = kind.chain_decoder(streams)
+    for data in sorted(streams, key=len):
+        expect(
+            decode(data) == codec.decode(data), "chain_decoder gives what decode gives", f"{len(data)} bytes"
+        )
 
 
 def _levels(knob: Knob) -> list[float]:

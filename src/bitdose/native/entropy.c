@@ -1,0 +1,261 @@
+/* The code-blocks of JPEG 2000 (ISO/IEC 15444-1, D): their passes, and how one goes from a quality layer to
+ * the next. */
+
+#include <string.h>
+
+#include "arithmetic.h"
+
+/* A flag word stands for the four samples of a column of a stripe. Its bits 3 * row + column say which of
+ * the 6 x 3 samples around them are significant (row 0 is the one above), then four bits each say which
+ * samples this significance pass has visited and which have been refined before. */
+#define SIGNIFICANT(k) (UINT32_C(1) << (3 * (k) + 4))
+#define AROUND(k) (UINT32_C(0x1ef) << 3 * (k))
+#define VISITED(k) (UINT32_C(1) << (18 + (k)))
+#define REFINED(k) (UINT32_C(1) << (22 + (k)))
+#define ANY_SIGNIFICANT UINT32_C(0x3ffff)
+#define ALL_SIGNIFICANT (SIGNIFICANT(0) | SIGNIFICANT(1) | SIGNIFICANT(2) | SIGNIFICANT(3))
+#define ALL_VISITED (UINT32_C(15) << 18)
+
+static uint8_t zero_contexts[3][512]; /* by kind of subband and the 3 x 3 samples around [Table D.1] */
+static uint8_t sign_contexts[256];    /* context, and in bit 7 what the bit is flipped by [Tables D.2, D.3] */
+
+static int zero_context(int band, int around)
+{
+    int h = (around >> 3 & 1) + (around >> 5 & 1), v = (around >> 1 & 1) + (around >> 7 & 1);
+    int d = (around & 1) + (around >> 2 & 1) + (around >> 6 & 1) + (around >> 8 & 1);
+    if (band == HH) {
+        int hv = h + v;
+        if (d >= 3)
+            return 8;
+        if (d == 2)
+            return hv ? 7 : 6;
+        if (d == 1)
+            return hv >= 2 ? 5 : hv ? 4 : 3;
+        return hv >= 2 ? 2 : hv;
+    }
+    if (band == HL) {
+        int swapped = h;
+        h = v;
+        v = swapped;
+    }
+    if (h == 2)
+        return 8;
+    if (h == 1)
+        return v ? 7 : d ? 6 : 5;
+    if (v)
+        return v == 2 ? 4 : 3;
+    return d >= 2 ? 2 : d;
+}
+
+static int clamp_one(int value) { return value > 1 ? 1 : value < -1 ? -1 : value; }
+
+static uint8_t sign_context(int index)
+{
+    /* Significance of the samples above, left, right and below in bits 0 to 3, their signs in 4 to 7. */
+    int by[4];
+    for (int n = 0; n < 4; n++)
+        by[n] = !(index >> n & 1) ? 0 : index >> (n + 4) & 1 ? -1 : 1;
+    int h = clamp_one(by[1] + by[2]), v = clamp_one(by[0] + by[3]);
+    int flips = h < 0 || (h == 0 && v < 0);
+    if (flips) {
+        h = -h;
+        v = -v;
+    }
+    int context = h ? 12 + v : v ? 10 : 9;
+    return (uint8_t)(context | flips << 7);
+}
+
+void bitdose_fill_contexts(void)
+{
+    for (int band = 0; band < 3; band++)
+        for (int around = 0; around < 512; around++)
+            zero_contexts[band][around] = (uint8_t)zero_context(band == 2 ? HH : band == 1 ? HL : LH, around);
+    for (int index = 0; index < 256; index++)
+        sign_contexts[index] = sign_context(index);
+}
+
+INSIDE uint32_t decode_sign(Decoder *mq, uint32_t own, const uint8_t *sign, int k)
+{
+    uint32_t around = own >> 3 * k;
+    uint32_t index = (around >> 1 & 1) | (around >> 2 & 2) | (around >> 3 & 4) | (around >> 4 & 8) |
+                     (sign[0] >> k & 1U) << 4 | (sign[-1] >> (k + 1) & 1U) << 5 |
+                     (sign[1] >> (k + 1) & 1U) << 6 | (sign[0] >> (k + 2) & 1U) << 7;
+    uint32_t context = sign_contexts[index];
+    return decode_bit(mq, context & 0x7f, 1) ^ context >> 7;
+}
+
+/* Tell a sample's neighbours that it is significant; its own word is the caller's. */
+INSIDE void mark(uint32_t *flag, uint8_t *sign, int k, uint32_t negative)
+{
+    flag[-1] |= UINT32_C(1) << (3 * k + 5);
+    flag[1] |= UINT32_C(1) << (3 * k + 3);
+    sign[0] |= (uint8_t)(negative << (k + 1));
+    if (k == 0) {
+        uint32_t *above = flag - FLAG_COLUMNS;
+        above[-1] |= UINT32_C(1) << 17;
+        above[0] |= UINT32_C(1) << 16;
+        above[1] |= UINT32_C(1) << 15;
+        sign[-FLAG_COLUMNS] |= (uint8_t)(negative << 5);
+    }
+    if (k == 3) {
+        uint32_t *below = flag + FLAG_COLUMNS;
+        below[-1] |= UINT32_C(1) << 2;
+        below[0] |= UINT32_C(1) << 1;
+        below[1] |= UINT32_C(1);
+        sign[FLAG_COLUMNS] |= (uint8_t)negative;
+    }
+}
+
+/* A block's pass; its decoder is a copy whose address nobody has, so that it lives in registers. */
+typedef struct {
+    const uint8_t *zero;
+    int32_t first,
+        refine; /* what a sample becomes that is found significant; what a refinement moves it by */
+} Pass;
+
+static void significance_pass(Block *block, Pass pass)
+{
+    Decoder mq = block->mq;
+    int width = block->width;
+    for (int top = 0; top < block->height; top += 4) {
+        uint32_t *flag = block->flags + (top / 4 + 1) * FLAG_COLUMNS + 1;
+        uint8_t *sign = block->signs + (top / 4 + 1) * FLAG_COLUMNS + 1;
+        int32_t *samples = block->samples + top * width;
+        int rows = block->height - top < 4 ? block->height - top : 4;
+        for (int x = 0; x < width; x++, flag++, sign++) {
+            uint32_t own = *flag;
+            if (!(own & ANY_SIGNIFICANT))
+                continue;
+            for (int k = 0; k < rows; k++) {
+                if (own & SIGNIFICANT(k) || !(own & AROUND(k)))
+                    continue;
+                if (decode_bit(&mq, pass.zero[own >> 3 * k & 0x1ff], 1)) {
+                    uint32_t negative = decode_sign(&mq, own, sign, k);
+                    samples[k * width + x] = negative ? -pass.first : pass.first;
+                    mark(flag, sign, k, negative);
+                    own |= SIGNIFICANT(k);
+                }
+                own |= VISITED(k);
+            }
+            *flag = own;
+        }
+    }
+    block->mq = mq;
+}
+
+static void refinement_pass(Block *block, Pass pass)
+{
+    Decoder mq = block->mq;
+    int width = block->width;
+    for (int top = 0; top < block->height; top += 4) {
+        uint32_t *flag = block->flags + (top / 4 + 1) * FLAG_COLUMNS + 1;
+        int32_t *samples = block->samples + top * width;
+        int rows = block->height - top < 4 ? block->height - top : 4;
+        for (int x = 0; x < width; x++, flag++) {
+            uint32_t own = *flag;
+            if (!(own & ALL_SIGNIFICANT))
+                continue;
+            for (int k = 0; k < rows; k++) {
+                if ((own & (SIGNIFICANT(k) | VISITED(k))) != SIGNIFICANT(k))
+                    continue;
+                uint32_t context = own & REFINED(k) ? 2 : (own & AROUND(k)) != 0;
+                int32_t *sample = &samples[k * width + x];
+                int32_t up = decode_bit(&mq, REFINE_CONTEXT + context, 1) ? pass.refine : -pass.refine;
+                *sample += *sample < 0 ? -up : up;
+                own |= REFINED(k);
+            }
+            *flag = own;
+        }
+    }
+    block->mq = mq;
+}
+
+static void cleanup_pass(Block *block, Pass pass)
+{
+    Decoder mq = block->mq;
+    int width = block->width;
+    for (int top = 0; top < block->height; top += 4) {
+        uint32_t *flag = block->flags + (top / 4 + 1) * FLAG_COLUMNS + 1;
+        uint8_t *sign = block->signs + (top / 4 + 1) * FLAG_COLUMNS + 1;
+        int32_t *samples = block->samples + top * width;
+        int rows = block->height - top < 4 ? block->height - top : 4;
+        for (int x = 0; x < width; x++, flag++, sign++) {
+            uint32_t own = *flag;
+            int k = 0, is_found = 0;
+            if (rows == 4 && !(own & (ANY_SIGNIFICANT | ALL_VISITED))) {
+                if (!decode_bit(&mq, RUN_CONTEXT, 1))
+                    continue;
+                k = (int)(decode_bit(&mq, UNIFORM_CONTEXT, 1) << 1);
+                k |= (int)decode_bit(&mq, UNIFORM_CONTEXT, 1);
+                is_found = 1;
+            }
+            for (; k < rows; k++, is_found = 0) {
+                if (!is_found && (own & (SIGNIFICANT(k) | VISITED(k)) ||
+                                  !decode_bit(&mq, pass.zero[own >> 3 * k & 0x1ff], 1)))
+                    continue;
+                uint32_t negative = decode_sign(&mq, own, sign, k);
+                samples[k * width + x] = negative ? -pass.first : pass.first;
+                mark(flag, sign, k, negative);
+                own |= SIGNIFICANT(k);
+            }
+            *flag = own & ~ALL_VISITED;
+        }
+    }
+    block->mq = mq;
+}
+
+static void decode_passes(Block *block, int kind, int n_passes)
+{
+    Pass pass = {.zero = zero_contexts[kind == HH ? 2 : kind == HL ? 1 : 0]};
+    for (; block->n_decoded < n_passes; block->n_decoded++) {
+        int plane = block->planes - 1 - (block->n_decoded + 2) / 3; /* the first has a cleanup pass alone */
+        pass.first = INT32_C(3) << plane;
+        pass.refine = INT32_C(1) << plane;
+        if (block->n_decoded % 3 == 0)
+            cleanup_pass(block, pass);
+        else if (block->n_decoded % 3 == 1)
+            significance_pass(block, pass);
+        else
+            refinement_pass(block, pass);
+    }
+}
+
+static void begin(Block *block, Log *log)
+{
+    memset(block->samples, 0, (size_t)block->width * (size_t)block->height * sizeof *block->samples);
+    memset(block->flags, 0, FLAG_ROWS * FLAG_COLUMNS * sizeof *block->flags);
+    memset(block->signs, 0, FLAG_ROWS * FLAG_COLUMNS);
+    block->n_decoded = 0;
+    block->mq.contexts = block->contexts;
+    block->mq.log = log;
+    start_decoder(&block->mq, block->bytes);
+}
+
+/* Bring a block to the end of a layer: from where it is, or from its beginning.
+ *
+ * A receiver of that many layers has no bytes behind their end, and its decoder goes on with ones. Encoders
+ * cut where that seldom matters; where it does, the block is decoded as the receiver does it, and begun anew
+ * for a longer stream. */
+void bitdose_advance(Block *block, int kind, int layer, Log *log)
+{
+    int n_passes = block->passes_after[layer];
+    uint8_t *end = block->bytes + block->bytes_after[layer], behind[2] = {end[0], end[1]};
+    if (n_passes == block->n_decoded)
+        return;
+    int has_begun = block->n_decoded && n_passes > block->n_decoded;
+    log->end = end;
+    log->next = NULL;
+    if (!has_begun || block->is_cut || block->mq.next + 1 >= end)
+        begin(block, log);
+    block->is_cut = block->mq.next + 1 >= end; /* at its first look already */
+    if (!block->is_cut)
+        decode_passes(block, kind, n_passes);
+    end[0] = end[1] = 0xff;
+    if (block->is_cut || !holds(log, &block->mq)) {
+        block->is_cut = 1;
+        begin(block, log);
+        decode_passes(block, kind, n_passes);
+    }
+    end[0] = behind[0];
+    end[1] = behind[1];
+}

@@ -1,0 +1,230 @@
+/* The packets of JPEG 2000 (ISO/IEC 15444-1, B.10): which passes of which code-blocks they hold, and their
+ * bytes. */
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "jpeg2000.h"
+
+enum { MAX_PASSES = 109 }; /* of one codeword segment */
+
+typedef struct {
+    const uint8_t *at, *end;
+    uint32_t value;
+    int bits;
+    int broken;
+} Reader;
+
+/* A byte of ones is followed by one whose highest bit is not used [B.10.1]. */
+static uint32_t read_bit(Reader *reader)
+{
+    if (reader->bits == 0) {
+        reader->bits = reader->value == 0xff ? 7 : 8;
+        if (reader->at >= reader->end) {
+            reader->broken = 1;
+            reader->value = 0;
+        } else
+            reader->value = *reader->at++;
+    }
+    reader->bits--;
+    return reader->value >> reader->bits & 1;
+}
+
+static uint32_t read_bits(Reader *reader, int count)
+{
+    uint32_t value = 0;
+    while (count-- > 0)
+        value = value << 1 | read_bit(reader);
+    return value;
+}
+
+static void end_header(Reader *reader)
+{
+    if (reader->value == 0xff)
+        reader->at++; /* whose highest bit is not used, and no other */
+    reader->bits = 0;
+    reader->value = 0;
+}
+
+int bitdose_tree_size(int width, int height)
+{
+    int n = width * height;
+    while (width > 1 || height > 1) {
+        width = (width + 1) / 2;
+        height = (height + 1) / 2;
+        n += width * height;
+    }
+    return n;
+}
+
+void bitdose_plant(TagTree *tree, Node *nodes, int width, int height)
+{
+    tree->width = width;
+    tree->height = height;
+    tree->nodes = nodes;
+    int start = 0;
+    for (;;) {
+        int next = start + width * height, wide = (width + 1) / 2;
+        int is_root = width == 1 && height == 1;
+        for (int y = 0; y < height; y++)
+            for (int x = 0; x < width; x++)
+                nodes[start + y * width + x] = (Node){.parent = is_root ? -1 : next + y / 2 * wide + x / 2};
+        if (is_root)
+            return;
+        start = next;
+        width = wide;
+        height = (height + 1) / 2;
+    }
+}
+
+/* Whether a leaf's value is below a threshold [B.10.2]. */
+static int is_below(TagTree *tree, Reader *reader, int leaf, int threshold)
+{
+    int path[2 * MAX_LEVELS], depth = 0;
+    for (int node = leaf; node >= 0; node = tree->nodes[node].parent)
+        path[depth++] = node;
+    int low = 0;
+    while (depth--) {
+        Node *node = &tree->nodes[path[depth]];
+        if (node->low < low)
+            node->low = low;
+        while (node->low < threshold && !node->known) {
+            if (read_bit(reader))
+                node->known = 1;
+            else
+                node->low++;
+        }
+        low = node->low;
+    }
+    Node *node = &tree->nodes[leaf];
+    return node->known && node->low < threshold;
+}
+
+static int read_n_passes(Reader *reader)
+{
+    if (!read_bit(reader))
+        return 1;
+    if (!read_bit(reader))
+        return 2;
+    uint32_t n = read_bits(reader, 2);
+    if (n < 3)
+        return 3 + (int)n;
+    n = read_bits(reader, 5);
+    if (n < 31)
+        return 6 + (int)n;
+    return 37 + (int)read_bits(reader, 7);
+}
+
+static int floor_log2(int value)
+{
+    int log = 0;
+    while (value >>= 1)
+        log++;
+    return log;
+}
+
+/* Read a packet's header: how many bytes follow of each code-block of a resolution. */
+static int read_packet_header(Resolution *resolution, Reader *reader, int layer, uint32_t *lengths)
+{
+    int n = 0;
+    if (read_bit(reader)) {
+        for (int b = 0; b < resolution->n_bands; b++) {
+            Band *band = &resolution->bands[b];
+            for (int leaf = 0; leaf < band->across * band->down; leaf++, n++) {
+                Block *block = &band->blocks[leaf];
+                lengths[n] = 0;
+                int first = block->n_passes == 0;
+                if (!(first ? is_below(&band->included, reader, leaf, layer + 1) : (int)read_bit(reader)))
+                    continue;
+                if (first) {
+                    int empty = 0;
+                    while (!is_below(&band->empty_planes, reader, leaf, empty + 1))
+                        if (++empty > band->planes || reader->broken)
+                            return 0;
+                    block->planes = band->planes - empty;
+                    block->length_bits = 3;
+                }
+                int passes = read_n_passes(reader);
+                while (read_bit(reader))
+                    block->length_bits++;
+                int bits = block->length_bits + floor_log2(passes);
+                block->n_passes += passes;
+                if (reader->broken || bits > 31 || block->n_passes > MAX_PASSES ||
+                    block->n_passes > 3 * block->planes - 2)
+                    return 0;
+                lengths[n] = read_bits(reader, bits);
+            }
+        }
+    } else
+        for (int b = 0; b < resolution->n_bands; b++)
+            for (int leaf = 0; leaf < resolution->bands[b].across * resolution->bands[b].down; leaf++)
+                lengths[n++] = 0;
+    end_header(reader);
+    return !reader->broken && reader->at <= reader->end;
+}
+
+/* Bytes of a block in a packet: they stay where they are until all are known, and are then put together by
+ * block. */
+typedef struct {
+    const uint8_t *at;
+    uint32_t length;
+    int block;
+} Piece;
+
+int bitdose_read_packets(bitdose_j2k *j2k, const uint8_t *data, const uint8_t *end)
+{
+    Reader reader = {.at = data, .end = end};
+    uint32_t *lengths = malloc((size_t)j2k->n_blocks * sizeof *lengths);
+    Piece *pieces = malloc((size_t)j2k->n_blocks * (size_t)j2k->n_layers * sizeof *pieces);
+    size_t n_pieces = 0, total = 0;
+    int whole = lengths && pieces;
+    for (int layer = 0; whole && layer < j2k->n_layers; layer++) {
+        for (int r = 0; whole && r <= j2k->n_levels; r++) {
+            Resolution *resolution = &j2k->resolutions[r];
+            if (!(whole = read_packet_header(resolution, &reader, layer, lengths)))
+                break;
+            int n = 0;
+            for (int b = 0; whole && b < resolution->n_bands; b++) {
+                Band *band = &resolution->bands[b];
+                for (int leaf = 0; leaf < band->across * band->down; leaf++, n++) {
+                    if (lengths[n] > (size_t)(reader.end - reader.at)) {
+                        whole = 0;
+                        break;
+                    }
+                    if (!lengths[n])
+                        continue;
+                    int block = (int)(band->blocks + leaf - j2k->blocks);
+                    pieces[n_pieces++] = (Piece){reader.at, lengths[n], block};
+                    j2k->blocks[block].n_bytes += lengths[n];
+                    total += lengths[n];
+                    reader.at += lengths[n];
+                }
+            }
+        }
+        for (int n = 0; whole && n < j2k->n_blocks; n++) {
+            j2k->blocks[n].passes_after[layer] = (uint16_t)j2k->blocks[n].n_passes;
+            j2k->blocks[n].bytes_after[layer] = j2k->blocks[n].n_bytes;
+        }
+    }
+    whole = whole && reader.at == reader.end;
+    if (whole && (j2k->bytes = malloc(total + 2 * (size_t)j2k->n_blocks + 2))) {
+        uint8_t *at = j2k->bytes;
+        for (int n = 0; n < j2k->n_blocks; n++) {
+            Block *block = &j2k->blocks[n];
+            block->bytes = at;
+            at += block->n_bytes;
+            *at++ = 0xff;
+            *at++ = 0xff;
+            block->n_bytes = 0;
+        }
+        for (size_t n = 0; n < n_pieces; n++) {
+            Block *block = &j2k->blocks[pieces[n].block];
+            memcpy(block->bytes + block->n_bytes, pieces[n].at, pieces[n].length);
+            block->n_bytes += pieces[n].length;
+        }
+    } else
+        whole = 0;
+    free(lengths);
+    free(pieces);
+    return whole;
+}
