@@ -61,6 +61,9 @@ def test_columns_given_in_pieces_have_the_digest_of_the_whole() -> None:
     """However a long table is cut, its digest is that of the mapping of whole lists."""
     whole = {"a": [0.1, None, float("nan"), 1e-7], "b": ["x", 'q"é', "", None], "c": []}
     for size in (1, 3, 10):
-        pieces = [(name, [cells[i : i + size] for i in range(0, 4, size)]) for name, cells in whole.items()]
+        pieces = [
+            (name, [canonical_json(cells[i : i + size])[1:-1] for i in range(0, 4, size)])
+            for name, cells in whole.items()
+        ]
         assert columns_digest(pieces) == digest(whole)
     assert columns_digest([]) == digest({})

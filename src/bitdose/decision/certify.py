@@ -16,6 +16,7 @@ from bitdose.decision.profile import DISCLAIMER, EXACT, LAYERED, SCHEMA, Profile
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.hashing import columns_digest
 from bitdose.resample import KERNELS
+from bitdose.results.items import json_items
 from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
 from bitdose.stats.estimate import Estimate
 
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from bitdose.results.summary import PointSummary
 
 _PACKAGES = {"opencv": "opencv-python-headless", "pillow": "pillow"}
-_PIECE = 20_000
+_PIECE = 100_000
 _WORD_BYTES_FROM = 9  # bits from which a sample takes two bytes
 _DIGESTED = ("case_id", "case_label", "case_split", "point", "bytes_coded", "predicted", "status")
 
@@ -238,9 +239,9 @@ def results_digest(table: pl.DataFrame) -> str:
     probabilities = sorted(name for name in table.columns if name.startswith(PROBABILITY_PREFIX))
     places = table.select(pl.arg_sort_by("case_id", "point")).to_series()
 
-    def pieces(name: str) -> Iterator[list[Any]]:
+    def pieces(name: str) -> Iterator[str]:
         column = table[name].gather(places)
-        yield from (column[start : start + _PIECE].to_list() for start in range(0, len(column), _PIECE))
+        yield from (json_items(column[start : start + _PIECE]) for start in range(0, len(column), _PIECE))
 
     return columns_digest((name, pieces(name)) for name in sorted((*_DIGESTED, *probabilities)))
 

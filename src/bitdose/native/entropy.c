@@ -109,8 +109,8 @@ INSIDE void mark(uint32_t *flag, uint8_t *sign, int k, uint32_t negative)
 /* A block's pass; its decoder is a copy whose address nobody has, so that it lives in registers. */
 typedef struct {
     const uint8_t *zero;
-    int32_t first,
-        refine; /* what a sample becomes that is found significant; what a refinement moves it by */
+    int32_t first;  /* what a sample becomes that is found significant */
+    int32_t refine; /* what a refinement moves it by */
 } Pass;
 
 static void significance_pass(Block *block, Pass pass)

@@ -91,10 +91,12 @@ static int lay_out(bitdose_j2k *j2k, const Header *header)
             band->blocks = block;
             if (!band->across)
                 continue;
-            bitdose_plant(&band->included, nodes, band->across, band->down);
-            nodes += bitdose_tree_size(band->across, band->down);
-            bitdose_plant(&band->empty_planes, nodes, band->across, band->down);
-            nodes += bitdose_tree_size(band->across, band->down);
+            int n_nodes_each = bitdose_tree_size(band->across, band->down);
+            band->included = nodes;
+            band->empty_planes = nodes + n_nodes_each;
+            nodes += 2 * n_nodes_each;
+            bitdose_plant(band->included, band->across, band->down);
+            bitdose_plant(band->empty_planes, band->across, band->down);
             for (int y = 0; y < band->height; y += BLOCK_SIDE)
                 for (int x = 0; x < band->width; x += BLOCK_SIDE, block++) {
                     size_t index = (size_t)(block - j2k->blocks);

@@ -62,17 +62,12 @@ typedef struct {
 } Node;
 
 typedef struct {
-    int width, height; /* of its leaves */
-    Node *nodes;       /* (n,), leaves first, in rows */
-} TagTree;
-
-typedef struct {
     int kind, width, height;
-    int across, down; /* code-blocks */
-    int planes;       /* Mb [E-2] */
-    float step;       /* of half a unit */
-    Block *blocks;    /* (down, across) */
-    TagTree included, empty_planes;
+    int across, down;              /* code-blocks */
+    int planes;                    /* Mb [E-2] */
+    float step;                    /* of half a unit */
+    Block *blocks;                 /* (down, across) */
+    Node *included, *empty_planes; /* tag trees: leaves first, in rows */
 } Band;
 
 typedef struct {
@@ -109,7 +104,7 @@ int bitdose_read_header(const uint8_t *data, size_t size, Header *header);
 
 /* packets.c */
 int bitdose_tree_size(int width, int height);
-void bitdose_plant(TagTree *tree, Node *nodes, int width, int height);
+void bitdose_plant(Node *nodes, int width, int height);
 int bitdose_read_packets(bitdose_j2k *j2k, const uint8_t *data, const uint8_t *end);
 
 /* entropy.c */

@@ -57,11 +57,9 @@ int bitdose_tree_size(int width, int height)
     return n;
 }
 
-void bitdose_plant(TagTree *tree, Node *nodes, int width, int height)
+/* Make a tag tree of so many leaves. */
+void bitdose_plant(Node *nodes, int width, int height)
 {
-    tree->width = width;
-    tree->height = height;
-    tree->nodes = nodes;
     int start = 0;
     for (;;) {
         int next = start + width * height, wide = (width + 1) / 2;
@@ -78,14 +76,14 @@ void bitdose_plant(TagTree *tree, Node *nodes, int width, int height)
 }
 
 /* Whether a leaf's value is below a threshold [B.10.2]. */
-static int is_below(TagTree *tree, Reader *reader, int leaf, int threshold)
+static int is_below(Node *tree, Reader *reader, int leaf, int threshold)
 {
     int path[2 * MAX_LEVELS], depth = 0;
-    for (int node = leaf; node >= 0; node = tree->nodes[node].parent)
+    for (int node = leaf; node >= 0; node = tree[node].parent)
         path[depth++] = node;
     int low = 0;
     while (depth--) {
-        Node *node = &tree->nodes[path[depth]];
+        Node *node = &tree[path[depth]];
         if (node->low < low)
             node->low = low;
         while (node->low < threshold && !node->known) {
@@ -96,7 +94,7 @@ static int is_below(TagTree *tree, Reader *reader, int leaf, int threshold)
         }
         low = node->low;
     }
-    Node *node = &tree->nodes[leaf];
+    Node *node = &tree[leaf];
     return node->known && node->low < threshold;
 }
 
@@ -134,11 +132,11 @@ static int read_packet_header(Resolution *resolution, Reader *reader, int layer,
                 Block *block = &band->blocks[leaf];
                 lengths[n] = 0;
                 int first = block->n_passes == 0;
-                if (!(first ? is_below(&band->included, reader, leaf, layer + 1) : (int)read_bit(reader)))
+                if (!(first ? is_below(band->included, reader, leaf, layer + 1) : (int)read_bit(reader)))
                     continue;
                 if (first) {
                     int empty = 0;
-                    while (!is_below(&band->empty_planes, reader, leaf, empty + 1))
+                    while (!is_below(band->empty_planes, reader, leaf, empty + 1))
                         if (++empty > band->planes || reader->broken)
                             return 0;
                     block->planes = band->planes - empty;
