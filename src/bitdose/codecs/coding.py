@@ -196,7 +196,7 @@ class _Decoders:
     """
 
     def __init__(self, planes: list[Image]) -> None:
-        self._worth = len(planes) == 1 and planes[0].pixels.size >= _WORTH_SHARING_SAMPLES
+        self._worth = len(planes) == 1
         self._shared: Callable[[bytes], Image] | None = None
 
     def share(

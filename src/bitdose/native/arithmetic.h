@@ -73,16 +73,21 @@ INSIDE void read_byte(Decoder *mq)
 
 INSIDE void renormalise(Decoder *mq, int logs)
 {
-    do {
+    uint32_t shift = (uint32_t)__builtin_clz(mq->interval) - 16;
+    for (;;) {
         if (mq->bits == 0) {
             if (logs && mq->next + 1 >= mq->log->end && !mq->log->next)
                 begin_log(mq->log, mq->next, mq->code, mq->interval, mq->bits, mq->count, mq->contexts);
             read_byte(mq);
         }
-        mq->interval <<= 1;
-        mq->code <<= 1;
-        mq->bits--;
-    } while (mq->interval < 0x8000);
+        uint32_t now = shift < mq->bits ? shift : mq->bits;
+        mq->interval <<= now;
+        mq->code <<= now;
+        mq->bits -= now;
+        shift -= now;
+        if (!shift)
+            break;
+    }
 }
 
 INSIDE uint32_t decode_bit(Decoder *mq, uint32_t context, int logs)

@@ -74,14 +74,14 @@ void bitdose_fill_contexts(void)
         sign_contexts[index] = sign_context(index);
 }
 
-INSIDE uint32_t decode_sign(Decoder *mq, uint32_t own, const uint8_t *sign, int k)
+INSIDE uint32_t decode_sign(Decoder *mq, uint32_t own, const uint8_t *sign, int k, int logs)
 {
     uint32_t around = own >> 3 * k;
     uint32_t index = (around >> 1 & 1) | (around >> 2 & 2) | (around >> 3 & 4) | (around >> 4 & 8) |
                      (sign[0] >> k & 1U) << 4 | (sign[-1] >> (k + 1) & 1U) << 5 |
                      (sign[1] >> (k + 1) & 1U) << 6 | (sign[0] >> (k + 2) & 1U) << 7;
     uint32_t context = sign_contexts[index];
-    return decode_bit(mq, context & 0x7f, 1) ^ context >> 7;
+    return decode_bit(mq, context & 0x7f, logs) ^ context >> 7;
 }
 
 /* Tell a sample's neighbours that it is significant; its own word is the caller's. */
@@ -106,100 +106,106 @@ INSIDE void mark(uint32_t *flag, uint8_t *sign, int k, uint32_t negative)
     }
 }
 
-/* A block's pass; its decoder is a copy whose address nobody has, so that it lives in registers. */
 typedef struct {
     const uint8_t *zero;
     int32_t first;  /* what a sample becomes that is found significant */
     int32_t refine; /* what a refinement moves it by */
 } Pass;
 
-static void significance_pass(Block *block, Pass pass)
+/* Four samples of a column, or what is left of them at the bottom; a constant where it is four, so that the
+ * loop is gone. */
+INSIDE void significance_column(Decoder *mq, Pass pass, uint32_t *flag, uint8_t *sign, int32_t *sample,
+                                int width, int rows, int logs)
+{
+    uint32_t own = *flag;
+    if (!(own & ANY_SIGNIFICANT))
+        return;
+    UNROLLED for (int k = 0; k < rows; k++)
+    {
+        if (own & SIGNIFICANT(k) || !(own & AROUND(k)))
+            continue;
+        if (decode_bit(mq, pass.zero[own >> 3 * k & 0x1ff], logs)) {
+            uint32_t negative = decode_sign(mq, own, sign, k, logs);
+            sample[k * width] = negative ? -pass.first : pass.first;
+            mark(flag, sign, k, negative);
+            own |= SIGNIFICANT(k);
+        }
+        own |= VISITED(k);
+    }
+    *flag = own;
+}
+
+INSIDE void refinement_column(Decoder *mq, Pass pass, uint32_t *flag, uint8_t *sign, int32_t *sample,
+                              int width, int rows, int logs)
+{
+    (void)sign;
+    uint32_t own = *flag;
+    if (!(own & ALL_SIGNIFICANT))
+        return;
+    UNROLLED for (int k = 0; k < rows; k++)
+    {
+        if ((own & (SIGNIFICANT(k) | VISITED(k))) != SIGNIFICANT(k))
+            continue;
+        uint32_t context = own & REFINED(k) ? 2 : (own & AROUND(k)) != 0;
+        int32_t up = decode_bit(mq, REFINE_CONTEXT + context, logs) ? pass.refine : -pass.refine;
+        sample[k * width] += sample[k * width] < 0 ? -up : up;
+        own |= REFINED(k);
+    }
+    *flag = own;
+}
+
+INSIDE void cleanup_column(Decoder *mq, Pass pass, uint32_t *flag, uint8_t *sign, int32_t *sample, int width,
+                           int rows, int logs)
+{
+    uint32_t own = *flag;
+    int found = -1;
+    if (rows == 4 && !(own & (ANY_SIGNIFICANT | ALL_VISITED))) {
+        if (!decode_bit(mq, RUN_CONTEXT, logs))
+            return;
+        found = (int)(decode_bit(mq, UNIFORM_CONTEXT, logs) << 1);
+        found |= (int)decode_bit(mq, UNIFORM_CONTEXT, logs);
+    }
+    UNROLLED for (int k = 0; k < rows; k++)
+    {
+        if (k < found)
+            continue;
+        if (k != found &&
+            (own & (SIGNIFICANT(k) | VISITED(k)) || !decode_bit(mq, pass.zero[own >> 3 * k & 0x1ff], logs)))
+            continue;
+        uint32_t negative = decode_sign(mq, own, sign, k, logs);
+        sample[k * width] = negative ? -pass.first : pass.first;
+        mark(flag, sign, k, negative);
+        own |= SIGNIFICANT(k);
+    }
+    *flag = own & ~ALL_VISITED;
+}
+
+/* More than a column takes of the stream: 11 decisions at most, of 15 bits at most. */
+enum { COLUMN_BYTES = 32 };
+
+typedef void Column(Decoder *mq, Pass pass, uint32_t *flag, uint8_t *sign, int32_t *sample, int width,
+                    int rows, int logs);
+
+/* Go over a block, stripe by stripe; the decoder is a copy whose address nobody has, and lives in registers.
+ * Decisions are logged from where the end of the layer can be reached. */
+INSIDE void each_column(Block *block, Pass pass, Column *column)
 {
     Decoder mq = block->mq;
-    int width = block->width;
+    const uint8_t *end = mq.log->end;
+    int width = block->width, whole = block->height / 4 * 4, rest = block->height - whole;
     for (int top = 0; top < block->height; top += 4) {
         uint32_t *flag = block->flags + (top / 4 + 1) * FLAG_COLUMNS + 1;
         uint8_t *sign = block->signs + (top / 4 + 1) * FLAG_COLUMNS + 1;
-        int32_t *samples = block->samples + top * width;
-        int rows = block->height - top < 4 ? block->height - top : 4;
-        for (int x = 0; x < width; x++, flag++, sign++) {
-            uint32_t own = *flag;
-            if (!(own & ANY_SIGNIFICANT))
-                continue;
-            for (int k = 0; k < rows; k++) {
-                if (own & SIGNIFICANT(k) || !(own & AROUND(k)))
-                    continue;
-                if (decode_bit(&mq, pass.zero[own >> 3 * k & 0x1ff], 1)) {
-                    uint32_t negative = decode_sign(&mq, own, sign, k);
-                    samples[k * width + x] = negative ? -pass.first : pass.first;
-                    mark(flag, sign, k, negative);
-                    own |= SIGNIFICANT(k);
-                }
-                own |= VISITED(k);
-            }
-            *flag = own;
-        }
-    }
-    block->mq = mq;
-}
-
-static void refinement_pass(Block *block, Pass pass)
-{
-    Decoder mq = block->mq;
-    int width = block->width;
-    for (int top = 0; top < block->height; top += 4) {
-        uint32_t *flag = block->flags + (top / 4 + 1) * FLAG_COLUMNS + 1;
-        int32_t *samples = block->samples + top * width;
-        int rows = block->height - top < 4 ? block->height - top : 4;
-        for (int x = 0; x < width; x++, flag++) {
-            uint32_t own = *flag;
-            if (!(own & ALL_SIGNIFICANT))
-                continue;
-            for (int k = 0; k < rows; k++) {
-                if ((own & (SIGNIFICANT(k) | VISITED(k))) != SIGNIFICANT(k))
-                    continue;
-                uint32_t context = own & REFINED(k) ? 2 : (own & AROUND(k)) != 0;
-                int32_t *sample = &samples[k * width + x];
-                int32_t up = decode_bit(&mq, REFINE_CONTEXT + context, 1) ? pass.refine : -pass.refine;
-                *sample += *sample < 0 ? -up : up;
-                own |= REFINED(k);
-            }
-            *flag = own;
-        }
-    }
-    block->mq = mq;
-}
-
-static void cleanup_pass(Block *block, Pass pass)
-{
-    Decoder mq = block->mq;
-    int width = block->width;
-    for (int top = 0; top < block->height; top += 4) {
-        uint32_t *flag = block->flags + (top / 4 + 1) * FLAG_COLUMNS + 1;
-        uint8_t *sign = block->signs + (top / 4 + 1) * FLAG_COLUMNS + 1;
-        int32_t *samples = block->samples + top * width;
-        int rows = block->height - top < 4 ? block->height - top : 4;
-        for (int x = 0; x < width; x++, flag++, sign++) {
-            uint32_t own = *flag;
-            int k = 0, is_found = 0;
-            if (rows == 4 && !(own & (ANY_SIGNIFICANT | ALL_VISITED))) {
-                if (!decode_bit(&mq, RUN_CONTEXT, 1))
-                    continue;
-                k = (int)(decode_bit(&mq, UNIFORM_CONTEXT, 1) << 1);
-                k |= (int)decode_bit(&mq, UNIFORM_CONTEXT, 1);
-                is_found = 1;
-            }
-            for (; k < rows; k++, is_found = 0) {
-                if (!is_found && (own & (SIGNIFICANT(k) | VISITED(k)) ||
-                                  !decode_bit(&mq, pass.zero[own >> 3 * k & 0x1ff], 1)))
-                    continue;
-                uint32_t negative = decode_sign(&mq, own, sign, k);
-                samples[k * width + x] = negative ? -pass.first : pass.first;
-                mark(flag, sign, k, negative);
-                own |= SIGNIFICANT(k);
-            }
-            *flag = own & ~ALL_VISITED;
-        }
+        int32_t *sample = block->samples + top * width;
+        if (top < whole)
+            for (int x = 0; x < width; x++)
+                if (end - mq.next > COLUMN_BYTES)
+                    column(&mq, pass, flag + x, sign + x, sample + x, width, 4, 0);
+                else
+                    column(&mq, pass, flag + x, sign + x, sample + x, width, 4, 1);
+        else
+            for (int x = 0; x < width; x++)
+                column(&mq, pass, flag + x, sign + x, sample + x, width, rest, 1);
     }
     block->mq = mq;
 }
@@ -212,11 +218,11 @@ static void decode_passes(Block *block, int kind, int n_passes)
         pass.first = INT32_C(3) << plane;
         pass.refine = INT32_C(1) << plane;
         if (block->n_decoded % 3 == 0)
-            cleanup_pass(block, pass);
+            each_column(block, pass, cleanup_column);
         else if (block->n_decoded % 3 == 1)
-            significance_pass(block, pass);
+            each_column(block, pass, significance_column);
         else
-            refinement_pass(block, pass);
+            each_column(block, pass, refinement_column);
     }
 }
 

@@ -22,6 +22,12 @@
 
 /* ---- called from Python ---- */
 
+#if defined(__GNUC__) && !defined(__clang__)
+#define UNROLLED _Pragma("GCC unroll 4")
+#else
+#define UNROLLED
+#endif
+
 typedef struct bitdose_j2k bitdose_j2k;
 
 /* The digest of the sources that this was compiled from. */

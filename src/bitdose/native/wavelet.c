@@ -31,17 +31,19 @@ INSIDE void lift(float *restrict to, const float *left, const float *right, int 
         to[x] += (left[x] + right[x]) * weight;
 }
 
-/* Put a row together from its low and its high half, (n + 1) / 2 and n / 2 samples. */
+/* Put a row together from its low and its high half, (n + 1) / 2 and n / 2 samples; `from` may be `low`
+ * itself. */
 FOR_EACH_PROCESSOR
-static void join_row(float *restrict low, float *restrict high, int n, float *restrict out)
+static void join_row(const float *from, float *low, float *restrict high, int n, float gain,
+                     float *restrict out)
 {
     int n_low = (n + 1) / 2, n_high = n / 2, n_inner = n_low - 1;
     if (n == 1) {
-        out[0] = low[0];
+        out[0] = from[0] * gain;
         return;
     }
     for (int x = 0; x < n_low; x++)
-        low[x] *= LOW_GAIN;
+        low[x] = from[x] * LOW_GAIN;
     for (int x = 0; x < n_high; x++)
         high[x] *= HIGH_GAIN;
     const float weights[2][2] = {{DELTA, GAMMA}, {BETA, ALPHA}};
@@ -56,18 +58,11 @@ static void join_row(float *restrict low, float *restrict high, int n, float *re
             high[n_high - 1] += (low[n_low - 1] + low[n_low - 1]) * odd;
     }
     for (int x = 0; x < n_high; x++) {
-        out[2 * x] = low[x];
-        out[2 * x + 1] = high[x];
+        out[2 * x] = low[x] * gain;
+        out[2 * x + 1] = high[x] * gain;
     }
     if (n_low > n_high)
-        out[n - 1] = low[n_low - 1];
-}
-
-FOR_EACH_PROCESSOR
-static void gain(float *restrict row, int n, float by)
-{
-    for (int x = 0; x < n; x++)
-        row[x] *= by;
+        out[n - 1] = low[n_low - 1] * gain;
 }
 
 FOR_EACH_PROCESSOR
@@ -145,18 +140,15 @@ void bitdose_synthesize(const Synthesis *level, float *rows, void *out)
 #define LOW_MIRRORED(k) low[((k) < n_low ? (k) : n_low - 1) % KEPT]
     for (int k = 0; k < n_low + 2; k++) {
         if (k < n_low) {
-            memcpy(halves, level->low + (size_t)k * (size_t)across, (size_t)across * sizeof *halves);
             level->read(level->bands[0], k, halves + across);
-            join_row(halves, halves + across, width, LOW_ROW(k));
+            join_row(level->low + (size_t)k * (size_t)across, halves, halves + across, width,
+                     n_high ? LOW_GAIN : 1, LOW_ROW(k));
         }
         if (k < n_high) {
             level->read(level->bands[1], k, halves);
             level->read(level->bands[2], k, halves + across);
-            join_row(halves, halves + across, width, high[k % KEPT]);
-            gain(high[k % KEPT], width, HIGH_GAIN);
+            join_row(halves, halves, halves + across, width, HIGH_GAIN, high[k % KEPT]);
         }
-        if (k < n_low && n_high)
-            gain(LOW_ROW(k), width, LOW_GAIN);
         if (k >= 2 && k < n_high && k < n_low)
             lift_rows(LOW_ROW(k), LOW_ROW(k - 1), LOW_ROW(k - 2), HIGH_ROW(k), HIGH_ROW(k - 1),
                       HIGH_ROW(k - 2), width);
