@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
+import runpy
 import shlex
 import subprocess
 import sysconfig
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -54,19 +54,12 @@ def compile_library(folder: Path) -> Path:
     OSError, subprocess.SubprocessError
         If there is no compiler, or it does not succeed.
     """
-    digest, library = _digest(folder), folder / "_native.so"
-    made = library.with_name("_native.so.new")
+    about = runpy.run_path(str(folder / "library.py"))  # the package cannot be imported yet
+    digest, library = about["sources_digest"](folder), folder / about["LIBRARY"]
+    made = library.with_name(f"{library.name}.new")
     compiler = shlex.split(os.environ.get("CC", "cc"))
     sources = sorted(str(path) for path in folder.glob("*.c"))
     command = [*compiler, *FLAGS, f"-DBITDOSE_SOURCES={digest}u", *sources, "-o", str(made)]
     subprocess.run(command, check=True, timeout=SECONDS)  # noqa: S603 -- the installer's own compiler
     made.replace(library)  # what is loaded elsewhere stays whole
     return library
-
-
-def _digest(folder: Path) -> int:
-    """Return what ``bitdose.native.library.sources_digest`` gives; the package cannot be imported yet."""
-    digest = 0
-    for path in sorted(folder.glob("*.[ch]")):
-        digest = zlib.crc32(path.read_bytes(), digest)
-    return digest

@@ -127,3 +127,23 @@ def test_a_library_that_computes_otherwise_is_used_itself(monkeypatch: pytest.Mo
     finally:
         for cached in (polyphase._lanczos4_agrees, polyphase._bilinear_agrees, polyphase._border_taps):
             cached.cache_clear()
+
+
+def test_loops_in_c_that_compute_otherwise_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where they fail the check, the library's own function is used, as with the filters."""
+    monkeypatch.setattr(
+        resize, "lanczos4_up", lambda plane, *_: np.zeros([4 * n for n in plane.shape], np.uint8)
+    )
+    monkeypatch.setattr(
+        resize, "bilinear_quarter", lambda plane, _: np.zeros([n // 4 for n in plane.shape], np.uint8)
+    )
+    cached = (polyphase._lanczos4_agrees, polyphase._bilinear_agrees)
+    for check in cached:
+        check.cache_clear()
+    try:
+        (plane, *_) = _planes(32, 32)
+        assert lanczos4_up(plane, 128, 128) is None
+        assert bilinear_down(plane, 8, 8) is None
+    finally:
+        for check in cached:
+            check.cache_clear()

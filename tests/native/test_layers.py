@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from bitdose.codecs import jpeg2000
 from bitdose.codecs.codestream import count_layers
 from bitdose.codecs.coding import code_points
 from bitdose.codecs.jpeg2000 import Jpeg2000
@@ -147,3 +148,17 @@ def test_a_shared_chain_goes_from_the_shortest_stream_to_the_longest() -> None:
     points = [Point.parse(f"jpeg2000:{ratio}x") for ratio in (5, 100, 20)]
     lengths = [coded.coded_bytes for _, coded in code_points(image, points)]  # type: ignore[union-attr]
     assert all(first < second for first, second in pairwise(lengths))
+
+
+def test_a_decoder_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One sample off in the comparison that each process makes, and OpenJPEG decodes."""
+    image = textured_image(96, 80, rng=rng_for("differs"))
+    streams, right = _chain(image), LayeredDecoder.decode
+    monkeypatch.setattr(LayeredDecoder, "decode", lambda self, n: right(self, n) ^ 1)
+    jpeg2000._decoders_agree.cache_clear()
+    try:
+        decode = Jpeg2000.chain_decoder(streams)
+        for data in streams:
+            np.testing.assert_array_equal(decode(data).pixels, _openjpegs(data))
+    finally:
+        jpeg2000._decoders_agree.cache_clear()

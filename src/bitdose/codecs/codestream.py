@@ -21,6 +21,7 @@ _SOD = 0xFF93
 _EOC = b"\xff\xd9"
 _LRCP = 0
 _SOT_SEGMENT_BYTES = 12
+_LAYERS_AT = 6  # in COD, its marker included
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,8 @@ def count_layers(data: bytes) -> int:
         If its header is broken.
     """
     try:
-        main, _ = _segments(data, 2, _SOT)
-        (found,) = (offset for marker, offset in main if marker == _COD)
-        (n_layers,) = struct.unpack_from(">H", data, found + 6)
+        cod, _ = _coding_style(data)
+        (n_layers,) = struct.unpack_from(">H", data, cod + _LAYERS_AT)
     except struct.error as error:
         raise ValueError(f"codestream ends inside a segment: {error}") from error
     return int(n_layers)
@@ -88,11 +88,8 @@ def count_layers(data: bytes) -> int:
 def _parse(data: bytes) -> LayeredStream:
     if data[:2] != _SOC:
         raise ValueError("no JPEG 2000 codestream")
-    main, at = _segments(data, 2, _SOT)
-    cods = [offset for marker, offset in main if marker == _COD]
-    if len(cods) != 1 or data[cods[0] + 5] != _LRCP:
-        raise ValueError("expected one COD segment with progression LRCP")
-    layers_at = cods[0] + 6
+    cod, at = _coding_style(data)
+    layers_at = cod + _LAYERS_AT
     (n_layers,) = struct.unpack_from(">H", data, layers_at)
     tile_bytes = struct.unpack_from(">I", data, at + 6)[0] or len(data) - len(_EOC) - at
     parts, sod = _segments(data, at, _SOD)
@@ -105,6 +102,15 @@ def _parse(data: bytes) -> LayeredStream:
     per_layer = len(lengths) // n_layers
     ends = tuple(sum(lengths[: (layer + 1) * per_layer]) for layer in range(n_layers))
     return LayeredStream(data[:at], layers_at, packets, ends)
+
+
+def _coding_style(data: bytes) -> tuple[int, int]:
+    """Return where COD stands, and where the main header ends."""
+    main, end = _segments(data, 2, _SOT)
+    cods = [offset for marker, offset in main if marker == _COD]
+    if len(cods) != 1 or data[cods[0] + 5] != _LRCP:
+        raise ValueError("expected one COD segment with progression LRCP")
+    return cods[0], end
 
 
 def _segments(data: bytes, at: int, stop: int) -> tuple[list[tuple[int, int]], int]:
