@@ -1,5 +1,5 @@
-/* The main header of a JPEG 2000 codestream (ISO/IEC 15444-1, A): all that is not of the form in jpeg2000.c
- * is refused. */
+/* The main header of a JPEG 2000 codestream (ISO/IEC 15444-1, A), and the subbands and code-blocks that it
+ * means [B]: all that is not of the form in jpeg2000.c is refused. */
 
 #include "jpeg2000.h"
 
@@ -89,4 +89,56 @@ int bitdose_read_header(const uint8_t *data, size_t size, Header *header)
         at += 2 + length;
     }
     return 0;
+}
+
+int bitdose_halves(int value, int times)
+{
+    while (times--)
+        value = (value + 1) / 2;
+    return value;
+}
+
+static float band_step(const Header *header, int band)
+{
+    /* OpenJPEG's 9/7 synthesis holds the subbands' gains, so that none is part of the step. */
+    double step = 1.0 + header->mantissas[band] / 2048.0;
+    int power = (int)header->bits - (int)header->exponents[band];
+    for (; power > 0; power--)
+        step *= 2;
+    for (; power < 0; power++)
+        step /= 2;
+    return 0.5f * (float)step;
+}
+
+int bitdose_lay_out(const Header *header, Resolution *resolutions, int *n_blocks, int *n_nodes)
+{
+    int width = (int)header->width, height = (int)header->height, n_levels = (int)header->n_levels;
+    *n_blocks = *n_nodes = 0;
+    for (int r = 0; r <= n_levels; r++) {
+        Resolution *resolution = &resolutions[r];
+        resolution->width = bitdose_halves(width, n_levels - r);
+        resolution->height = bitdose_halves(height, n_levels - r);
+        int low_width = (resolution->width + 1) / 2, low_height = (resolution->height + 1) / 2;
+        resolution->n_bands = r ? 3 : 1;
+        for (int b = 0; b < resolution->n_bands; b++) {
+            Band *band = &resolution->bands[b];
+            int index = r ? 3 * r - 2 + b : 0;
+            band->kind = r ? b + 1 : LL;
+            band->width = !r ? resolution->width : b == 1 ? low_width : resolution->width - low_width;
+            band->height = !r ? resolution->height : b == 0 ? low_height : resolution->height - low_height;
+            band->across = (band->width + BLOCK_SIDE - 1) / BLOCK_SIDE;
+            band->down = (band->height + BLOCK_SIDE - 1) / BLOCK_SIDE;
+            if (!band->across || !band->down)
+                band->across = band->down = 0;
+            band->planes = (int)(header->exponents[index] + header->guard_bits) - 1;
+            band->step = band_step(header, index);
+            if (band->planes < 0 || band->planes > 29)
+                return 0;
+            band->first_block = *n_blocks;
+            *n_blocks += band->across * band->down;
+            if (band->across)
+                *n_nodes += 2 * bitdose_tree_size(band->across, band->down);
+        }
+    }
+    return 1;
 }

@@ -4,20 +4,10 @@
 #include <string.h>
 
 #include "arithmetic.h"
+#include "contexts.h"
 
-/* A flag word stands for the four samples of a column of a stripe. Its bits 3 * row + column say which of
- * the 6 x 3 samples around them are significant (row 0 is the one above), then four bits each say which
- * samples this significance pass has visited and which have been refined before. */
-#define SIGNIFICANT(k) (UINT32_C(1) << (3 * (k) + 4))
-#define AROUND(k) (UINT32_C(0x1ef) << 3 * (k))
-#define VISITED(k) (UINT32_C(1) << (18 + (k)))
-#define REFINED(k) (UINT32_C(1) << (22 + (k)))
-#define ANY_SIGNIFICANT UINT32_C(0x3ffff)
-#define ALL_SIGNIFICANT (SIGNIFICANT(0) | SIGNIFICANT(1) | SIGNIFICANT(2) | SIGNIFICANT(3))
-#define ALL_VISITED (UINT32_C(15) << 18)
-
-static uint8_t zero_contexts[3][512]; /* by kind of subband and the 3 x 3 samples around [Table D.1] */
-static uint8_t sign_contexts[256];    /* context, and in bit 7 what the bit is flipped by [Tables D.2, D.3] */
+uint8_t bitdose_zero_contexts[3][512];
+uint8_t bitdose_sign_contexts[256];
 
 static int zero_context(int band, int around)
 {
@@ -69,41 +59,15 @@ void bitdose_fill_contexts(void)
 {
     for (int band = 0; band < 3; band++)
         for (int around = 0; around < 512; around++)
-            zero_contexts[band][around] = (uint8_t)zero_context(band == 2 ? HH : band == 1 ? HL : LH, around);
+            bitdose_zero_contexts[band][around] = (uint8_t)zero_context(band == 2 ? HH : band == 1 ? HL : LH, around);
     for (int index = 0; index < 256; index++)
-        sign_contexts[index] = sign_context(index);
+        bitdose_sign_contexts[index] = sign_context(index);
 }
 
 INSIDE uint32_t decode_sign(Decoder *mq, uint32_t own, const uint8_t *sign, int k, int logs)
 {
-    uint32_t around = own >> 3 * k;
-    uint32_t index = (around >> 1 & 1) | (around >> 2 & 2) | (around >> 3 & 4) | (around >> 4 & 8) |
-                     (sign[0] >> k & 1U) << 4 | (sign[-1] >> (k + 1) & 1U) << 5 |
-                     (sign[1] >> (k + 1) & 1U) << 6 | (sign[0] >> (k + 2) & 1U) << 7;
-    uint32_t context = sign_contexts[index];
+    uint32_t context = sign_context_of(own, sign, k);
     return decode_bit(mq, context & 0x7f, logs) ^ context >> 7;
-}
-
-/* Tell a sample's neighbours that it is significant; its own word is the caller's. */
-INSIDE void mark(uint32_t *flag, uint8_t *sign, int k, uint32_t negative)
-{
-    flag[-1] |= UINT32_C(1) << (3 * k + 5);
-    flag[1] |= UINT32_C(1) << (3 * k + 3);
-    sign[0] |= (uint8_t)(negative << (k + 1));
-    if (k == 0) {
-        uint32_t *above = flag - FLAG_COLUMNS;
-        above[-1] |= UINT32_C(1) << 17;
-        above[0] |= UINT32_C(1) << 16;
-        above[1] |= UINT32_C(1) << 15;
-        sign[-FLAG_COLUMNS] |= (uint8_t)(negative << 5);
-    }
-    if (k == 3) {
-        uint32_t *below = flag + FLAG_COLUMNS;
-        below[-1] |= UINT32_C(1) << 2;
-        below[0] |= UINT32_C(1) << 1;
-        below[1] |= UINT32_C(1);
-        sign[FLAG_COLUMNS] |= (uint8_t)negative;
-    }
 }
 
 typedef struct {
@@ -127,7 +91,8 @@ INSIDE void significance_column(Decoder *mq, Pass pass, uint32_t *flag, uint8_t 
         if (decode_bit(mq, pass.zero[own >> 3 * k & 0x1ff], logs)) {
             uint32_t negative = decode_sign(mq, own, sign, k, logs);
             sample[k * width] = negative ? -pass.first : pass.first;
-            mark(flag, sign, k, negative);
+            mark(flag, k);
+            mark_sign(sign, k, negative);
             own |= SIGNIFICANT(k);
         }
         own |= VISITED(k);
@@ -174,7 +139,8 @@ INSIDE void cleanup_column(Decoder *mq, Pass pass, uint32_t *flag, uint8_t *sign
             continue;
         uint32_t negative = decode_sign(mq, own, sign, k, logs);
         sample[k * width] = negative ? -pass.first : pass.first;
-        mark(flag, sign, k, negative);
+        mark(flag, k);
+        mark_sign(sign, k, negative);
         own |= SIGNIFICANT(k);
     }
     *flag = own & ~ALL_VISITED;
@@ -212,7 +178,7 @@ INSIDE void each_column(Block *block, Pass pass, Column *column)
 
 static void decode_passes(Block *block, int kind, int n_passes)
 {
-    Pass pass = {.zero = zero_contexts[kind == HH ? 2 : kind == HL ? 1 : 0]};
+    Pass pass = {.zero = zero_contexts(kind)};
     for (; block->n_decoded < n_passes; block->n_decoded++) {
         int plane = block->planes - 1 - (block->n_decoded + 2) / 3; /* the first has a cleanup pass alone */
         pass.first = INT32_C(3) << plane;

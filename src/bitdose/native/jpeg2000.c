@@ -15,59 +15,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "jpeg2000.h"
+#include "encoder.h"
 
 uint32_t bitdose_sources(void) { return BITDOSE_SOURCES; }
 
-void bitdose_start(void) { bitdose_fill_contexts(); }
-
-static int halves(int value, int times)
+void bitdose_start(void)
 {
-    while (times--)
-        value = (value + 1) / 2;
-    return value;
-}
-
-static float band_step(const Header *header, int band)
-{
-    /* OpenJPEG's 9/7 synthesis holds the subbands' gains, so that none is part of the step. */
-    double step = 1.0 + header->mantissas[band] / 2048.0;
-    int power = (int)header->bits - (int)header->exponents[band];
-    for (; power > 0; power--)
-        step *= 2;
-    for (; power < 0; power++)
-        step /= 2;
-    return 0.5f * (float)step;
+    bitdose_fill_contexts();
+    bitdose_fill_gains();
 }
 
 static int lay_out(bitdose_j2k *j2k, const Header *header)
 {
-    int n_blocks = 0, n_nodes = 0;
-    for (int r = 0; r <= j2k->n_levels; r++) {
-        Resolution *resolution = &j2k->resolutions[r];
-        resolution->width = halves(j2k->width, j2k->n_levels - r);
-        resolution->height = halves(j2k->height, j2k->n_levels - r);
-        int low_width = (resolution->width + 1) / 2, low_height = (resolution->height + 1) / 2;
-        resolution->n_bands = r ? 3 : 1;
-        for (int b = 0; b < resolution->n_bands; b++) {
-            Band *band = &resolution->bands[b];
-            int index = r ? 3 * r - 2 + b : 0;
-            band->kind = r ? b + 1 : LL;
-            band->width = !r ? resolution->width : b == 1 ? low_width : resolution->width - low_width;
-            band->height = !r ? resolution->height : b == 0 ? low_height : resolution->height - low_height;
-            band->across = (band->width + BLOCK_SIDE - 1) / BLOCK_SIDE;
-            band->down = (band->height + BLOCK_SIDE - 1) / BLOCK_SIDE;
-            if (!band->across || !band->down)
-                band->across = band->down = 0;
-            band->planes = (int)(header->exponents[index] + header->guard_bits) - 1;
-            band->step = band_step(header, index);
-            if (band->planes < 0 || band->planes > 29)
-                return 0;
-            n_blocks += band->across * band->down;
-            if (band->across)
-                n_nodes += 2 * bitdose_tree_size(band->across, band->down);
-        }
-    }
+    int n_blocks, n_nodes;
+    if (!bitdose_lay_out(header, j2k->resolutions, &n_blocks, &n_nodes))
+        return 0;
     j2k->n_blocks = n_blocks;
     size_t samples = (size_t)j2k->width * (size_t)j2k->height, n = (size_t)n_blocks;
     j2k->blocks = calloc(n, sizeof *j2k->blocks);
@@ -77,13 +39,13 @@ static int lay_out(bitdose_j2k *j2k, const Header *header)
     j2k->samples = malloc(samples * sizeof *j2k->samples);
     j2k->flags = malloc(n * FLAG_ROWS * FLAG_COLUMNS * sizeof *j2k->flags);
     j2k->signs = malloc(n * FLAG_ROWS * FLAG_COLUMNS);
-    size_t half = (size_t)halves(j2k->width, 1) * (size_t)halves(j2k->height, 1);
+    size_t half = (size_t)bitdose_halves(j2k->width, 1) * (size_t)bitdose_halves(j2k->height, 1);
     j2k->work = malloc((2 * half + bitdose_synthesis_floats(j2k->width)) * sizeof *j2k->work);
     if (!j2k->blocks || !j2k->nodes || !j2k->passes_after || !j2k->bytes_after || !j2k->samples ||
         !j2k->flags || !j2k->signs || !j2k->work)
         return 0;
     Block *block = j2k->blocks;
-    Node *nodes = j2k->nodes;
+    bitdose_plant_all(j2k->resolutions, j2k->n_levels, j2k->nodes);
     int32_t *at = j2k->samples;
     for (int r = 0; r <= j2k->n_levels; r++)
         for (int b = 0; b < j2k->resolutions[r].n_bands; b++) {
@@ -91,12 +53,6 @@ static int lay_out(bitdose_j2k *j2k, const Header *header)
             band->blocks = block;
             if (!band->across)
                 continue;
-            int n_nodes_each = bitdose_tree_size(band->across, band->down);
-            band->included = nodes;
-            band->empty_planes = nodes + n_nodes_each;
-            nodes += 2 * n_nodes_each;
-            bitdose_plant(band->included, band->across, band->down);
-            bitdose_plant(band->empty_planes, band->across, band->down);
             for (int y = 0; y < band->height; y += BLOCK_SIDE)
                 for (int x = 0; x < band->width; x += BLOCK_SIDE, block++) {
                     size_t index = (size_t)(block - j2k->blocks);
@@ -179,7 +135,7 @@ int bitdose_j2k_decode(bitdose_j2k *j2k, int n_layers, void *out)
             for (int n = 0; n < band->across * band->down; n++)
                 bitdose_advance(&band->blocks[n], band->kind, n_layers - 1, &j2k->log);
         }
-    size_t half = (size_t)halves(j2k->width, 1) * (size_t)halves(j2k->height, 1);
+    size_t half = (size_t)bitdose_halves(j2k->width, 1) * (size_t)bitdose_halves(j2k->height, 1);
     float *low = j2k->work, *next = low + half, *rows = next + half;
     const Band *first = &j2k->resolutions[0].bands[0];
     for (int y = 0; y < first->height; y++)

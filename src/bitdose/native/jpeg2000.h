@@ -57,6 +57,7 @@ typedef struct {
 
 typedef struct {
     int parent;
+    int value; /* that an encoder writes */
     int low;
     int known;
 } Node;
@@ -66,6 +67,7 @@ typedef struct {
     int across, down;              /* code-blocks */
     int planes;                    /* Mb [E-2] */
     float step;                    /* of half a unit */
+    int first_block;               /* of the image's */
     Block *blocks;                 /* (down, across) */
     Node *included, *empty_planes; /* tag trees: leaves first, in rows */
 } Band;
@@ -101,10 +103,12 @@ typedef struct {
 
 /* codestream.c */
 int bitdose_read_header(const uint8_t *data, size_t size, Header *header);
+int bitdose_halves(int value, int times); /* rounded up */
+int bitdose_lay_out(const Header *header, Resolution *resolutions, int *n_blocks, int *n_nodes);
 
 /* packets.c */
 int bitdose_tree_size(int width, int height);
-void bitdose_plant(Node *nodes, int width, int height);
+void bitdose_plant_all(Resolution *resolutions, int n_levels, Node *nodes);
 int bitdose_read_packets(bitdose_j2k *j2k, const uint8_t *data, const uint8_t *end);
 
 /* entropy.c */

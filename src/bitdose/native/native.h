@@ -47,6 +47,21 @@ void bitdose_j2k_size(const bitdose_j2k *j2k, int32_t *size);
  * many. 0 where there are not as many. */
 int bitdose_j2k_decode(bitdose_j2k *j2k, int n_layers, void *out);
 
+typedef struct bitdose_j2k_encoder bitdose_j2k_encoder;
+
+/* Transform and code an image of height, width and bits, (height, width) uint8 or uint16, for streams with
+ * the main header of a given one. NULL where that one is not of the form that is coded here, or of another
+ * size or depth. */
+bitdose_j2k_encoder *bitdose_j2k_encode(const void *image, const int32_t *size, const uint8_t *like,
+                                        size_t n_bytes);
+void bitdose_j2k_encoder_close(bitdose_j2k_encoder *encoder);
+
+/* Choose what a stream holds at a ratio, above 1, of raw bytes to coded ones; return its length. */
+size_t bitdose_j2k_choose(bitdose_j2k_encoder *encoder, float ratio);
+
+/* Write what was chosen last. */
+void bitdose_j2k_write(bitdose_j2k_encoder *encoder, uint8_t *out);
+
 /* OpenCV's Lanczos-4: (height, width) uint8 to (height * down, width * across). By phase there are nine
  * weights of 11 bits, of the samples from 4 before to 4 behind; of each nine the first or the last is 0. */
 int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, int across,

@@ -58,7 +58,7 @@ int bitdose_tree_size(int width, int height)
 }
 
 /* Make a tag tree of so many leaves. */
-void bitdose_plant(Node *nodes, int width, int height)
+static void plant(Node *nodes, int width, int height)
 {
     int start = 0;
     for (;;) {
@@ -73,6 +73,23 @@ void bitdose_plant(Node *nodes, int width, int height)
         width = wide;
         height = (height + 1) / 2;
     }
+}
+
+/* Make the two tag trees of each subband. */
+void bitdose_plant_all(Resolution *resolutions, int n_levels, Node *nodes)
+{
+    for (int r = 0; r <= n_levels; r++)
+        for (int b = 0; b < resolutions[r].n_bands; b++) {
+            Band *band = &resolutions[r].bands[b];
+            if (!band->across)
+                continue;
+            int n_nodes = bitdose_tree_size(band->across, band->down);
+            band->included = nodes;
+            band->empty_planes = nodes + n_nodes;
+            nodes += 2 * n_nodes;
+            plant(band->included, band->across, band->down);
+            plant(band->empty_planes, band->across, band->down);
+        }
 }
 
 /* Whether a leaf's value is below a threshold [B.10.2]. */

@@ -1,0 +1,57 @@
+"""Encode an image as JPEG 2000 at many rates at the cost of little more than one (``encoder.c``)."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bitdose.native.library import load
+
+
+class RatesEncoder:
+    """Encodes one plane at any number of rates: it is transformed and coded once.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        ``(H, W)`` uint8 or uint16.
+    like : bytes
+        A codestream by OpenJPEG of an image of that size and depth, whose main header those to come have;
+        see ``encoder.c`` for its form.
+
+    Raises
+    ------
+    ValueError
+        If ``like`` is of another form or of another image, or no library is there.
+
+    Examples
+    --------
+    >>> RatesEncoder(np.zeros((8, 8), np.uint8), b"no stream")
+    Traceback (most recent call last):
+    ValueError: not a form that is encoded here
+    """
+
+    _handle: int | None = None
+
+    def __init__(self, pixels: NDArray[Any], like: bytes) -> None:
+        library = load()
+        plane = np.ascontiguousarray(pixels)
+        if library is not None and plane.dtype in (np.uint8, np.uint16) and plane.ndim == 2:  # noqa: PLR2004
+            of = np.array([*plane.shape, 8 * plane.itemsize], np.int32)
+            self._handle = library.bitdose_j2k_encode(plane.ctypes.data, of.ctypes.data, like, len(like))
+        if library is None or not self._handle:
+            raise ValueError("not a form that is encoded here")
+        self._library = library
+
+    def __del__(self) -> None:
+        if self._handle:
+            self._library.bitdose_j2k_encoder_close(self._handle)
+
+    def encode(self, ratio: float) -> bytes:
+        """Return the codestream at a ratio, above 1, of raw bytes to coded ones: OpenJPEG's, byte for byte."""
+        out = ctypes.create_string_buffer(self._library.bitdose_j2k_choose(self._handle, ratio))
+        self._library.bitdose_j2k_write(self._handle, out)
+        return out.raw
