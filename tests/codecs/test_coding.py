@@ -14,12 +14,12 @@ from bitdose.codecs.jpeg import Jpeg
 from bitdose.codecs.point import Point
 from bitdose.errors import CaseError, UsageError
 from bitdose.hashing import rng_for
-from bitdose.image import Image, rescale_bits
+from bitdose.image import Image, rescale_bits, stack
 from bitdose.metrics.fidelity import psnr_db
 from bitdose.testing import textured_image
 
 
-def _code(image: Image, *texts: str, exact: bool = False) -> list[Coded]:
+def _code(image: Image, *texts: str, exact: bool = True) -> list[Coded]:
     results = code_points(image, [Point.parse(text) for text in texts], exact=exact)
     coded = [result for _, result in results]
     assert all(isinstance(one, Coded) for one in coded), coded
@@ -110,13 +110,14 @@ def test_where_a_rate_leaves_nothing_an_image_is_mid_grey_and_not_white() -> Non
 
 
 def test_a_shared_encode_is_marked_layered_and_exact_forbids_it(texture: Image) -> None:
-    """From 512x512 on a JPEG 2000 chain shares one encode, unless exact encodes are asked for."""
+    """From 512x512 on a JPEG 2000 chain shares one encode, where exact streams are not asked for."""
     chain = ("jpeg2000:10x", "jpeg2000:40x")
-    assert [coded.mode for coded in _code(texture, *chain)] == ["layered", "layered"]
-    exact = _code(texture, *chain, exact=True)
-    assert [coded.mode for coded in exact] == ["exact", "exact"]
-    for layered, alone in zip(_code(texture, *chain)[::-1], exact, strict=True):  # shortest stream first
-        assert layered.point == alone.point
+    shared = _code(texture, *chain, exact=False)
+    assert [coded.mode for coded in shared] == ["layered", "layered"]
+    exact = {coded.point: coded for coded in _code(texture, *chain)}
+    assert [coded.mode for coded in exact.values()] == ["exact", "exact"]
+    for layered in shared:
+        alone = exact[layered.point]
         gap_db = _fidelity(texture, alone) - _fidelity(texture, layered)
         assert abs(gap_db) < 0.25
 
@@ -125,20 +126,41 @@ def test_a_shared_encode_is_marked_layered_and_exact_forbids_it(texture: Image) 
     "texts", [["jpeg2000:10x"], ["jpeg:q10", "jpeg:q90"], ["jpeg2000:10x@128", "jpeg2000:40x@128"]]
 )
 def test_a_chain_that_cannot_gain_is_coded_exactly(texture: Image, texts: list[str]) -> None:
-    """A single point, a codec without layers and a small image get an encode each."""
-    assert {coded.mode for coded in _code(texture, *texts)} == {"exact"}
+    """A single point, a codec without layers and a small image share no encode."""
+    assert {coded.mode for coded in _code(texture, *texts, exact=False)} == {"exact"}
+
+
+@pytest.mark.parametrize("unit", ["x", "dB"])
+def test_an_exact_chain_has_the_bytes_of_an_encode_per_point(unit: str) -> None:
+    """What is made together is what a sender makes alone, grey and colour, small and large, slice by slice."""
+    texts = [f"jpeg2000:{quality}{unit}{size}" for quality in (10, 25, 40) for size in ("", "@64")]
+    points = [Point.parse(text) for text in texts]
+    volume = stack([textured_image(64, 48, rng=rng_for("slice", n)) for n in range(3)], volume=True)
+    for image in (
+        textured_image(300, 200, rng=rng_for("exact")),
+        textured_image(100, 90, rng=rng_for("exact"), bits=12),
+        textured_image(100, 90, rng=rng_for("exact"), colour=True),
+        volume,
+    ):
+        for point, coded in code_points(image, points):
+            assert isinstance(coded, Coded)
+            sent = encode_point(image, point)
+            assert (coded.coded_bytes, coded.mode) == (sum(map(len, sent.data)), "exact")
+            assert coded.image == decode_streams(image, point, sent).image
 
 
 @pytest.mark.parametrize("chain", [("jpeg2000:8x", "jpeg2000:20x", "jpeg2000:40x"), ("jpeg:q90", "jpeg:q10")])
-def test_only_the_wanted_points_of_a_chain_are_made(chain: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("exact", [False, True])
+def test_only_the_wanted_points_of_a_chain_are_made(chain: tuple[str, ...], *, exact: bool) -> None:
     """What is wanted of a chain comes out as of all of it, the shared encode included; the rest does not."""
     image = textured_image(600, 700, rng=rng_for("wanted"))
-    points, whole = [Point.parse(text) for text in chain], _code(image, *chain)
-    (point, coded), *more = code_points(image, points[1:2], grid=points)
+    points, whole = [Point.parse(text) for text in chain], _code(image, *chain, exact=exact)
+    (point, coded), *more = code_points(image, points[1:2], grid=points, exact=exact)
     assert isinstance(coded, Coded)
     assert (point, more) == (points[1], [])
-    assert np.array_equal(coded.image.pixels, whole[1].image.pixels)
-    assert (coded.coded_bytes, coded.mode) == (whole[1].coded_bytes, whole[1].mode)
+    (same,) = (each for each in whole if each.point == point)
+    assert np.array_equal(coded.image.pixels, same.image.pixels)
+    assert (coded.coded_bytes, coded.mode) == (same.coded_bytes, same.mode)
 
 
 def test_one_failing_point_does_not_stop_the_rest() -> None:

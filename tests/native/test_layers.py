@@ -1,4 +1,4 @@
-"""What the decoder of layers in C promises: OpenJPEG's image of every layer to the last bit, or a refusal."""
+"""What the decoder in C promises: OpenJPEG's image of every layer or stream to the last bit, or a refusal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bitdose.codecs.jpeg2000 import Jpeg2000
 from bitdose.codecs.point import Point
 from bitdose.hashing import rng_for
 from bitdose.image import Image
-from bitdose.native import layers, library
+from bitdose.native import encoder, layers, library
 from bitdose.native.layers import LayeredDecoder
 from bitdose.testing import textured_image
 
@@ -71,6 +71,35 @@ def test_a_layer_is_decoded_as_its_receiver_does_where_more_bytes_would_say_othe
             np.testing.assert_array_equal(layered.decode(count_layers(data)), _openjpegs(data))
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("sides", SIDES)
+def test_streams_of_their_own_are_decoded_one_from_the_other(sides: tuple[int, int], bits: int) -> None:
+    """Encodes of one plane at several rates: the code-blocks of the longer ones go on."""
+    for image in _images(*sides, bits):
+        streams = sorted({Jpeg2000(ratio).encode(image) for ratio in RATIOS}, key=len)
+        wanted = [_openjpegs(data) for data in streams]
+        layered, last = LayeredDecoder(*streams), len(streams)
+        assert layered.n_layers == last
+        for index in (*range(last), *reversed(range(last)), last // 2, 0):
+            np.testing.assert_array_equal(layered.decode(index + 1), wanted[index])
+
+
+def test_streams_of_other_images_are_no_chain() -> None:
+    """Another image's stream, one of another size, and an order that is not theirs are refused."""
+    image, other = (textured_image(96, 80, rng=rng_for("chain", n)) for n in range(2))
+    short, long = (Jpeg2000(ratio).encode(image) for ratio in (20, 5))
+    smaller = Jpeg2000(5).encode(textured_image(80, 96, rng=rng_for("chain")))
+    assert LayeredDecoder(short, long).n_layers == 2
+    for streams in [
+        (short, Jpeg2000(4).encode(other)),
+        (short, smaller),
+        (long, short),
+        (_chain(image)[0], _chain(image)[1]),
+    ]:
+        with pytest.raises(ValueError, match="no streams that are decoded here"):
+            LayeredDecoder(*streams)
+
+
 @pytest.mark.parametrize("ratio", [3, 20, 600])
 def test_a_stream_of_its_own_is_decoded_too(ratio: float) -> None:
     """One layer, as an exact study codes it."""
@@ -84,7 +113,7 @@ def test_what_is_not_of_the_form_is_refused() -> None:
     colour = textured_image(64, 64, rng=rng_for("colour"), colour=True)
     streams = [Jpeg2000(10).encode(colour), b"", b"\xff\x4f", b"no codestream at all"]
     for data in streams:
-        with pytest.raises(ValueError, match="not a stream that is decoded here"):
+        with pytest.raises(ValueError, match="no streams that are decoded here"):
             LayeredDecoder(data)
     layered = LayeredDecoder(_chain(textured_image(64, 64, rng=rng_for("few")))[0])
     for count in (0, -1, layered.n_layers + 1):
@@ -126,7 +155,7 @@ def test_a_library_of_other_sources_is_not_loaded(monkeypatch: pytest.MonkeyPatc
 def test_a_study_codes_the_same_images_without_the_library(
     monkeypatch: pytest.MonkeyPatch, *, exact: bool
 ) -> None:
-    """Shared encodes or one per point: points, bytes and samples are those of OpenJPEG."""
+    """Shared encodes or one per point: bytes and samples are those of OpenJPEG."""
     image = textured_image(600, 520, rng=rng_for("study"))
     points = [
         Point.parse(text) for text in ("jpeg2000:5x", "jpeg2000:30x", "jpeg2000:200x", "jpeg2000:8x@256")
@@ -136,17 +165,24 @@ def test_a_study_codes_the_same_images_without_the_library(
         return dict(code_points(image, points, exact=exact))
 
     quick = coded()
-    monkeypatch.setattr(layers, "load", lambda: None)
-    for point, plain in coded().items():
-        assert quick[point].coded_bytes == plain.coded_bytes
-        assert quick[point].image == plain.image
+    jpeg2000._loops_agree.cache_clear()
+    for module in (layers, encoder):
+        monkeypatch.setattr(module, "load", lambda: None)
+    try:
+        for point, plain in coded().items():
+            assert quick[point].coded_bytes == plain.coded_bytes
+            assert quick[point].image == plain.image
+    finally:
+        jpeg2000._loops_agree.cache_clear()
 
 
-def test_a_shared_chain_goes_from_the_shortest_stream_to_the_longest() -> None:
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_chain_goes_from_the_shortest_stream_to_the_longest(*, exact: bool) -> None:
     """In the order in which nothing is decoded twice."""
     image = textured_image(600, 520, rng=rng_for("order"))
     points = [Point.parse(f"jpeg2000:{ratio}x") for ratio in (5, 100, 20)]
-    lengths = [coded.coded_bytes for _, coded in code_points(image, points)]  # type: ignore[union-attr]
+    coded = [coded for _, coded in code_points(image, points, exact=exact)]
+    lengths = [each.coded_bytes for each in coded]  # type: ignore[union-attr]
     assert all(first < second for first, second in pairwise(lengths))
 
 
@@ -155,10 +191,10 @@ def test_a_decoder_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> 
     image = textured_image(96, 80, rng=rng_for("differs"))
     streams, right = _chain(image), LayeredDecoder.decode
     monkeypatch.setattr(LayeredDecoder, "decode", lambda self, n: right(self, n) ^ 1)
-    jpeg2000._decoders_agree.cache_clear()
+    jpeg2000._loops_agree.cache_clear()
     try:
         decode = Jpeg2000.chain_decoder(streams)
         for data in streams:
             np.testing.assert_array_equal(decode(data).pixels, _openjpegs(data))
     finally:
-        jpeg2000._decoders_agree.cache_clear()
+        jpeg2000._loops_agree.cache_clear()

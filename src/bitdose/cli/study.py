@@ -76,7 +76,11 @@ def study(
     output: Annotated[Text, typer.Option(help="Model output: probabilities or logits.")] = None,
     threshold: Annotated[float | None, typer.Option(help="For one output: fixed before the study.")] = None,
     exact: Annotated[
-        bool | None, typer.Option("--exact", help="One JPEG 2000 encode per rate, none shared.")
+        bool | None,
+        typer.Option(
+            "--exact/--layered",
+            help="JPEG 2000 as each rate alone gives it, or one encode for all rates. [default: exact]",
+        ),
     ] = None,
     ssim: Annotated[
         bool | None, typer.Option("--ssim/--no-ssim", help="Measure SSIM. [default: ssim]")

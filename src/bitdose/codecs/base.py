@@ -15,8 +15,9 @@ their fields are.
 - **Failure**: a limit of the format (size, depth) raises
   :class:`~bitdose.errors.CaseError` with status ``codec-limit``.
 
-``encode_chain`` may be added by a codec whose one pass serves several strengths, and
-``chain_decoder`` by one that decodes their streams in less time than one by one.
+``encode_each`` may be added by a codec that makes the streams of several strengths in less time than
+one by one, ``encode_chain`` by one whose one encode can serve several strengths, and ``chain_decoder``
+by one that decodes their streams in less time than one by one.
 ``bitdose.testing.check_codec`` checks all of this for any codec.
 """
 
@@ -107,12 +108,25 @@ class ChainCodec(Codec, Protocol):
 
 
 @runtime_checkable
+class EachCodec(Codec, Protocol):
+    """A codec that codes one plane at many qualities in less time than one by one, to the same bytes."""
+
+    @classmethod
+    def encode_each(cls, image: Image, chain: Sequence[Codec]) -> list[bytes] | None:
+        """Return the stream of each codec of the chain, in its order: what its own :meth:`encode` gives.
+
+        None, at once, for an image that takes no less time this way.
+        """
+        ...
+
+
+@runtime_checkable
 class ChainDecoder(Codec, Protocol):
     """A codec that decodes what this process has just coded in less time than a stranger's streams."""
 
     @classmethod
     def chain_decoder(cls, streams: Sequence[bytes]) -> Callable[[bytes], Image]:
-        """Return what decodes streams of one plane: one that was coded alone, or several of a chain.
+        """Return what decodes streams of one plane: one, or several of a chain.
 
         It is called with one of them, from short ones to long ones, and gives what :meth:`decode` gives.
         """

@@ -2,7 +2,7 @@
 
 What a codec leaves out happens here, once for all codecs and in this order: downsize,
 map to the codec's depth, code each slice, decode, map back, interpolate. Each size is
-made once, and a chain whose codec can share an encode shares it.
+made once, and a chain whose codec can do what its encodes have in common once does it once.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.codecs.base import ChainCodec, ChainDecoder, Codec
+from bitdose.codecs.base import ChainCodec, ChainDecoder, Codec, EachCodec
 from bitdose.codecs.grid import chains_of
 from bitdose.codecs.point import NO_KERNEL, Point, Resize
 from bitdose.errors import CaseError
@@ -42,10 +42,11 @@ class Coded:
     coded_bytes : int
         Bytes of all slices' streams.
     encode_ms, decode_ms : float
-        Wall time of coding (downsizing included; a shared encode divided evenly) and of
+        Wall time of coding (downsizing included; what encodes share divided evenly) and of
         decoding with interpolation (where decoding is shared, of what it adds to the stream before).
     mode : str
-        ``exact`` or ``layered``; empty for pristine.
+        ``exact``, the stream of an encode of its own, or ``layered``, part of a chain's one encode; empty
+        for pristine.
     library : str
         The codec's library build.
     mapping : str
@@ -72,7 +73,7 @@ class Streams:
 
 
 class SharedStreams:
-    """Streams that one encode gave for a whole chain of one image, kept for points asked for later.
+    """Streams that were made together for a whole chain of one image, kept for points asked for later.
 
     Parameters
     ----------
@@ -100,7 +101,7 @@ def code_points(
     image: Image,
     points: Sequence[Point],
     *,
-    exact: bool = False,
+    exact: bool = True,
     grid: Sequence[Point] = (),
     shared: SharedStreams | None = None,
 ) -> Iterator[tuple[Point, Coded | CaseError]]:
@@ -111,15 +112,15 @@ def code_points(
     image : Image
         The original.
     points : sequence of Point
-        Any order; results come chain by chain, within a chain in the order given or, where the chain
-        shares an encode, from the shortest stream to the longest.
+        Any order; results come chain by chain, within a chain in the order given or, where the chain's
+        streams are made together, from the shortest stream to the longest.
     exact : bool
-        One encode per point, even where a chain could share one.
+        The bytes of an encode per point, also where a chain could share one with slightly others.
     grid : sequence of Point, optional
-        All points of the study where ``points`` are some of them: a chain that shares an encode shares
-        it with all of its points, so that a point's bytes do not depend on what else is asked for.
+        All points of the study where ``points`` are some of them: a chain's streams are made together for
+        all of its points, so that a point's bytes do not depend on what else is asked for.
     shared : SharedStreams, optional
-        Where this image's shared encodes are kept between calls.
+        Where this image's streams that were made together are kept between calls.
 
     Yields
     ------
@@ -136,9 +137,10 @@ def code_points(
         planes, downsize_ms = small[key]
         encoded: Iterable[tuple[Point, Streams | CaseError]] = _encode_alone(planes, chain)
         decoders = _Decoders(planes)
-        if not exact and _shares(planes, whole[name]):
-            made = shared.of(name, functools.partial(_encode_shared, planes, whole[name]))
-            encoded = decoders.share([(point, made[point]) for point in chain])
+        if together := _together(planes, whole[name], exact=exact):
+            made = shared.of(name, functools.partial(together, planes, whole[name]))
+            if made:
+                encoded = decoders.share([(point, made[point]) for point in chain])
         for point, streams in encoded:
             if isinstance(streams, CaseError):
                 yield point, streams
@@ -192,7 +194,8 @@ class _Decoders:
     Parameters
     ----------
     planes : list of Image
-        What was coded. Of many slices each would need a decoder of its own, and all their memory at once.
+        What was coded. Of many slices each would need a decoder of its own, and all their memory at once:
+        they are decoded one by one.
     """
 
     def __init__(self, planes: list[Image]) -> None:
@@ -202,7 +205,7 @@ class _Decoders:
     def share(
         self, encoded: list[tuple[Point, Streams | CaseError]]
     ) -> list[tuple[Point, Streams | CaseError]]:
-        """Decode all of a shared encode's streams with one decoder; return them in its order."""
+        """Decode all streams that were made together with one decoder; return them in its order."""
         streams = [result for _, result in encoded if isinstance(result, Streams)]
         kind = type(encoded[0][0].build_codec())
         if self._worth and streams and hasattr(kind, "chain_decoder"):
@@ -237,10 +240,35 @@ def kernel_names(resize: Resize | None) -> str:
     return " > ".join(names)
 
 
-def _shares(planes: list[Image], chain: Sequence[Point]) -> bool:
-    """Whether one encode serves a whole chain, and is worth it."""
-    worth = len(chain) > 1 and planes[0].pixels.size >= _WORTH_SHARING_SAMPLES
-    return worth and hasattr(type(chain[0].build_codec()), "encode_chain")
+_Encode = Callable[[list[Image], Sequence[Point]], Iterator[tuple[Point, Streams | CaseError]]]
+
+
+def _together(planes: list[Image], chain: Sequence[Point], *, exact: bool) -> _Encode | None:
+    """Return what makes all of a chain's streams together; None where nothing is gained."""
+    kind = type(chain[0].build_codec())
+    if len(chain) == 1:
+        return None
+    if not exact and planes[0].pixels.size >= _WORTH_SHARING_SAMPLES and hasattr(kind, "encode_chain"):
+        return _encode_shared
+    return _encode_each if hasattr(kind, "encode_each") else None
+
+
+def _encode_each(planes: list[Image], chain: Sequence[Point]) -> Iterator[tuple[Point, Streams | CaseError]]:
+    """Make the streams that encodes of their own would give; nothing where that takes no less time."""
+    codecs = [point.build_codec() for point in chain]
+    kind = cast("type[EachCodec]", type(codecs[0]))
+    started, by_plane = time.perf_counter(), []
+    for plane in planes:
+        try:
+            streams = kind.encode_each(_fit_depth(plane, kind), codecs)
+        except CaseError:  # of some point: alone each says which
+            return
+        if streams is None:
+            return
+        by_plane.append(streams)
+    share_ms = 1e3 * (time.perf_counter() - started) / len(chain)
+    for point, *data in zip(chain, *by_plane, strict=True):
+        yield point, Streams(tuple(data), share_ms, "exact")
 
 
 def _encode_alone(planes: list[Image], chain: Sequence[Point]) -> Iterator[tuple[Point, Streams | CaseError]]:

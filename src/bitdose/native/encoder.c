@@ -18,10 +18,11 @@
 
 enum { TILE_BYTES = 14, END_BYTES = 2, HEADER_BYTES_PER_BLOCK = 96, MAX_STEPS = 128 };
 
-/* How long the packets are whose passes are those at a slope. */
+/* What the passes at a slope come to: the length of their packets, and the gain. */
 typedef struct {
     double slope;
     size_t n_bytes;
+    double gain;
 } Tried;
 
 struct bitdose_j2k_encoder {
@@ -41,6 +42,20 @@ struct bitdose_j2k_encoder {
     Tried *tried;
     size_t n_tried, room_tried;
 };
+
+/* Make room for so many; it at least doubles, so that growing takes no longer than filling. */
+static int grow(void **at, size_t *room, size_t needed, size_t size)
+{
+    if (needed <= *room)
+        return 1;
+    size_t more = needed > 2 * *room ? needed : 2 * *room;
+    void *larger = realloc(*at, more * size);
+    if (!larger)
+        return 0;
+    *at = larger;
+    *room = more;
+    return 1;
+}
 
 /* ---- packets [B.10] ---- */
 
@@ -212,35 +227,35 @@ static int worth(const CodedPass *passes, int n_passes, double slope)
     return kept;
 }
 
-static void choose(bitdose_j2k_encoder *encoder, double slope)
+/* Choose all that is worth a slope; return the gain. */
+static double choose(bitdose_j2k_encoder *encoder, double slope)
 {
+    double gain = 0;
     for (int n = 0; n < encoder->n_blocks; n++) {
         const CodedBlock *block = &encoder->blocks[n];
-        encoder->chosen[n] = worth(encoder->passes + block->first_pass, block->n_passes, slope);
+        const CodedPass *passes = encoder->passes + block->first_pass;
+        int kept = encoder->chosen[n] = worth(passes, block->n_passes, slope);
+        if (kept)
+            gain += passes[kept - 1].gain;
     }
+    return gain;
 }
 
-/* Return how long the packets are at a slope. The searches of all rates begin with the same slopes. */
-static size_t length_at(bitdose_j2k_encoder *encoder, double slope)
+/* Choose at a slope, and measure. The searches of all rates begin with the same slopes. */
+static Tried try_slope(bitdose_j2k_encoder *encoder, double slope)
 {
     for (size_t n = 0; n < encoder->n_tried; n++)
         if (encoder->tried[n].slope == slope)
-            return encoder->tried[n].n_bytes;
-    choose(encoder, slope);
-    size_t n_bytes = put_packets(encoder, NULL);
-    if (encoder->n_tried == encoder->room_tried) {
-        size_t room = encoder->room_tried ? 2 * encoder->room_tried : 256;
-        Tried *larger = realloc(encoder->tried, room * sizeof *larger);
-        if (!larger)
-            return n_bytes;
-        encoder->tried = larger;
-        encoder->room_tried = room;
-    }
-    encoder->tried[encoder->n_tried++] = (Tried){slope, n_bytes};
-    return n_bytes;
+            return encoder->tried[n];
+    Tried tried = {.slope = slope, .gain = choose(encoder, slope)};
+    tried.n_bytes = put_packets(encoder, NULL);
+    if (grow((void **)&encoder->tried, &encoder->room_tried, encoder->n_tried + 1, sizeof tried))
+        encoder->tried[encoder->n_tried++] = tried;
+    return tried;
 }
 
-static double search_slope(bitdose_j2k_encoder *encoder, double max_bytes)
+/* Search the slope of at most so many bytes, or of less gain than a target. */
+static double search_slope(bitdose_j2k_encoder *encoder, double max_bytes, double target)
 {
     double low = encoder->least, high = encoder->most, slope = 0, fits = 0;
     for (int step = 0; step < MAX_STEPS; step++) {
@@ -248,10 +263,11 @@ static double search_slope(bitdose_j2k_encoder *encoder, double max_bytes)
         if (fabs(middle - slope) <= 0.5 * 1e-5 * slope)
             break;
         slope = middle;
-        if ((double)length_at(encoder, slope) > max_bytes)
-            low = slope;
-        else
+        Tried tried = try_slope(encoder, slope);
+        if ((double)tried.n_bytes <= max_bytes && tried.gain < target)
             high = fits = slope;
+        else
+            low = slope;
     }
     return fits == 0 ? slope : fits;
 }
@@ -278,19 +294,6 @@ static void measure_slopes(bitdose_j2k_encoder *encoder)
 }
 
 /* ---- the image ---- */
-
-static int grow(void **at, size_t *room, size_t needed, size_t size)
-{
-    if (needed <= *room)
-        return 1;
-    size_t more = needed > 2 * *room ? needed : 2 * *room;
-    void *larger = realloc(*at, more * size);
-    if (!larger)
-        return 0;
-    *at = larger;
-    *room = more;
-    return 1;
-}
 
 static int keep(bitdose_j2k_encoder *encoder, const Workbench *bench, CodedBlock *block)
 {
@@ -395,7 +398,8 @@ bitdose_j2k_encoder *bitdose_j2k_encode(const void *image, const int32_t *size, 
     encoder->n_levels = (int)header.n_levels;
     encoder->main_bytes = (size_t)(header.packets - like) - TILE_BYTES;
     encoder->main_header = malloc(encoder->main_bytes);
-    if (encoder->main_header && lay_out(encoder, &header) && code_image(encoder, image)) {
+    int has_no_more = like[encoder->main_bytes] == 0xff && like[encoder->main_bytes + 1] == 0x90;
+    if (encoder->main_header && has_no_more && lay_out(encoder, &header) && code_image(encoder, image)) {
         memcpy(encoder->main_header, like, encoder->main_bytes);
         measure_slopes(encoder);
         return encoder;
@@ -419,15 +423,31 @@ void bitdose_j2k_encoder_close(bitdose_j2k_encoder *encoder)
     free(encoder);
 }
 
-size_t bitdose_j2k_choose(bitdose_j2k_encoder *encoder, float ratio)
+static size_t stream_bytes(bitdose_j2k_encoder *encoder, double slope)
 {
-    double samples = (double)encoder->bits * encoder->width * encoder->height;
-    float target = (float)(samples / (double)(ratio * 8.0f));
+    choose(encoder, slope);
+    return encoder->main_bytes + TILE_BYTES + put_packets(encoder, NULL) + END_BYTES;
+}
+
+size_t bitdose_j2k_choose_ratio(bitdose_j2k_encoder *encoder, float ratio)
+{
+    double bits = (double)encoder->bits * encoder->width * encoder->height;
+    float target = (float)(bits / (double)(ratio * 8.0f));
     target -= (float)encoder->main_bytes;
     if (target < 30.0f)
         target = 30.0f;
-    choose(encoder, search_slope(encoder, ceil((double)target)));
-    return encoder->main_bytes + TILE_BYTES + put_packets(encoder, NULL) + END_BYTES;
+    return stream_bytes(encoder, search_slope(encoder, ceil((double)target), DBL_MAX));
+}
+
+size_t bitdose_j2k_choose_psnr(bitdose_j2k_encoder *encoder, float psnr_db)
+{
+    double peak = (double)(1 << encoder->bits) - 1, whole = 0;
+    double error = peak * peak * ((double)encoder->width * encoder->height);
+    for (int n = 0; n < encoder->n_blocks; n++)
+        if (encoder->blocks[n].n_passes)
+            whole += encoder->passes[encoder->blocks[n].first_pass + (size_t)encoder->blocks[n].n_passes - 1].gain;
+    double target = whole - error / pow(10, (double)(psnr_db / 10));
+    return stream_bytes(encoder, search_slope(encoder, DBL_MAX, target));
 }
 
 void bitdose_j2k_write(bitdose_j2k_encoder *encoder, uint8_t *out)

@@ -50,8 +50,15 @@ class RatesEncoder:
         if self._handle:
             self._library.bitdose_j2k_encoder_close(self._handle)
 
-    def encode(self, ratio: float) -> bytes:
+    def encode_at_ratio(self, ratio: float) -> bytes:
         """Return the codestream at a ratio, above 1, of raw bytes to coded ones: OpenJPEG's, byte for byte."""
-        out = ctypes.create_string_buffer(self._library.bitdose_j2k_choose(self._handle, ratio))
+        return self._written(self._library.bitdose_j2k_choose_ratio(self._handle, ratio))
+
+    def encode_at_psnr(self, psnr_db: float) -> bytes:
+        """Return the codestream at a PSNR whose peak is 255 or 65535: OpenJPEG's, byte for byte."""
+        return self._written(self._library.bitdose_j2k_choose_psnr(self._handle, psnr_db))
+
+    def _written(self, n_bytes: int) -> bytes:
+        out = ctypes.create_string_buffer(n_bytes)
         self._library.bitdose_j2k_write(self._handle, out)
         return out.raw

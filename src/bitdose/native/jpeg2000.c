@@ -1,9 +1,10 @@
-/* Decodes the JPEG 2000 streams that a sweep has just written, one quality layer after the other.
+/* Decodes the JPEG 2000 streams that a sweep has just written, each from where the one before ended.
  *
- * A chain of rates is one layered encode, so that the stream of a mild rate begins with all passes of the
- * harsher ones. A decoder that is given the longest stream can stop after each layer, put out the image,
- * and go on: every bit of the entropy coder is decoded once for the whole chain, where a decoder that is
- * given one stream after the other begins anew with each.
+ * Of one image, the stream of a mild rate holds all passes of the harsher ones: where a chain of rates is one
+ * layered encode, and where each is an encode of its own, whose code-blocks are the same codewords cut
+ * further on. A decoder that is given all of them can stop at each end, put out the image, and go on: every
+ * bit of the entropy coder is decoded once for the whole chain, where a decoder that is given one stream
+ * after the other begins anew with each. What is called a layer here is either.
  *
  * What it reads (ISO/IEC 15444-1): a raw codestream of one tile and one tile-part, one unsigned component of
  * 8 or 16 bits, progression LRCP, the 9/7 wavelet, no precincts, no coding style but the plain one, scalar
@@ -45,7 +46,6 @@ static int lay_out(bitdose_j2k *j2k, const Header *header)
         !j2k->flags || !j2k->signs || !j2k->work)
         return 0;
     Block *block = j2k->blocks;
-    bitdose_plant_all(j2k->resolutions, j2k->n_levels, j2k->nodes);
     int32_t *at = j2k->samples;
     for (int r = 0; r <= j2k->n_levels; r++)
         for (int b = 0; b < j2k->resolutions[r].n_bands; b++) {
@@ -69,20 +69,39 @@ static int lay_out(bitdose_j2k *j2k, const Header *header)
     return 1;
 }
 
-bitdose_j2k *bitdose_j2k_open(const uint8_t *data, size_t size)
+static int is_alike(const Header *header, const Header *other)
 {
-    Header header = {0};
-    if (!bitdose_read_header(data, size, &header))
-        return NULL;
+    size_t n = (3 * header->n_levels + 1) * sizeof *header->exponents;
+    return header->width == other->width && header->height == other->height && header->bits == other->bits &&
+           header->n_levels == other->n_levels && header->n_layers == 1 && other->n_layers == 1 &&
+           header->guard_bits == other->guard_bits && !memcmp(header->exponents, other->exponents, n) &&
+           !memcmp(header->mantissas, other->mantissas, n);
+}
+
+static int open_streams(bitdose_j2k *j2k, const uint8_t *data, const uint64_t *ends, int n_streams,
+                        Header *headers)
+{
+    size_t start = 0;
+    for (int n = 0; n < n_streams; start = ends[n++])
+        if (!bitdose_read_header(data + start, ends[n] - start, &headers[n]) ||
+            (n && !is_alike(&headers[n], &headers[0])))
+            return 0;
+    j2k->width = (int)headers->width;
+    j2k->height = (int)headers->height;
+    j2k->bits = (int)headers->bits;
+    j2k->n_levels = (int)headers->n_levels;
+    j2k->n_layers = n_streams == 1 ? (int)headers->n_layers : n_streams;
+    return lay_out(j2k, headers) && bitdose_read_packets(j2k, headers, n_streams);
+}
+
+bitdose_j2k *bitdose_j2k_open(const uint8_t *data, const uint64_t *ends, int n_streams)
+{
     bitdose_j2k *j2k = calloc(1, sizeof *j2k);
-    if (!j2k)
-        return NULL;
-    j2k->width = (int)header.width;
-    j2k->height = (int)header.height;
-    j2k->bits = (int)header.bits;
-    j2k->n_levels = (int)header.n_levels;
-    j2k->n_layers = (int)header.n_layers;
-    if (lay_out(j2k, &header) && bitdose_read_packets(j2k, header.packets, header.end))
+    Header *headers = calloc((size_t)n_streams, sizeof *headers);
+    int is_open = j2k && headers && n_streams > 0 && n_streams <= MAX_LAYERS &&
+                  open_streams(j2k, data, ends, n_streams, headers);
+    free(headers);
+    if (is_open)
         return j2k;
     bitdose_j2k_close(j2k);
     return NULL;

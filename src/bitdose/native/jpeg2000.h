@@ -109,7 +109,7 @@ int bitdose_lay_out(const Header *header, Resolution *resolutions, int *n_blocks
 /* packets.c */
 int bitdose_tree_size(int width, int height);
 void bitdose_plant_all(Resolution *resolutions, int n_levels, Node *nodes);
-int bitdose_read_packets(bitdose_j2k *j2k, const uint8_t *data, const uint8_t *end);
+int bitdose_read_packets(bitdose_j2k *j2k, const Header *headers, int n_streams);
 
 /* entropy.c */
 void bitdose_fill_contexts(void);

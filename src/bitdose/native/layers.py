@@ -1,4 +1,4 @@
-"""Decode a layered JPEG 2000 stream one quality layer after the other (``jpeg2000.c``)."""
+"""Decode a chain of JPEG 2000 streams, each from where the one before ended (``jpeg2000.c``)."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from bitdose.native.library import load
 
 
 class LayeredDecoder:
-    """Decodes a JPEG 2000 stream up to any of its quality layers; see ``jpeg2000.c`` for which streams.
+    """Decodes JPEG 2000 streams of one plane, each from where the one before ended; see ``jpeg2000.c``.
 
     From few layers to many nothing is decoded twice; from many to few it begins anew.
 
     Parameters
     ----------
-    data : bytes
-        A raw codestream.
+    *streams : bytes
+        Raw codestreams: a layered one, or several of one layer, from the shortest to the longest, of which
+        each holds all that the one before holds. They count as layers then.
 
     Raises
     ------
     ValueError
-        If the stream is broken or not of the form described in ``jpeg2000.c``, or no library is there.
+        If a stream is broken or not of the form described in ``jpeg2000.c``, or no library is there.
 
     Examples
     --------
     >>> LayeredDecoder(b"no stream")
     Traceback (most recent call last):
-    ValueError: not a stream that is decoded here
+    ValueError: no streams that are decoded here
     """
 
     _handle: int | None = None
     _dtypes: ClassVar[dict[int, Any]] = {8: np.uint8, 16: np.uint16}
 
-    def __init__(self, data: bytes) -> None:
-        library = load()
-        self._handle = library.bitdose_j2k_open(data, len(data)) if library else None
+    def __init__(self, *streams: bytes) -> None:
+        library, ends = load(), np.cumsum([len(data) for data in streams], dtype=np.uint64)
+        if library is not None:
+            self._handle = library.bitdose_j2k_open(b"".join(streams), ends.ctypes.data, len(streams))
         if library is None or not self._handle:
-            raise ValueError("not a stream that is decoded here")
+            raise ValueError("no streams that are decoded here")
         self._library = library
         size = np.zeros(4, np.int32)
         library.bitdose_j2k_size(self._handle, size.ctypes.data)

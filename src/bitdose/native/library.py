@@ -33,13 +33,14 @@ def load() -> ctypes.CDLL | None:
         return None
     signatures = {
         "bitdose_start": (None, []),
-        "bitdose_j2k_open": (_POINTER, [ctypes.c_char_p, _SIZE]),
+        "bitdose_j2k_open": (_POINTER, [ctypes.c_char_p, _POINTER, _INT]),
         "bitdose_j2k_close": (None, [_POINTER]),
         "bitdose_j2k_size": (None, [_POINTER, _POINTER]),
         "bitdose_j2k_decode": (_INT, [_POINTER, _INT, _POINTER]),
         "bitdose_j2k_encode": (_POINTER, [_POINTER, _POINTER, ctypes.c_char_p, _SIZE]),
         "bitdose_j2k_encoder_close": (None, [_POINTER]),
-        "bitdose_j2k_choose": (_SIZE, [_POINTER, ctypes.c_float]),
+        "bitdose_j2k_choose_ratio": (_SIZE, [_POINTER, ctypes.c_float]),
+        "bitdose_j2k_choose_psnr": (_SIZE, [_POINTER, ctypes.c_float]),
         "bitdose_j2k_write": (None, [_POINTER, _POINTER]),
         "bitdose_lanczos4_up": (_INT, [_POINTER, *[_INT] * 4, *[_POINTER] * 3]),
         "bitdose_bilinear_quarter": (_INT, [_POINTER, *[_INT] * 2, *[_POINTER] * 2]),

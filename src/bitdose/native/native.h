@@ -36,8 +36,10 @@ uint32_t bitdose_sources(void);
 /* Fill the tables; once, before anything else. */
 void bitdose_start(void);
 
-/* Parse a stream; NULL where it is broken, or not of the form that is decoded here. */
-bitdose_j2k *bitdose_j2k_open(const uint8_t *data, size_t size);
+/* Parse a layered stream; or streams of one layer each, of which each holds of every block what the one
+ * before holds, and more: they are layers of one image then. The streams are one behind the other, each with
+ * its end. NULL where one is broken, or not of the form that is decoded here. */
+bitdose_j2k *bitdose_j2k_open(const uint8_t *data, const uint64_t *ends, int n_streams);
 void bitdose_j2k_close(bitdose_j2k *j2k);
 
 /* Give height, width, bits and the number of layers. */
@@ -56,8 +58,10 @@ bitdose_j2k_encoder *bitdose_j2k_encode(const void *image, const int32_t *size, 
                                         size_t n_bytes);
 void bitdose_j2k_encoder_close(bitdose_j2k_encoder *encoder);
 
-/* Choose what a stream holds at a ratio, above 1, of raw bytes to coded ones; return its length. */
-size_t bitdose_j2k_choose(bitdose_j2k_encoder *encoder, float ratio);
+/* Choose what a stream holds at a ratio, above 1, of raw bytes to coded ones, or at a PSNR whose peak is the
+ * depth's; return its length. */
+size_t bitdose_j2k_choose_ratio(bitdose_j2k_encoder *encoder, float ratio);
+size_t bitdose_j2k_choose_psnr(bitdose_j2k_encoder *encoder, float psnr_db);
 
 /* Write what was chosen last. */
 void bitdose_j2k_write(bitdose_j2k_encoder *encoder, uint8_t *out);

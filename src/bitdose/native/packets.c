@@ -138,8 +138,9 @@ static int floor_log2(int value)
     return log;
 }
 
-/* Read a packet's header: how many bytes follow of each code-block of a resolution. */
-static int read_packet_header(Resolution *resolution, Reader *reader, int layer, uint32_t *lengths)
+/* Read a packet's header: how many bytes follow of each code-block of a resolution, whose planes are known or
+ * not yet. */
+static int read_packet_header(Resolution *resolution, Reader *reader, int layer, int known, uint32_t *lengths)
 {
     int n = 0;
     if (read_bit(reader)) {
@@ -156,6 +157,8 @@ static int read_packet_header(Resolution *resolution, Reader *reader, int layer,
                     while (!is_below(band->empty_planes, reader, leaf, empty + 1))
                         if (++empty > band->planes || reader->broken)
                             return 0;
+                    if (known && block->planes != band->planes - empty)
+                        return 0;
                     block->planes = band->planes - empty;
                     block->length_bits = 3;
                 }
@@ -186,59 +189,103 @@ typedef struct {
     int block;
 } Piece;
 
-int bitdose_read_packets(bitdose_j2k *j2k, const uint8_t *data, const uint8_t *end)
+/* Read all packets of a stream, whose layers are j2k's from `first` on. */
+static int read_pieces(bitdose_j2k *j2k, Reader *reader, int first, int n_layers, int known,
+                          uint32_t *lengths, Piece *pieces)
 {
-    Reader reader = {.at = data, .end = end};
-    uint32_t *lengths = malloc((size_t)j2k->n_blocks * sizeof *lengths);
-    Piece *pieces = malloc((size_t)j2k->n_blocks * (size_t)j2k->n_layers * sizeof *pieces);
-    size_t n_pieces = 0, total = 0;
-    int whole = lengths && pieces;
-    for (int layer = 0; whole && layer < j2k->n_layers; layer++) {
-        for (int r = 0; whole && r <= j2k->n_levels; r++) {
+    size_t n_pieces = 0;
+    for (int layer = 0; layer < n_layers; layer++) {
+        for (int r = 0; r <= j2k->n_levels; r++) {
             Resolution *resolution = &j2k->resolutions[r];
-            if (!(whole = read_packet_header(resolution, &reader, layer, lengths)))
-                break;
+            if (!read_packet_header(resolution, reader, layer, known, lengths))
+                return 0;
             int n = 0;
-            for (int b = 0; whole && b < resolution->n_bands; b++) {
+            for (int b = 0; b < resolution->n_bands; b++) {
                 Band *band = &resolution->bands[b];
                 for (int leaf = 0; leaf < band->across * band->down; leaf++, n++) {
-                    if (lengths[n] > (size_t)(reader.end - reader.at)) {
-                        whole = 0;
-                        break;
-                    }
+                    if (lengths[n] > (size_t)(reader->end - reader->at))
+                        return 0;
                     if (!lengths[n])
                         continue;
                     int block = (int)(band->blocks + leaf - j2k->blocks);
-                    pieces[n_pieces++] = (Piece){reader.at, lengths[n], block};
+                    pieces[n_pieces++] = (Piece){reader->at, lengths[n], block};
                     j2k->blocks[block].n_bytes += lengths[n];
-                    total += lengths[n];
-                    reader.at += lengths[n];
+                    reader->at += lengths[n];
                 }
             }
         }
-        for (int n = 0; whole && n < j2k->n_blocks; n++) {
-            j2k->blocks[n].passes_after[layer] = (uint16_t)j2k->blocks[n].n_passes;
-            j2k->blocks[n].bytes_after[layer] = j2k->blocks[n].n_bytes;
+        for (int n = 0; n < j2k->n_blocks; n++) {
+            j2k->blocks[n].passes_after[first + layer] = (uint16_t)j2k->blocks[n].n_passes;
+            j2k->blocks[n].bytes_after[first + layer] = j2k->blocks[n].n_bytes;
         }
     }
-    whole = whole && reader.at == reader.end;
-    if (whole && (j2k->bytes = malloc(total + 2 * (size_t)j2k->n_blocks + 2))) {
-        uint8_t *at = j2k->bytes;
-        for (int n = 0; n < j2k->n_blocks; n++) {
-            Block *block = &j2k->blocks[n];
-            block->bytes = at;
-            at += block->n_bytes;
-            *at++ = 0xff;
-            *at++ = 0xff;
-            block->n_bytes = 0;
-        }
-        for (size_t n = 0; n < n_pieces; n++) {
-            Block *block = &j2k->blocks[pieces[n].block];
-            memcpy(block->bytes + block->n_bytes, pieces[n].at, pieces[n].length);
-            block->n_bytes += pieces[n].length;
-        }
-    } else
-        whole = 0;
+    pieces[n_pieces].at = NULL;
+    return reader->at == reader->end;
+}
+
+static int gather(bitdose_j2k *j2k, const Piece *pieces)
+{
+    size_t total = 0;
+    for (int n = 0; n < j2k->n_blocks; n++)
+        total += j2k->blocks[n].n_bytes + 2;
+    j2k->bytes = malloc(total + 2);
+    if (!j2k->bytes)
+        return 0;
+    uint8_t *at = j2k->bytes;
+    for (int n = 0; n < j2k->n_blocks; n++) {
+        Block *block = &j2k->blocks[n];
+        block->bytes = at;
+        at += block->n_bytes;
+        *at++ = 0xff;
+        *at++ = 0xff;
+        block->n_bytes = 0;
+    }
+    for (; pieces->at; pieces++) {
+        Block *block = &j2k->blocks[pieces->block];
+        memcpy(block->bytes + block->n_bytes, pieces->at, pieces->length);
+        block->n_bytes += pieces->length;
+    }
+    return 1;
+}
+
+/* Whether a stream's blocks begin those of the next longer one, of passes and of bytes. */
+static int begins_next(const bitdose_j2k *j2k, int layer, const Piece *pieces)
+{
+    for (int n = 0; n < j2k->n_blocks; n++) {
+        const Block *block = &j2k->blocks[n];
+        int passes = block->passes_after[layer + 1] - block->passes_after[layer];
+        uint32_t bytes = block->bytes_after[layer], longer = block->bytes_after[layer + 1];
+        if (passes < 0 || bytes > longer || (!passes && bytes != longer))
+            return 0;
+    }
+    for (; pieces->at; pieces++)
+        if (memcmp(j2k->blocks[pieces->block].bytes, pieces->at, pieces->length) != 0)
+            return 0;
+    return 1;
+}
+
+static void forget(bitdose_j2k *j2k)
+{
+    for (int n = 0; n < j2k->n_blocks; n++) {
+        j2k->blocks[n].n_passes = 0;
+        j2k->blocks[n].n_bytes = 0;
+    }
+    bitdose_plant_all(j2k->resolutions, j2k->n_levels, j2k->nodes);
+}
+
+int bitdose_read_packets(bitdose_j2k *j2k, const Header *headers, int n_streams)
+{
+    int n_layers = n_streams == 1 ? j2k->n_layers : 1;
+    uint32_t *lengths = malloc((size_t)j2k->n_blocks * sizeof *lengths);
+    Piece *pieces = malloc(((size_t)j2k->n_blocks * (size_t)n_layers + 1) * sizeof *pieces);
+    int whole = lengths && pieces;
+    for (int stream = n_streams - 1; whole && stream >= 0; stream--) {
+        Reader reader = {.at = headers[stream].packets, .end = headers[stream].end};
+        int is_longest = stream == n_streams - 1;
+        forget(j2k);
+        whole = read_pieces(j2k, &reader, stream, n_layers, !is_longest, lengths, pieces) &&
+                (is_longest ? gather(j2k, pieces) : begins_next(j2k, stream, pieces));
+    }
     free(lengths);
     free(pieces);
     return whole;

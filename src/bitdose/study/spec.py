@@ -79,7 +79,7 @@ class StudySpec:
     input: dict[str, Any] = field(default_factory=dict)
     runtime: str = "onnxruntime"
     precision: str = "fp32"
-    exact: bool = False
+    exact: bool = True
     ssim: bool = True
     seed: int = 0
     max_failures: float = 0.2

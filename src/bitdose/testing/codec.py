@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bitdose.codecs.base import ChainCodec, ChainDecoder, Codec, Knob
+from bitdose.codecs.base import ChainCodec, ChainDecoder, Codec, EachCodec, Knob
 from bitdose.errors import CaseError
 from bitdose.hashing import rng_for
 from bitdose.image import Image, container
@@ -47,8 +47,9 @@ def check_codec(
     Shape, photometric meaning and depth survive, for grey and RGB and odd sizes; bytes are
     deterministic, decodable by any object of the class, and the input is not changed; options
     are accepted; a stronger knob gives neither clearly more bytes nor clearly more fidelity;
-    the streams of ``encode_chain``, where there is one, stand on their own and come close to
-    an encode each, and ``chain_decoder``, where there is one, decodes them as ``decode`` does.
+    the streams of ``encode_each``, where there is one, are those of ``encode``; those of
+    ``encode_chain``, where there is one, stand on their own and come close to an encode each; and
+    ``chain_decoder``, where there is one, decodes both as ``decode`` does.
 
     Parameters
     ----------
@@ -83,6 +84,8 @@ def check_codec(
     _check_bytes(codec, knob)
     for knob in codec.knobs:
         _check_strength(codec, knob, bytes_tolerance, db_tolerance)
+        if hasattr(codec, "encode_each"):
+            _check_each(cast("type[EachCodec]", codec), knob)
         if hasattr(codec, "encode_chain"):
             chain_kind = cast("type[ChainCodec]", codec)
             _check_chain(chain_kind, knob, chain_bytes_tolerance, chain_db_tolerance)
@@ -172,6 +175,20 @@ def _check_strength(kind: type[Codec], knob: Knob, bytes_tolerance: float, db_to
     lower = all(b <= a + db_tolerance for a, b in pairwise(fidelity))
     came = trail.format(f"{np.round(fidelity, 1).tolist()} dB")
     expect(lower and fidelity[-1] < fidelity[0], f"a milder {knob.unit} gives higher fidelity", came)
+
+
+def _check_each(kind: type[EachCodec], knob: Knob) -> None:
+    codecs = [kind(level, knob.unit) for level in _levels(knob)]
+    for image in (_texture(_SIDE), _texture(_SIDE, colour=True)):
+        streams = kind.encode_each(image, codecs)
+        if streams is None:
+            continue
+        expect(len(streams) == len(codecs), f"encode_each gives {len(codecs)} streams", len(streams))
+        for codec, data in zip(codecs, streams, strict=True):
+            own = codec.encode(image)
+            expect(data == own, f"encode_each gives {codec}'s own {len(own)} bytes", f"{len(data)} bytes")
+        if hasattr(kind, "chain_decoder"):
+            _check_chain_decoder(cast("type[ChainDecoder]", kind), codecs[0], streams)
 
 
 def _check_chain(kind: type[ChainCodec], knob: Knob, bytes_tolerance: float, db_tolerance: float) -> None:
