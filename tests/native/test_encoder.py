@@ -35,6 +35,18 @@ def _images(height: int, width: int, bits: int) -> Iterator[Image]:
     yield Image(np.where(rng.random((height, width)) < 0.01, full, 0).astype(dtype), bits)
 
 
+@pytest.mark.parametrize("sides", SIDES)
+def test_every_stream_of_colour_is_openjpegs(sides: tuple[int, int]) -> None:
+    """Three components that share the bytes."""
+    rng = rng_for("colour", *sides)
+    noise = rng.integers(0, 256, (*sides, 3), dtype=np.uint8)
+    for image in (textured_image(*sides, rng=rng, colour=True), Image(noise, 8, "RGB")):
+        streams = Jpeg2000.encode_each(image, CHAIN)
+        assert streams is not None
+        for codec, data in zip(CHAIN, streams, strict=True):
+            assert data == codec.encode(image), codec
+
+
 @pytest.mark.parametrize("bits", [8, 12, 16])
 @pytest.mark.parametrize("sides", SIDES)
 def test_every_stream_is_openjpegs(sides: tuple[int, int], bits: int) -> None:
@@ -80,6 +92,7 @@ def test_what_is_not_of_the_form_is_refused() -> None:
         (plane.astype(np.uint16), like),
         (plane.astype(np.float32), like),
         (plane[None], like),
+        (np.stack(3 * [plane], axis=-1), like),
     ]:
         with pytest.raises(ValueError, match="not a form that is encoded here"):
             RatesEncoder(pixels, of)

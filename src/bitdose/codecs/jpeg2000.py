@@ -1,7 +1,7 @@
 """JPEG 2000 (ISO/IEC 15444-1) by OpenJPEG: Pillow encodes, imagecodecs decodes.
 
-Chains of grey images are coded by loops in C where those are at work (``bitdose.native``): the same bytes and
-the same pixels, in a fraction of the time.
+Chains are coded by loops in C where those are at work (``bitdose.native``): the same bytes and the same
+pixels, in a fraction of the time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from itertools import count
 from typing import Any, ClassVar
 
 import numpy as np
@@ -96,13 +97,11 @@ class Jpeg2000:
 
     @classmethod
     def encode_each(cls, image: Image, chain: Sequence[Codec]) -> list[bytes] | None:
-        """Code one grey plane once, and return the streams that :meth:`encode` of each codec gives.
+        """Code one plane once, and return the streams that :meth:`encode` of each codec gives.
 
         None where the encoder in C is not at work.
         """
-        if image.photometric == "RGB" or not _loops_agree():
-            return None
-        return _encode_by_loops(image, chain)
+        return _encode_by_loops(image, chain) if _loops_agree(image.pixels.dtype, image.photometric) else None
 
     @classmethod
     def chain_decoder(cls, streams: Sequence[bytes]) -> Callable[[bytes], Image]:
@@ -111,7 +110,11 @@ class Jpeg2000:
         It gives what :meth:`decode` gives, and takes streams that this process has just coded, no
         stranger's. From short streams to long ones nothing is decoded twice.
         """
-        return (_decoder_by_loops(streams) if _loops_agree() else None) or cls(1).decode
+        try:
+            decode = _Decode(streams)
+        except ValueError:
+            return cls(1).decode
+        return decode if _loops_agree(decode.dtype, "MONOCHROME2") else cls(1).decode
 
     @classmethod
     def library(cls) -> str:
@@ -126,7 +129,7 @@ class Jpeg2000:
 
 def _encode_by_loops(image: Image, chain: Sequence[Codec]) -> list[bytes] | None:
     try:
-        encoder = RatesEncoder(image.pixels, _header(image.height, image.width, image.pixels.dtype.type))
+        encoder = RatesEncoder(image.pixels, _header(image.pixels.shape, image.pixels.dtype.type))
     except ValueError:  # a form that Pillow gives small images, or no library
         return None
     peak_db = _peak_db(image)
@@ -143,62 +146,70 @@ def _encode_by_loops(image: Image, chain: Sequence[Codec]) -> list[bytes] | None
     return streams
 
 
-def _decoder_by_loops(streams: Sequence[bytes]) -> Callable[[bytes], Image] | None:
-    """Return what decodes them; None where their form is another: colour, or what Pillow gives small images."""
-    by_length = sorted(set(streams), key=len)
-    n_layers = [count_layers(data) for data in by_length]
-    try:
-        if n_layers[-1] > 1:
-            layered, layers = LayeredDecoder(by_length[-1]), dict(zip(by_length, n_layers, strict=True))
-        else:
-            layered = LayeredDecoder(*by_length)
-            layers = {data: index for index, data in enumerate(by_length, start=1)}
-    except ValueError:
-        return None
+class _Decode:
+    """Decodes streams of one plane by the loops in C.
 
-    def decode(data: bytes) -> Image:
-        pixels = layered.decode(layers[data])
+    Raises
+    ------
+    ValueError
+        If their form is another: colour, or what Pillow gives small images; or no library is there.
+    """
+
+    def __init__(self, streams: Sequence[bytes]) -> None:
+        by_length = sorted(set(streams), key=len)
+        n_layers = [count_layers(data) for data in by_length]
+        is_layered = n_layers[-1] > 1
+        self._decoder = LayeredDecoder(*(by_length[-1:] if is_layered else by_length))
+        self._layers = dict(zip(by_length, n_layers if is_layered else count(1), strict=False))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._decoder.dtype
+
+    def __call__(self, data: bytes) -> Image:
+        pixels = self._decoder.decode(self._layers[data])
         return Image(pixels, 8 * pixels.dtype.itemsize)
-
-    return decode
 
 
 @lru_cache(maxsize=64)
-def _header(height: int, width: int, dtype: type[np.generic]) -> bytes:
-    """Return a stream whose main header is what OpenJPEG writes for an image of that size and type."""
-    data = bytearray(_template(min(height, _TEMPLATE_SIDE), min(width, _TEMPLATE_SIDE), dtype))
+def _header(shape: tuple[int, ...], dtype: type[np.generic]) -> bytes:
+    """Return a stream whose main header is what OpenJPEG writes for an image of that shape and type."""
+    height, width, *rest = shape
+    small = (min(height, _TEMPLATE_SIDE), min(width, _TEMPLATE_SIDE), *rest)
+    data = bytearray(_template(small, dtype))
     for at in (_SIZES_AT, _SIZES_AT + 16):
         struct.pack_into(">II", data, at, width, height)
     return bytes(data)
 
 
 @lru_cache(maxsize=64)
-def _template(height: int, width: int, dtype: type[np.generic]) -> bytes:
-    empty = Image(np.zeros((height, width), dtype), 8 * np.dtype(dtype).itemsize)
-    return _encode(empty, "x", [100.0])
+def _template(shape: tuple[int, ...], dtype: type[np.generic]) -> bytes:
+    photometric = "RGB" if len(shape) == 3 else "MONOCHROME2"  # noqa: PLR2004
+    return _encode(Image(np.zeros(shape, dtype), 8 * np.dtype(dtype).itemsize, photometric), "x", [100.0])
 
 
 @cache
-def _loops_agree() -> bool:
-    """Whether the loops in C give what OpenJPEG gives here, of noise and of a ramp, in both depths.
+def _loops_agree(dtype: np.dtype[Any], photometric: str) -> bool:
+    """Whether the loops in C give what OpenJPEG gives here, of noise beside a ramp.
 
     A build of OpenJPEG that joins products with sums, as compilers for other processors do, rounds
     otherwise; another version may choose otherwise.
     """
-    rng = np.random.default_rng(0)
+    rng, full = np.random.default_rng(0), np.iinfo(dtype).max
+    shape = (70, 131, 3) if photometric == "RGB" else (70, 131)
+    pixels = np.linspace(0, full, math.prod(shape)).reshape(shape) + rng.normal(0, full / 50, shape)
+    pixels[:, :60] = rng.integers(0, full + 1, pixels[:, :60].shape)
+    image = Image(np.clip(pixels, 0, full).astype(dtype), 8 * dtype.itemsize, photometric)
     chain = [Jpeg2000(60), Jpeg2000(10), Jpeg2000(3), Jpeg2000(35, "dB")]
-    for dtype, full in ((np.uint8, 255), (np.uint16, 65535)):
-        ramp = np.linspace(0, full, 70 * 131).reshape(70, 131)
-        for plane in (rng.integers(0, full + 1, (131, 70)), ramp + rng.normal(0, full / 50, ramp.shape)):
-            image = Image(np.clip(plane, 0, full).astype(dtype), 8 * np.dtype(dtype).itemsize)
-            streams = [codec.encode(image) for codec in chain]
-            layered = Jpeg2000.encode_chain(image, chain[:3])
-            if _encode_by_loops(image, chain) != streams:
-                return False
-            for same_plane in (streams, layered):
-                decode = _decoder_by_loops(same_plane)
-                if decode is None or any(decode(data) != chain[0].decode(data) for data in same_plane):
-                    return False
+    streams = [codec.encode(image) for codec in chain]
+    if _encode_by_loops(image, chain) != streams:
+        return False
+    if photometric == "RGB":
+        return True
+    for same_plane in (streams, Jpeg2000.encode_chain(image, chain[:3])):
+        decode = _Decode(same_plane)
+        if any(decode(data) != chain[0].decode(data) for data in same_plane):
+            return False
     return True
 
 

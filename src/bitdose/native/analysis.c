@@ -31,6 +31,20 @@ static void from_words(const uint16_t *restrict row, int n, float *restrict out)
         out[x] = (float)(row[x] - 32768);
 }
 
+/* The irreversible transform of colour (G.3): (n, 3) samples become (3, n) floats around 0. */
+FOR_EACH_PROCESSOR
+void bitdose_from_colour(const uint8_t *restrict samples, size_t n, float *restrict planes)
+{
+    float *restrict y = planes, *restrict cb = planes + n, *restrict cr = planes + 2 * n;
+    for (size_t i = 0; i < n; i++) {
+        float r = (float)(samples[3 * i] - 128), g = (float)(samples[3 * i + 1] - 128);
+        float b = (float)(samples[3 * i + 2] - 128);
+        y[i] = 0.299f * r + 0.587f * g + 0.114f * b;
+        cb[i] = -0.16875f * r + -0.331260f * g + 0.5f * b;
+        cr[i] = 0.5f * r + -0.41869f * g + -0.08131f * b;
+    }
+}
+
 static void fetch(const Analysis *level, int y, float *out)
 {
     int n = level->width;

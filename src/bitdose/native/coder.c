@@ -299,13 +299,15 @@ static void settle_ends(CodedPass *passes, int n, uint32_t n_bytes, const uint8_
             passes[pass].end--;
 }
 
-void bitdose_code_block(const float *samples, size_t pitch, int width, int height, int kind, int level,
-                        float step, Workbench *bench, CodedBlock *block)
+void bitdose_code_block(const float *samples, const Band *band, int width, int height, int level,
+                        double weight, Workbench *bench, CodedBlock *block)
 {
     static const float GAINS_OF_KIND[4] = {1, 2, 2, 4};
+    int kind = band->kind;
+    float step = 2 * band->step;
     memset(bench->flags, 0, sizeof bench->flags);
     memset(bench->signs, 0, sizeof bench->signs);
-    uint32_t all = take_in(samples, pitch, width, height, GAINS_OF_KIND[kind] * step, bench);
+    uint32_t all = take_in(samples, (size_t)band->width, width, height, GAINS_OF_KIND[kind] * step, bench);
     block->planes = all ? 32 - __builtin_clz(all) - FRACTION : 0;
     block->n_passes = 0;
     block->n_bytes = 0;
@@ -315,13 +317,13 @@ void bitdose_code_block(const float *samples, size_t pitch, int width, int heigh
     first_states(contexts);
     bytes[-1] = 0;
     Coder mq = {0x8000, 0, 12, bytes - 1, contexts};
-    double unit = NORMS[kind][level < 10 ? level : 9] * (double)step, total = 0;
+    double unit = weight * NORMS[kind][level < 10 ? level : 9] * (double)step, total = 0;
     block->n_passes = 3 * block->planes - 2;
     for (int number = 0; number < block->n_passes; number++) {
         int plane = block->planes - 1 - (number + 2) / 3; /* the first has a cleanup pass alone */
         int gain = code_pass(bench, &mq, width, height, kind, number, plane);
-        double weight = unit * (double)(1 << plane);
-        total += weight * (weight * gain / 8192.0);
+        double of_plane = unit * (double)(1 << plane);
+        total += of_plane * (of_plane * gain / 8192.0);
         bench->passes[number] = (CodedPass){(uint32_t)(mq.last - bytes + 3), total};
     }
     end_codeword(&mq);

@@ -8,22 +8,29 @@ static uint32_t be32(const uint8_t *at) { return be16(at) << 16 | be16(at + 2); 
 
 static int read_size(const uint8_t *at, uint32_t length, Header *header)
 {
-    if (length != 41)
+    if (length < 41)
         return 0;
     header->width = be32(at + 4);
     header->height = be32(at + 8);
+    header->n_components = be16(at + 36);
     header->bits = at[38] + 1U;
+    if (length != 38 + 3 * header->n_components)
+        return 0;
+    for (uint32_t n = 0; n < header->n_components; n++)
+        if (at[38 + 3 * n] != at[38] || at[39 + 3 * n] != 1 || at[40 + 3 * n] != 1)
+            return 0;
     int is_one_tile = be32(at + 20) >= header->width && be32(at + 24) >= header->height;
     int starts_at_zero = !be32(at + 12) && !be32(at + 16) && !be32(at + 28) && !be32(at + 32);
-    int is_grey = be16(at + 36) == 1 && (header->bits == 8 || header->bits == 16);
-    return is_one_tile && starts_at_zero && is_grey && at[39] == 1 && at[40] == 1 && header->width &&
-           header->height && header->width <= MAX_SIDE && header->height <= MAX_SIDE &&
+    int is_grey = header->n_components == 1 && (header->bits == 8 || header->bits == 16);
+    int is_colour = header->n_components == MAX_COMPONENTS && header->bits == 8;
+    return is_one_tile && starts_at_zero && (is_grey || is_colour) && header->width && header->height &&
+           header->width <= MAX_SIDE && header->height <= MAX_SIDE &&
            header->width * header->height <= MAX_SAMPLES;
 }
 
 static int read_style(const uint8_t *at, uint32_t length, Header *header)
 {
-    if (length != 12 || at[2] != 0 || at[3] != 0 || at[6] != 0)
+    if (length != 12 || at[2] != 0 || at[3] != 0 || at[6] != (header->n_components > 1))
         return 0;
     header->n_layers = be16(at + 4);
     header->n_levels = at[7];
@@ -110,10 +117,9 @@ static float band_step(const Header *header, int band)
     return 0.5f * (float)step;
 }
 
-int bitdose_lay_out(const Header *header, Resolution *resolutions, int *n_blocks, int *n_nodes)
+static int lay_out_component(const Header *header, Resolution *resolutions, int *n_blocks, int *n_nodes)
 {
     int width = (int)header->width, height = (int)header->height, n_levels = (int)header->n_levels;
-    *n_blocks = *n_nodes = 0;
     for (int r = 0; r <= n_levels; r++) {
         Resolution *resolution = &resolutions[r];
         resolution->width = bitdose_halves(width, n_levels - r);
@@ -140,5 +146,14 @@ int bitdose_lay_out(const Header *header, Resolution *resolutions, int *n_blocks
                 *n_nodes += 2 * bitdose_tree_size(band->across, band->down);
         }
     }
+    return 1;
+}
+
+int bitdose_lay_out(const Header *header, Resolution *resolutions, int *n_blocks, int *n_nodes)
+{
+    *n_blocks = *n_nodes = 0;
+    for (uint32_t n = 0; n < header->n_components; n++)
+        if (!lay_out_component(header, resolutions + n * (header->n_levels + 1), n_blocks, n_nodes))
+            return 0;
     return 1;
 }

@@ -27,8 +27,8 @@ typedef struct {
 
 struct bitdose_j2k_encoder {
     int width, height, bits;
-    int n_levels, n_blocks;
-    Resolution resolutions[MAX_LEVELS + 1];
+    int n_components, n_levels, n_blocks;
+    Resolution resolutions[MAX_COMPONENTS * (MAX_LEVELS + 1)]; /* (n_components, n_levels + 1) */
     Node *nodes;
     CodedBlock *blocks;
     CodedPass *passes;
@@ -187,8 +187,10 @@ static size_t put_packet_header(bitdose_j2k_encoder *encoder, const Resolution *
 static size_t put_packets(bitdose_j2k_encoder *encoder, uint8_t *out)
 {
     size_t n_bytes = 0;
-    for (int r = 0; r <= encoder->n_levels; r++) {
-        const Resolution *resolution = &encoder->resolutions[r];
+    int n_packets = encoder->n_components * (encoder->n_levels + 1);
+    for (int packet = 0; packet < n_packets; packet++) {
+        int r = packet / encoder->n_components, component = packet % encoder->n_components;
+        const Resolution *resolution = &encoder->resolutions[component * (encoder->n_levels + 1) + r];
         size_t n = put_packet_header(encoder, resolution);
         if (out)
             memcpy(out + n_bytes, encoder->packet_header, n);
@@ -313,53 +315,73 @@ static int keep(bitdose_j2k_encoder *encoder, const Workbench *bench, CodedBlock
     return 1;
 }
 
-static int code_band(bitdose_j2k_encoder *encoder, const Band *band, int level, const float *samples,
-                     Workbench *bench)
+static int code_band(bitdose_j2k_encoder *encoder, const Band *band, int level, double weight,
+                     const float *samples, Workbench *bench)
 {
     CodedBlock *block = encoder->blocks + band->first_block;
     for (int y = 0; band->across && y < band->height; y += BLOCK_SIDE)
         for (int x = 0; x < band->width; x += BLOCK_SIDE, block++) {
             int width = band->width - x < BLOCK_SIDE ? band->width - x : BLOCK_SIDE;
             int height = band->height - y < BLOCK_SIDE ? band->height - y : BLOCK_SIDE;
-            bitdose_code_block(samples + (size_t)y * (size_t)band->width + x, (size_t)band->width, width,
-                               height, band->kind, level, 2 * band->step, bench, block);
+            bitdose_code_block(samples + (size_t)y * (size_t)band->width + x, band, width, height, level,
+                               weight, bench, block);
             if (!keep(encoder, bench, block))
                 return 0;
         }
     return 1;
 }
 
-static int code_image(bitdose_j2k_encoder *encoder, const void *image)
+/* Code a component, of samples of so many bits or of floats; `floats` holds its parts. */
+static int code_component(bitdose_j2k_encoder *encoder, const Resolution *resolutions, const void *plane,
+                          int bits, double weight, float *floats, Workbench *bench)
 {
-    size_t across = (size_t)bitdose_halves(encoder->width, 1), down = (size_t)bitdose_halves(encoder->height, 1);
+    int n_levels = encoder->n_levels;
+    size_t across = (size_t)resolutions[n_levels - 1].width, down = (size_t)resolutions[n_levels - 1].height;
     size_t quarter = across * down;
-    float *floats = malloc((5 * quarter + bitdose_analysis_floats(encoder->width)) * sizeof *floats);
-    Workbench *bench = malloc(sizeof *bench);
-    uint8_t *bytes = malloc(BLOCK_BYTES + 1);
-    int whole = floats && bench && bytes;
     float *low = floats, *next = floats + quarter, *rows = floats + 5 * quarter;
     float *bands[3] = {floats + 2 * quarter, floats + 3 * quarter, floats + 4 * quarter};
-    if (whole)
-        bench->bytes = bytes + 1;
-    for (int r = encoder->n_levels; whole && r > 0; r--) {
-        const Resolution *resolution = &encoder->resolutions[r];
-        int is_first = r == encoder->n_levels;
-        Analysis level = {resolution->width,
-                          resolution->height,
-                          is_first ? encoder->bits : 0,
-                          is_first ? image : low,
+    for (int r = n_levels; r > 0; r--) {
+        int is_first = r == n_levels;
+        Analysis level = {resolutions[r].width,
+                          resolutions[r].height,
+                          is_first ? bits : 0,
+                          is_first ? plane : low,
                           next,
                           {bands[0], bands[1], bands[2]}};
         bitdose_analyse(&level, rows);
-        for (int b = 0; whole && b < resolution->n_bands; b++)
-            whole = code_band(encoder, &resolution->bands[b], encoder->n_levels - r, bands[b], bench);
+        for (int b = 0; b < resolutions[r].n_bands; b++)
+            if (!code_band(encoder, &resolutions[r].bands[b], n_levels - r, weight, bands[b], bench))
+                return 0;
         float *swapped = low;
         low = next;
         next = swapped;
     }
+    return code_band(encoder, &resolutions[0].bands[0], n_levels, weight, low, bench);
+}
+
+/* L2 norms of the inverse transform of colour, to the digits that OpenJPEG has. */
+static const double COLOUR_NORMS[MAX_COMPONENTS] = {1.732, 1.805, 1.573};
+
+static int code_image(bitdose_j2k_encoder *encoder, const void *image)
+{
+    size_t n = (size_t)encoder->width * (size_t)encoder->height;
+    size_t quarter = (size_t)bitdose_halves(encoder->width, 1) * (size_t)bitdose_halves(encoder->height, 1);
+    float *floats = malloc((5 * quarter + bitdose_analysis_floats(encoder->width)) * sizeof *floats);
+    float *planes = encoder->n_components > 1 ? malloc(MAX_COMPONENTS * n * sizeof *planes) : NULL;
+    Workbench *bench = malloc(sizeof *bench);
+    uint8_t *bytes = malloc(BLOCK_BYTES + 1);
+    int whole = floats && bench && bytes && (planes || encoder->n_components == 1);
     if (whole)
-        whole = code_band(encoder, &encoder->resolutions[0].bands[0], encoder->n_levels, low, bench);
+        bench->bytes = bytes + 1;
+    if (whole && planes) {
+        bitdose_from_colour(image, n, planes);
+        for (int c = 0; whole && c < encoder->n_components; c++)
+            whole = code_component(encoder, encoder->resolutions + c * (encoder->n_levels + 1),
+                                   planes + (size_t)c * n, 0, COLOUR_NORMS[c], floats, bench);
+    } else if (whole)
+        whole = code_component(encoder, encoder->resolutions, image, encoder->bits, 1, floats, bench);
     free(floats);
+    free(planes);
     free(bench);
     free(bytes);
     return whole;
@@ -377,7 +399,7 @@ static int lay_out(bitdose_j2k_encoder *encoder, const Header *header)
     encoder->packet_header = malloc((n + 1) * HEADER_BYTES_PER_BLOCK);
     if (!encoder->nodes || !encoder->blocks || !encoder->chosen || !encoder->packet_header)
         return 0;
-    bitdose_plant_all(encoder->resolutions, encoder->n_levels, encoder->nodes);
+    bitdose_plant_all(encoder->resolutions, encoder->n_components * (encoder->n_levels + 1), encoder->nodes);
     return 1;
 }
 
@@ -387,7 +409,7 @@ bitdose_j2k_encoder *bitdose_j2k_encode(const void *image, const int32_t *size, 
     Header header = {0};
     if (!bitdose_read_header(like, n_bytes, &header) || header.n_layers != 1 ||
         (int32_t)header.height != size[0] || (int32_t)header.width != size[1] ||
-        (int32_t)header.bits != size[2])
+        (int32_t)header.bits != size[2] || (int32_t)header.n_components != size[3])
         return NULL;
     bitdose_j2k_encoder *encoder = calloc(1, sizeof *encoder);
     if (!encoder)
@@ -395,6 +417,7 @@ bitdose_j2k_encoder *bitdose_j2k_encode(const void *image, const int32_t *size, 
     encoder->width = (int)header.width;
     encoder->height = (int)header.height;
     encoder->bits = (int)header.bits;
+    encoder->n_components = (int)header.n_components;
     encoder->n_levels = (int)header.n_levels;
     encoder->main_bytes = (size_t)(header.packets - like) - TILE_BYTES;
     encoder->main_header = malloc(encoder->main_bytes);
@@ -431,7 +454,7 @@ static size_t stream_bytes(bitdose_j2k_encoder *encoder, double slope)
 
 size_t bitdose_j2k_choose_ratio(bitdose_j2k_encoder *encoder, float ratio)
 {
-    double bits = (double)encoder->bits * encoder->width * encoder->height;
+    double bits = (double)(encoder->n_components * encoder->bits) * encoder->width * encoder->height;
     float target = (float)(bits / (double)(ratio * 8.0f));
     target -= (float)encoder->main_bytes;
     if (target < 30.0f)
@@ -442,7 +465,7 @@ size_t bitdose_j2k_choose_ratio(bitdose_j2k_encoder *encoder, float ratio)
 size_t bitdose_j2k_choose_psnr(bitdose_j2k_encoder *encoder, float psnr_db)
 {
     double peak = (double)(1 << encoder->bits) - 1, whole = 0;
-    double error = peak * peak * ((double)encoder->width * encoder->height);
+    double error = peak * peak * ((double)encoder->width * encoder->height) * encoder->n_components;
     for (int n = 0; n < encoder->n_blocks; n++)
         if (encoder->blocks[n].n_passes)
             whole += encoder->passes[encoder->blocks[n].first_pass + (size_t)encoder->blocks[n].n_passes - 1].gain;

@@ -37,7 +37,7 @@ enum { BLOCK_BYTES = 1 << 20 };
 
 /* analysis.c */
 size_t bitdose_analysis_floats(int width);
-void bitdose_first_row(const void *row, int bits, int n, float *out);
+void bitdose_from_colour(const uint8_t *samples, size_t n, float *planes);
 
 /* One level of the 9/7 analysis: an image of which a row is read at a time, as samples of which the middle is
  * taken away or as floats, becomes a quarter and three subbands. */
@@ -53,9 +53,10 @@ void bitdose_analyse(const Analysis *level, float *rows);
 /* coder.c */
 void bitdose_fill_gains(void);
 
-/* Code a block whose first sample is at `samples`, rows `pitch` apart; its passes and bytes are left on the
- * bench. Of `kind` and at `level`, where 0 is the finest. */
-void bitdose_code_block(const float *samples, size_t pitch, int width, int height, int kind, int level,
-                        float step, Workbench *bench, CodedBlock *block);
+/* Code a block of a band whose first sample is at `samples`, rows as wide as the band; its passes and bytes
+ * are left on the bench. At `level`, where 0 is the finest; an error of a unit weighs `weight` in the image.
+ */
+void bitdose_code_block(const float *samples, const Band *band, int width, int height, int level,
+                        double weight, Workbench *bench, CodedBlock *block);
 
 #endif

@@ -12,14 +12,14 @@ from bitdose.native.library import load
 
 
 class RatesEncoder:
-    """Encodes one plane at any number of rates: it is transformed and coded once.
+    """Encodes one plane or colour image at any number of rates: it is transformed and coded once.
 
     Parameters
     ----------
     pixels : numpy.ndarray
-        ``(H, W)`` uint8 or uint16.
+        ``(H, W)`` uint8 or uint16, or ``(H, W, 3)`` uint8.
     like : bytes
-        A codestream by OpenJPEG of an image of that size and depth, whose main header those to come have;
+        A codestream by OpenJPEG of an image of that shape and depth, whose main header those to come have;
         see ``encoder.c`` for its form.
 
     Raises
@@ -39,9 +39,10 @@ class RatesEncoder:
     def __init__(self, pixels: NDArray[Any], like: bytes) -> None:
         library = load()
         plane = np.ascontiguousarray(pixels)
-        if library is not None and plane.dtype in (np.uint8, np.uint16) and plane.ndim == 2:  # noqa: PLR2004
-            of = np.array([*plane.shape, 8 * plane.itemsize], np.int32)
-            self._handle = library.bitdose_j2k_encode(plane.ctypes.data, of.ctypes.data, like, len(like))
+        if library is not None and plane.dtype in (np.uint8, np.uint16) and plane.ndim in (2, 3):
+            height, width, *components = plane.shape
+            size = np.array([height, width, 8 * plane.itemsize, *(components or [1])], np.int32)
+            self._handle = library.bitdose_j2k_encode(plane.ctypes.data, size.ctypes.data, like, len(like))
         if library is None or not self._handle:
             raise ValueError("not a form that is encoded here")
         self._library = library

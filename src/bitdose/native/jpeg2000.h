@@ -7,6 +7,7 @@
 
 enum {
     MAX_LEVELS = 32,
+    MAX_COMPONENTS = 3,
     MAX_LAYERS = 1024,
     MAX_SIDE = 1 << 15, /* one precinct holds a whole resolution up to here */
     MAX_SAMPLES = 1 << 28,
@@ -96,7 +97,7 @@ struct bitdose_j2k {
 };
 
 typedef struct {
-    uint32_t width, height, bits, n_levels, n_layers, guard_bits;
+    uint32_t width, height, bits, n_components, n_levels, n_layers, guard_bits;
     uint32_t exponents[3 * MAX_LEVELS + 1], mantissas[3 * MAX_LEVELS + 1];
     const uint8_t *packets, *end;
 } Header;
@@ -108,7 +109,7 @@ int bitdose_lay_out(const Header *header, Resolution *resolutions, int *n_blocks
 
 /* packets.c */
 int bitdose_tree_size(int width, int height);
-void bitdose_plant_all(Resolution *resolutions, int n_levels, Node *nodes);
+void bitdose_plant_all(Resolution *resolutions, int n_resolutions, Node *nodes);
 int bitdose_read_packets(bitdose_j2k *j2k, const Header *headers, int n_streams);
 
 /* entropy.c */

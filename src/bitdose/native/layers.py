@@ -26,6 +26,13 @@ class LayeredDecoder:
     ValueError
         If a stream is broken or not of the form described in ``jpeg2000.c``, or no library is there.
 
+    Attributes
+    ----------
+    n_layers : int
+        How many layers there are.
+    dtype : numpy.dtype
+        Of the samples: uint8 or uint16.
+
     Examples
     --------
     >>> LayeredDecoder(b"no stream")
@@ -46,7 +53,7 @@ class LayeredDecoder:
         size = np.zeros(4, np.int32)
         library.bitdose_j2k_size(self._handle, size.ctypes.data)
         height, width, bits, self.n_layers = size.tolist()
-        self._shape, self._dtype = (height, width), self._dtypes[bits]
+        self._shape, self.dtype = (height, width), np.dtype(self._dtypes[bits])
 
     def __del__(self) -> None:
         if self._handle:
@@ -65,7 +72,7 @@ class LayeredDecoder:
         ValueError
             If there are not as many.
         """
-        out = np.empty(self._shape, self._dtype)
+        out = np.empty(self._shape, self.dtype)
         if not self._library.bitdose_j2k_decode(self._handle, n_layers, out.ctypes.data):
             raise ValueError(f"{n_layers} layers asked for, of {self.n_layers}")
         return out

@@ -51,9 +51,9 @@ int bitdose_j2k_decode(bitdose_j2k *j2k, int n_layers, void *out);
 
 typedef struct bitdose_j2k_encoder bitdose_j2k_encoder;
 
-/* Transform and code an image of height, width and bits, (height, width) uint8 or uint16, for streams with
- * the main header of a given one. NULL where that one is not of the form that is coded here, or of another
- * size or depth. */
+/* Transform and code an image of so much height, width, bits and components, (height, width) uint8 or uint16
+ * or (height, width, 3) uint8, for streams with the main header of a given one. NULL where that one is not of
+ * the form that is coded here, or of another size, depth or kind. */
 bitdose_j2k_encoder *bitdose_j2k_encode(const void *image, const int32_t *size, const uint8_t *like,
                                         size_t n_bytes);
 void bitdose_j2k_encoder_close(bitdose_j2k_encoder *encoder);

@@ -76,9 +76,9 @@ static void plant(Node *nodes, int width, int height)
 }
 
 /* Make the two tag trees of each subband. */
-void bitdose_plant_all(Resolution *resolutions, int n_levels, Node *nodes)
+void bitdose_plant_all(Resolution *resolutions, int n_resolutions, Node *nodes)
 {
-    for (int r = 0; r <= n_levels; r++)
+    for (int r = 0; r < n_resolutions; r++)
         for (int b = 0; b < resolutions[r].n_bands; b++) {
             Band *band = &resolutions[r].bands[b];
             if (!band->across)
@@ -270,7 +270,7 @@ static void forget(bitdose_j2k *j2k)
         j2k->blocks[n].n_passes = 0;
         j2k->blocks[n].n_bytes = 0;
     }
-    bitdose_plant_all(j2k->resolutions, j2k->n_levels, j2k->nodes);
+    bitdose_plant_all(j2k->resolutions, j2k->n_levels + 1, j2k->nodes);
 }
 
 int bitdose_read_packets(bitdose_j2k *j2k, const Header *headers, int n_streams)
