@@ -59,7 +59,7 @@ def compile_library(folder: Path) -> Path:
     made = library.with_name(f"{library.name}.new")
     compiler = shlex.split(os.environ.get("CC", "cc"))
     sources = sorted(str(path) for path in folder.glob("*.c"))
-    command = [*compiler, *FLAGS, f"-DBITDOSE_SOURCES={digest}u", *sources, "-o", str(made)]
+    command = [*compiler, *FLAGS, f"-DBITDOSE_SOURCES={digest}u", *sources, "-lm", "-o", str(made)]
     subprocess.run(command, check=True, timeout=SECONDS)  # noqa: S603 -- the installer's own compiler
     made.replace(library)  # what is loaded elsewhere stays whole
     return library

@@ -4,7 +4,7 @@
     python benchmarks/sweep.py --table cases.csv --split test --size 1024 --model cxr_mobilenetv2.onnx --quick
 
 For every network and grid, in one run on one machine and as often as ``--repeats`` says, one after
-the other: the loop of ``handwritten_loop.py``, BitDose, BitDose with ``--exact``, the loop of
+the other: the loop of ``handwritten_loop.py``, BitDose, BitDose with ``--layered``, the loop of
 ``expert_loop.py``, ``bitdose search`` to its certified answer, and the two floors of ``floors.py``. It
 prints wall time, case-points per second, core-seconds (user and system time of the process tree) and
 peak memory as Markdown tables for ``benchmarks/README.md``, says in how many rows the sweeps differ, and
@@ -82,7 +82,7 @@ class Runner:
         if sweep.floors:
             sweep.floors.close()
         for other in ("handwritten", "expert"):
-            for mine in ("exact", "bitdose"):
+            for mine in ("bitdose", "layered"):
                 if all(any(sweep.costs.get(part, [])) for part in (other, mine)):
                     name = f"{mine} beside {other}"
                     work = partial(compare, sweep, mine, other)
@@ -125,8 +125,8 @@ def figures(sweep: Sweep) -> dict[str, Any]:
         "to_answer": over(sweep, "handwritten", "search"),
         "of_floor": over_floors(sweep, *FLOORS),
         "of_floor_with_prepare": over_floors(sweep, *FLOORS, "prepare"),
-        "exact_over_handwritten": over(sweep, "handwritten", "exact"),
-        "exact_over_expert": over(sweep, "expert", "exact"),
+        "layered_over_handwritten": over(sweep, "handwritten", "layered"),
+        "layered_over_expert": over(sweep, "expert", "layered"),
         "expert_over_handwritten": over(sweep, "handwritten", "expert"),
     }
 
@@ -193,7 +193,7 @@ def show_differences(sweep: Sweep) -> None:
     streams = sweep.compared.get("streams")
     if streams:
         print(
-            f"\nOf {streams['streams']} streams of an encode each, compared byte by byte, "
+            f"\nOf {streams['streams']} streams, compared byte by byte, "
             f"{streams['handwritten']} differ from the hand-written loop's and {streams['expert']} from the "
             "expert's."
         )

@@ -61,7 +61,7 @@ def unequal_streams(table: Path, points: Sequence[str], jpeg2000: str, *, cases:
     import handwritten_loop
     from PIL import Image
 
-    from bitdose.codecs.coding import encode_point
+    from bitdose.codecs.coding import encode_points
     from bitdose.codecs.point import Point
     from bitdose.data.read import read_source
 
@@ -70,10 +70,8 @@ def unequal_streams(table: Path, points: Sequence[str], jpeg2000: str, *, cases:
     unequal = {"streams": 0, "handwritten": 0, "expert": 0}
     for path in paths:
         image = read_source(Path(path), color="grey").image
-        for text in points:
-            if text == "pristine":
-                continue
-            (mine,) = encode_point(image, Point.parse(text)).data
+        for of, streams in encode_points(image, [Point.parse(text) for text in points]):
+            (mine,), text = streams.data, str(of)  # type: ignore[union-attr]
             point = handwritten_loop.parse_point(text)
             pixels = image.pixels
             if point.side:

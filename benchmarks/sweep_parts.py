@@ -22,7 +22,7 @@ THREADS = {"covid-next": CORES}  # of the loops' networks; one where coding keep
 PARTS = {
     "handwritten": "hand-written loop",
     "bitdose": "`bitdose study --no-ssim`",
-    "exact": "`bitdose study --no-ssim --exact`",
+    "layered": "`bitdose study --no-ssim --layered`",
     "expert": "expert's loop",
     "search": "`bitdose search`",
     "codec": "floor: coding alone",
@@ -114,7 +114,7 @@ def measure(sweep: Sweep, part: str, repeat: int, args: argparse.Namespace) -> C
         "handwritten": lambda: loop(sweep, "handwritten"),
         "expert": lambda: loop(sweep, "expert", "--jpeg2000", args.jpeg2000),
         "bitdose": lambda: bitdose(sweep, out),
-        "exact": lambda: bitdose(sweep, out, "--exact"),
+        "layered": lambda: bitdose(sweep, out, "--layered"),
     }
     return cost(run(commands[part]()), sweep.rows)
 

@@ -54,7 +54,7 @@ def model(texture_model: Path, tmp_path: Path) -> Path:
     return path
 
 
-def test_every_part_runs_and_exact_is_what_the_loops_give(table: Path, model: Path) -> None:
+def test_every_part_runs_and_a_study_is_what_the_loops_give(table: Path, model: Path) -> None:
     """All parts end, every ratio is there, and no stream, answer or probability differs from a loop's."""
     where = ["--table", str(table), "--split", "test", "--size", str(SIDE), "--model", str(model)]
     what = ["--n", "4", "--repeats", "1", "--networks", "mobilenetv2", "--grids", POINTS, "--json"]
@@ -66,11 +66,11 @@ def test_every_part_runs_and_exact_is_what_the_loops_give(table: Path, model: Pa
     assert all(last[ratio] > 0 for ratio in RATIOS)
     (one,) = last["sweeps"].values()
     assert set(one["wall_and_core_seconds"]) == {
-        "handwritten", "bitdose", "exact", "expert", "search", "codec", "inference", "prepare",
+        "handwritten", "bitdose", "layered", "expert", "search", "codec", "inference", "prepare",
     }  # fmt: skip
     assert all(cpu_s > 0 for ((_, cpu_s),) in one["wall_and_core_seconds"].values())
     for loop in ("handwritten", "expert"):
-        found = one["compared"][f"exact beside {loop}"]
+        found = one["compared"][f"bitdose beside {loop}"]
         assert found["rows"] == 4 * 4
         assert found["bytes_differ"] == found["answers_differ"] == found["probabilities_differ"] == 0
         assert len(found["answers"]) > 1, "agreement on one constant answer proves nothing"

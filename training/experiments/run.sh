@@ -37,7 +37,7 @@ covid_next() {
 }
 
 covid_next_study() {
-  study study-covid-next "$CXR" "$RUNS/covid-next/model.onnx" --color grey
+  study study-covid-next "$CXR" "$RUNS/covid-next/model.onnx" --color grey --layered
 }
 
 # What the paper leaves open: entropy coding, kernels, interpolating back.
@@ -82,7 +82,7 @@ elsewhere() { # elsewhere NET: one architecture at three resolutions
   for side in 64 128 256; do
     train "$1-$side" "training.elsewhere.nets:$1" "$CXR" --color grey --size "$side" --epochs 15 --batch 16 --rate 1e-3 \
       --flips h --teacher "$TEACHER" --distill 0.5 "${SCRATCH[@]}"
-    study "study-$1-$side" "$CXR" "$RUNS/$1-$side/model.onnx" --color grey --no-ssim
+    study "study-$1-$side" "$CXR" "$RUNS/$1-$side/model.onnx" --color grey --layered --no-ssim
   done
 }
 mobile() { elsewhere mobile; }
@@ -94,12 +94,12 @@ coded() { # the small network once more, with compression in the loop
     --flips h --teacher "$TEACHER" --distill 0.5 "${SCRATCH[@]}" --codec-share 0.5 \
     --codec-augment jpeg:q1@256,jpeg:q5@256,jpeg:q10@256,jpeg:q20@256,jpeg:q40@256 \
     --codec-augment jpeg2000:10x@256,jpeg2000:20x@256,jpeg2000:40x@256,jpeg2000:100x@256
-  study study-mobile-256-coded "$CXR" "$RUNS/mobile-256-coded/model.onnx" --color grey --no-ssim
+  study study-mobile-256-coded "$CXR" "$RUNS/mobile-256-coded/model.onnx" --color grey --layered --no-ssim
 }
 
 mobilenet_study() { # the shared classifier: the paper's points, and those of the plain loop's table
-  study study-cxr-mobilenetv2 "$CXR" "$TEACHER" --color grey
-  study study-cxr-mobilenetv2-exact "$CXR" "$TEACHER" --color grey --exact --no-ssim --points \
+  study study-cxr-mobilenetv2 "$CXR" "$TEACHER" --color grey --layered
+  study study-cxr-mobilenetv2-exact "$CXR" "$TEACHER" --color grey --no-ssim --points \
     jpeg:q75,jpeg:q10+optimize,jpeg:q75@256,jpeg2000:20x,jpeg2000:50x,jpeg2000:100x,jpeg2000:10x@256
 }
 

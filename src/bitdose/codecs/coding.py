@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -127,30 +127,25 @@ def code_points(
     tuple of Point and Coded or CaseError
         A point that fails gives its error and the rest go on.
     """
-    small: dict[tuple[int, int, str], tuple[list[Image], float]] = {}
-    whole, shared = chains_of(grid or points), shared or SharedStreams()
-    for name, chain in chains_of(points).items():
-        resize = chain[0].resize
-        key = (resize.width, resize.height, resize.down) if resize else (0, 0, "")
-        if key not in small:
-            small[key] = _downsized(image, resize)
-        planes, downsize_ms = small[key]
-        encoded: Iterable[tuple[Point, Streams | CaseError]] = _encode_alone(planes, chain)
-        decoders = _Decoders(planes)
-        if together := _together(planes, whole[name], exact=exact):
-            made = shared.of(name, functools.partial(together, planes, whole[name]))
-            if made:
-                encoded = decoders.share([(point, made[point]) for point in chain])
-        for point, streams in encoded:
+    for chain in _coded_chains(image, points, exact=exact, grid=grid, shared=shared):
+        for point, streams in chain.streams:
             if isinstance(streams, CaseError):
                 yield point, streams
                 continue
             try:
-                coded = _decode(image, point, streams, downsize_ms, decoders.of(point, streams))
+                coded = _decode(image, point, streams, chain.downsize_ms, chain.decoders.of(point, streams))
             except CaseError as error:
                 yield point, error
             else:
                 yield point, coded
+
+
+def encode_points(
+    image: Image, points: Sequence[Point], *, exact: bool = True
+) -> Iterator[tuple[Point, Streams | CaseError]]:
+    """Code one image at every point but pristine: the streams that :func:`code_points` decodes."""
+    for chain in _coded_chains(image, points, exact=exact, grid=(), shared=None):
+        yield from chain.streams
 
 
 def encode_point(image: Image, point: Point) -> Streams:
@@ -186,6 +181,34 @@ def _decode(
         library=_library(type(codec)),
         mapping=depth_mapping(image, codec),
     )
+
+
+class _CodedChain(NamedTuple):
+    """A chain's streams, how they are decoded, and what downsizing took for all of them."""
+
+    streams: Iterable[tuple[Point, Streams | CaseError]]
+    decoders: _Decoders
+    downsize_ms: float
+
+
+def _coded_chains(
+    image: Image, points: Sequence[Point], *, exact: bool, grid: Sequence[Point], shared: SharedStreams | None
+) -> Iterator[_CodedChain]:
+    small: dict[tuple[int, int, str], tuple[list[Image], float]] = {}
+    whole, shared = chains_of(grid or points), shared or SharedStreams()
+    for name, chain in chains_of(points).items():
+        resize = chain[0].resize
+        key = (resize.width, resize.height, resize.down) if resize else (0, 0, "")
+        if key not in small:
+            small[key] = _downsized(image, resize)
+        planes, downsize_ms = small[key]
+        streams: Iterable[tuple[Point, Streams | CaseError]] = _encode_alone(planes, chain)
+        decoders = _Decoders(planes)
+        if together := _together(planes, whole[name], exact=exact):
+            made = shared.of(name, functools.partial(together, planes, whole[name]))
+            if made:
+                streams = decoders.share([(point, made[point]) for point in chain])
+        yield _CodedChain(streams, decoders, downsize_ms)
 
 
 class _Decoders:

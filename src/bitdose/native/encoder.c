@@ -466,9 +466,11 @@ size_t bitdose_j2k_choose_psnr(bitdose_j2k_encoder *encoder, float psnr_db)
 {
     double peak = (double)(1 << encoder->bits) - 1, whole = 0;
     double error = peak * peak * ((double)encoder->width * encoder->height) * encoder->n_components;
-    for (int n = 0; n < encoder->n_blocks; n++)
-        if (encoder->blocks[n].n_passes)
-            whole += encoder->passes[encoder->blocks[n].first_pass + (size_t)encoder->blocks[n].n_passes - 1].gain;
+    for (int n = 0; n < encoder->n_blocks; n++) {
+        const CodedBlock *block = &encoder->blocks[n];
+        if (block->n_passes)
+            whole += encoder->passes[block->first_pass + (size_t)block->n_passes - 1].gain;
+    }
     double target = whole - error / pow(10, (double)(psnr_db / 10));
     return stream_bytes(encoder, search_slope(encoder, DBL_MAX, target));
 }
@@ -477,10 +479,9 @@ void bitdose_j2k_write(bitdose_j2k_encoder *encoder, uint8_t *out)
 {
     memcpy(out, encoder->main_header, encoder->main_bytes);
     uint8_t *tile = out + encoder->main_bytes;
-    size_t part = TILE_BYTES + put_packets(encoder, tile + TILE_BYTES);
-    const uint8_t start[TILE_BYTES] = {0xff, 0x90, 0, 10, 0, 0, (uint8_t)(part >> 24), (uint8_t)(part >> 16),
-                                       (uint8_t)(part >> 8), (uint8_t)part, 0, 1, 0xff, 0x93};
-    memcpy(tile, start, TILE_BYTES);
-    tile[part] = 0xff;
-    tile[part + 1] = 0xd9;
+    uint32_t part = (uint32_t)(TILE_BYTES + put_packets(encoder, tile + TILE_BYTES));
+    memcpy(tile, "\xff\x90\0\x0a\0\0\0\0\0\0\0\x01\xff\x93", TILE_BYTES); /* SOT of one part, SOD */
+    for (int n = 0; n < 4; n++)
+        tile[6 + n] = (uint8_t)(part >> (24 - 8 * n));
+    memcpy(tile + part, "\xff\xd9", END_BYTES);
 }

@@ -57,9 +57,10 @@ static uint8_t sign_context(int index)
 
 void bitdose_fill_contexts(void)
 {
-    for (int band = 0; band < 3; band++)
+    static const int KINDS[3] = {LH, HL, HH};
+    for (int n = 0; n < 3; n++)
         for (int around = 0; around < 512; around++)
-            bitdose_zero_contexts[band][around] = (uint8_t)zero_context(band == 2 ? HH : band == 1 ? HL : LH, around);
+            bitdose_zero_contexts[n][around] = (uint8_t)zero_context(KINDS[n], around);
     for (int index = 0; index < 256; index++)
         bitdose_sign_contexts[index] = sign_context(index);
 }

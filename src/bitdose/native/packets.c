@@ -191,7 +191,7 @@ typedef struct {
 
 /* Read all packets of a stream, whose layers are j2k's from `first` on. */
 static int read_pieces(bitdose_j2k *j2k, Reader *reader, int first, int n_layers, int known,
-                          uint32_t *lengths, Piece *pieces)
+                       uint32_t *lengths, Piece *pieces)
 {
     size_t n_pieces = 0;
     for (int layer = 0; layer < n_layers; layer++) {
