@@ -200,7 +200,7 @@ static size_t put_packets(bitdose_j2k_encoder *encoder, uint8_t *out)
             for (int index = band->first_block; index < band->first_block + band->across * band->down;
                  index++) {
                 uint32_t length = chosen_bytes(encoder, index);
-                if (out)
+                if (out && length)
                     memcpy(out + n_bytes, encoder->bytes + encoder->blocks[index].first_byte, length);
                 n_bytes += length;
             }
