@@ -1,11 +1,11 @@
-"""What a layered JPEG 2000 encode costs and saves by image size: against an encode per rate, and against all
-of these made together.
+"""What a layered JPEG 2000 encode costs and saves against an encode per rate, by image size.
 
     python benchmarks/layered.py --table cases.csv --split test --limit 12
 
 Codes the paper's twelve rates both ways, at full size and downsized by area averaging, and
 prints the PSNR lost (mean and worst over images and rates), the bytes gained, and the time
-of both.
+of both; beside them that of the encodes per rate made together, byte for byte, as a study
+makes them.
 """
 
 from __future__ import annotations

@@ -151,9 +151,7 @@ def coding(image: Image) -> list[list[Way]]:
     return [
         [
             Way("JPEG 2000 encode, a rate at a time", lambda: [c.encode(image) for c in chain], len(chain)),
-            Way(
-                "JPEG 2000 encode, rates together, in C", lambda: Jpeg2000.encode_each(image, chain), len(chain)
-            ),
+            Way("JPEG 2000 encode, together in C", lambda: Jpeg2000.encode_each(image, chain), len(chain)),
             Way(
                 "JPEG 2000 encode, a layer per rate", lambda: Jpeg2000.encode_chain(image, chain), len(chain)
             ),
@@ -166,8 +164,8 @@ def coding(image: Image) -> list[list[Way]]:
             Way("JPEG 2000 decode, a chain in C", lambda: _in_c(streams[::-1])[::-1], len(RATES)),
         ],
         [
-            Way("a layered chain's JPEG 2000 decode, imagecodecs", lambda: _all(_imagecodecs, layered), len(RATES)),
-            Way("a layered chain's JPEG 2000 decode, in C", lambda: _in_c(layered), len(RATES)),
+            Way("decode of a layered chain, imagecodecs", lambda: _all(_imagecodecs, layered), len(RATES)),
+            Way("decode of a layered chain, in C", lambda: _in_c(layered), len(RATES)),
         ],
         [
             Way("JPEG encode, Pillow", lambda: [Jpeg(q).encode(image) for q in QUALITIES], len(QUALITIES)),

@@ -132,7 +132,7 @@ def test_a_chain_that_cannot_gain_is_coded_exactly(texture: Image, texts: list[s
 
 @pytest.mark.parametrize("unit", ["x", "dB"])
 def test_an_exact_chain_has_the_bytes_of_an_encode_per_point(unit: str) -> None:
-    """What is made together is what a sender makes alone, grey and colour, small and large, slice by slice."""
+    """What is made together is what a sender makes alone, grey and colour, small and large, by slices."""
     texts = [f"jpeg2000:{quality}{unit}{size}" for quality in (10, 25, 40) for size in ("", "@64")]
     points = [Point.parse(text) for text in texts]
     volume = stack([textured_image(64, 48, rng=rng_for("slice", n)) for n in range(3)], volume=True)

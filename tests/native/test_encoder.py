@@ -101,9 +101,7 @@ def test_what_is_not_of_the_form_is_refused() -> None:
 def test_an_encoder_that_differs_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """One byte off in the comparison that each process makes, and OpenJPEG encodes."""
     right = RatesEncoder.encode_at_ratio
-    monkeypatch.setattr(
-        RatesEncoder, "encode_at_ratio", lambda self, ratio: right(self, ratio)[:-1] + b"\0"
-    )
+    monkeypatch.setattr(RatesEncoder, "encode_at_ratio", lambda self, ratio: right(self, ratio)[:-1] + b"\0")
     jpeg2000._loops_agree.cache_clear()
     try:
         assert Jpeg2000.encode_each(textured_image(96, 80, rng=rng_for("differs")), CHAIN) is None

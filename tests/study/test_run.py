@@ -115,7 +115,7 @@ def test_results_are_not_overwritten_unasked(spec: StudySpec, tmp_path: Path) ->
     ("changes", "named"),
     [
         ({"points": ("jpeg:q90,jpeg:q40",)}, "points: this study adds jpeg:q40"),
-        ({"exact": True}, "exact: the run folder has False, this study True"),
+        ({"exact": False}, "exact: the run folder has True, this study False"),
         ({"limit": 6}, "cases: the run folder has 12, this study 6"),
         ({"color": "grey"}, "color: the run folder has keep"),
     ],

@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from itertools import count
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
 from bitdose.codecs.base import Codec, Knob
 from bitdose.codecs.codestream import count_layers, parse_layers
 from bitdose.errors import CaseError
-from bitdose.image import Image
+from bitdose.image import Image, Photometric
 from bitdose.native.encoder import RatesEncoder
 from bitdose.native.layers import LayeredDecoder
 
@@ -129,14 +129,14 @@ class Jpeg2000:
 
 def _encode_by_loops(image: Image, chain: Sequence[Codec]) -> list[bytes] | None:
     try:
-        encoder = RatesEncoder(image.pixels, _header(image.pixels.shape, image.pixels.dtype.type))
+        encoder = RatesEncoder(
+            image.pixels, _header(image.pixels.shape, image.pixels.dtype, image.photometric)
+        )
     except ValueError:  # a form that Pillow gives small images, or no library
         return None
     peak_db = _peak_db(image)
     streams = []
-    for codec in chain:
-        if not isinstance(codec, Jpeg2000):
-            raise ValueError("a chain is JPEG 2000")
+    for codec in cast("Sequence[Jpeg2000]", chain):
         if codec.unit == "dB":
             streams.append(encoder.encode_at_psnr(codec.quality + peak_db))
         elif codec.quality > 1:
@@ -172,24 +172,23 @@ class _Decode:
 
 
 @lru_cache(maxsize=64)
-def _header(shape: tuple[int, ...], dtype: type[np.generic]) -> bytes:
-    """Return a stream whose main header is what OpenJPEG writes for an image of that shape and type."""
+def _header(shape: tuple[int, ...], dtype: np.dtype[Any], photometric: Photometric) -> bytes:
+    """Return a stream whose main header is what OpenJPEG writes for such an image."""
     height, width, *rest = shape
     small = (min(height, _TEMPLATE_SIDE), min(width, _TEMPLATE_SIDE), *rest)
-    data = bytearray(_template(small, dtype))
+    data = bytearray(_template(small, dtype, photometric))
     for at in (_SIZES_AT, _SIZES_AT + 16):
         struct.pack_into(">II", data, at, width, height)
     return bytes(data)
 
 
 @lru_cache(maxsize=64)
-def _template(shape: tuple[int, ...], dtype: type[np.generic]) -> bytes:
-    photometric = "RGB" if len(shape) == 3 else "MONOCHROME2"  # noqa: PLR2004
-    return _encode(Image(np.zeros(shape, dtype), 8 * np.dtype(dtype).itemsize, photometric), "x", [100.0])
+def _template(shape: tuple[int, ...], dtype: np.dtype[Any], photometric: Photometric) -> bytes:
+    return _encode(Image(np.zeros(shape, dtype), 8 * dtype.itemsize, photometric), "x", [100.0])
 
 
 @cache
-def _loops_agree(dtype: np.dtype[Any], photometric: str) -> bool:
+def _loops_agree(dtype: np.dtype[Any], photometric: Photometric) -> bool:
     """Whether the loops in C give what OpenJPEG gives here, of noise beside a ramp.
 
     A build of OpenJPEG that joins products with sums, as compilers for other processors do, rounds

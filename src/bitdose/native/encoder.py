@@ -52,7 +52,7 @@ class RatesEncoder:
             self._library.bitdose_j2k_encoder_close(self._handle)
 
     def encode_at_ratio(self, ratio: float) -> bytes:
-        """Return the codestream at a ratio, above 1, of raw bytes to coded ones: OpenJPEG's, byte for byte."""
+        """Return the codestream at a ratio, above 1, of raw to coded bytes: OpenJPEG's, byte for byte."""
         return self._written(self._library.bitdose_j2k_choose_ratio(self._handle, ratio))
 
     def encode_at_psnr(self, psnr_db: float) -> bytes:

@@ -53,7 +53,8 @@ class LayeredDecoder:
         size = np.zeros(4, np.int32)
         library.bitdose_j2k_size(self._handle, size.ctypes.data)
         height, width, bits, self.n_layers = size.tolist()
-        self._shape, self.dtype = (height, width), np.dtype(self._dtypes[bits])
+        self._shape = height, width
+        self.dtype: np.dtype[Any] = np.dtype(self._dtypes[bits])
 
     def __del__(self) -> None:
         if self._handle:

@@ -42,13 +42,17 @@ COLUMNS: dict[str, Column] = {
     "codec_strength": Column("double", True, "order within the chain, larger is stronger"),
     "codec_size": Column("string", False, "WIDTHxHEIGHT coded after downsizing; empty if not"),
     "codec_kernels": Column("string", False, "library and kernel down > library and kernel up"),
-    "codec_mode": Column("string", False, "exact (as an encode of its own gives it) or layered (part of a shared encode)"),
+    "codec_mode": Column(
+        "string", False, "exact (as an encode of its own gives it) or layered (part of a shared encode)"
+    ),
     "codec_library": Column("string", False, "library and version that coded"),
     "codec_mapping": Column("string", False, "bit depth mapping around the codec; empty if none"),
     "bytes_file": Column("int64", True, "size of the source file"),
     "bytes_pixels": Column("int64", True, "size of the original's raw pixels"),
     "bytes_coded": Column("int64", True, "size of the coded stream; for pristine, of the source file"),
-    "encode_ms": Column("double", False, "encoding time; what streams made together share is shared out evenly"),
+    "encode_ms": Column(
+        "double", False, "encoding time; what streams made together share is shared out evenly"
+    ),
     "decode_ms": Column(
         "double", False, "decoding time, interpolation included; a shared decoder's is what it adds"
     ),
