@@ -55,10 +55,11 @@ def compressai(summary: Summary) -> list[dict[str, Any]]:
     ``point``. Undefined and infinite numbers are null.
 
     What differs from theirs: ``bpp`` is total bits over total pixels, not the mean of the images'
-    own; times are medians, not means, and leave file access out; ``psnr-rgb`` is over all samples of
-    the image as it is, grey or colour, at its own bit depth. There is no ``ms-ssim-rgb``, which is not
-    measured here. Their plotting tool takes ``name``, ``bpp`` and the one metric asked for; that was
-    read in its code, not run.
+    own; times are medians, not means, leave file access out, and are a study's, which makes and decodes
+    a chain's JPEG 2000 streams together (``encode_ms`` in the results): alone each takes longer;
+    ``psnr-rgb`` is over all samples of the image as it is, grey or colour, at its own bit depth. There
+    is no ``ms-ssim-rgb``, which is not measured here. Their plotting tool takes ``name``, ``bpp`` and
+    the one metric asked for; that was read in its code, not run.
 
     References
     ----------
