@@ -7,15 +7,10 @@
 #include <string.h>
 
 #include "encoder.h"
+#include "lifting.h"
 
 static const float ALPHA = -1.586134342f, BETA = -0.052980118f, GAMMA = 0.882911075f, DELTA = 0.443506852f;
 static const float HIGH_GAIN = 1.230174105f, LOW_GAIN = (float)(1.0 / 1.230174105);
-
-enum { KEPT = 4, GAP = 16 }; /* rows of each kind in reach of one step; floats between them */
-
-static size_t pitch(int width) { return (size_t)(width + 1) / 2 * 2 + GAP; }
-
-size_t bitdose_analysis_floats(int width) { return (2 * KEPT + 1) * pitch(width); }
 
 FOR_EACH_PROCESSOR
 static void from_bytes(const uint8_t *restrict row, int n, float *restrict out)
@@ -55,18 +50,6 @@ static void fetch(const Analysis *level, int y, float *out)
         from_words((const uint16_t *)level->image + at, n, out);
     else
         memcpy(out, (const float *)level->image + at, (size_t)n * sizeof *out);
-}
-
-INSIDE void lift(float *restrict to, const float *left, const float *right, int n, float weight)
-{
-    for (int x = 0; x < n; x++)
-        to[x] += (left[x] + right[x]) * weight;
-}
-
-FOR_EACH_PROCESSOR
-static void lift_row(float *restrict to, const float *left, const float *right, int n, float weight)
-{
-    lift(to, left, right, n, weight);
 }
 
 /* All four steps at once, away from the borders: each sample is read and written once. */
@@ -119,12 +102,8 @@ void bitdose_analyse(const Analysis *level, float *rows)
 {
     int width = level->width, n_low = (level->height + 1) / 2, n_high = level->height / 2;
     int across_low = (width + 1) / 2, across_high = width / 2;
-    size_t step = pitch(width);
     float *low[KEPT], *high[KEPT];
-    for (int n = 0; n < KEPT; n++) {
-        low[n] = rows + (size_t)n * step;
-        high[n] = rows + (size_t)(KEPT + n) * step;
-    }
+    share_rows(rows, width, low, high);
 #define LOW_ROW(k) low[((k) < n_low ? (k) : n_low - 1) % KEPT]
 #define HIGH_ROW(k) high[((k) < 0 ? 0 : (k) < n_high ? (k) : n_high - 1) % KEPT]
     for (int k = 0; k < n_low + 2; k++) {
@@ -137,13 +116,13 @@ void bitdose_analyse(const Analysis *level, float *rows)
                       HIGH_ROW(k - 3), width);
         else if (n_high) {
             if (k >= 1 && k - 1 < n_high)
-                lift_row(HIGH_ROW(k - 1), LOW_ROW(k - 1), LOW_ROW(k), width, ALPHA);
+                bitdose_lift_row(HIGH_ROW(k - 1), LOW_ROW(k - 1), LOW_ROW(k), width, ALPHA);
             if (k >= 1 && k - 1 < n_low)
-                lift_row(LOW_ROW(k - 1), HIGH_ROW(k - 2), HIGH_ROW(k - 1), width, BETA);
+                bitdose_lift_row(LOW_ROW(k - 1), HIGH_ROW(k - 2), HIGH_ROW(k - 1), width, BETA);
             if (k >= 2 && k - 2 < n_high)
-                lift_row(HIGH_ROW(k - 2), LOW_ROW(k - 2), LOW_ROW(k - 1), width, GAMMA);
+                bitdose_lift_row(HIGH_ROW(k - 2), LOW_ROW(k - 2), LOW_ROW(k - 1), width, GAMMA);
             if (k >= 2 && k - 2 < n_low)
-                lift_row(LOW_ROW(k - 2), HIGH_ROW(k - 3), HIGH_ROW(k - 2), width, DELTA);
+                bitdose_lift_row(LOW_ROW(k - 2), HIGH_ROW(k - 3), HIGH_ROW(k - 2), width, DELTA);
         }
         if (k >= 2 && k - 2 < n_low)
             split_row(LOW_ROW(k - 2), width, n_high ? LOW_GAIN : 1,

@@ -366,7 +366,7 @@ static int code_image(bitdose_j2k_encoder *encoder, const void *image)
 {
     size_t n = (size_t)encoder->width * (size_t)encoder->height;
     size_t quarter = (size_t)bitdose_halves(encoder->width, 1) * (size_t)bitdose_halves(encoder->height, 1);
-    float *floats = malloc((5 * quarter + bitdose_analysis_floats(encoder->width)) * sizeof *floats);
+    float *floats = malloc((5 * quarter + bitdose_lifting_floats(encoder->width)) * sizeof *floats);
     float *planes = encoder->n_components > 1 ? malloc(MAX_COMPONENTS * n * sizeof *planes) : NULL;
     Workbench *bench = malloc(sizeof *bench);
     uint8_t *bytes = malloc(BLOCK_BYTES + 1);

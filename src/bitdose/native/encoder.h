@@ -36,7 +36,6 @@ typedef struct {
 enum { BLOCK_BYTES = 1 << 20 };
 
 /* analysis.c */
-size_t bitdose_analysis_floats(int width);
 void bitdose_from_colour(const uint8_t *samples, size_t n, float *planes);
 
 /* One level of the 9/7 analysis: an image of which a row is read at a time, as samples of which the middle is

@@ -41,7 +41,7 @@ static int lay_out(bitdose_j2k *j2k, const Header *header)
     j2k->flags = malloc(n * FLAG_ROWS * FLAG_COLUMNS * sizeof *j2k->flags);
     j2k->signs = malloc(n * FLAG_ROWS * FLAG_COLUMNS);
     size_t half = (size_t)bitdose_halves(j2k->width, 1) * (size_t)bitdose_halves(j2k->height, 1);
-    j2k->work = malloc((2 * half + bitdose_synthesis_floats(j2k->width)) * sizeof *j2k->work);
+    j2k->work = malloc((2 * half + bitdose_lifting_floats(j2k->width)) * sizeof *j2k->work);
     if (!j2k->blocks || !j2k->nodes || !j2k->passes_after || !j2k->bytes_after || !j2k->samples ||
         !j2k->flags || !j2k->signs || !j2k->work)
         return 0;

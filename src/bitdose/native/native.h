@@ -90,7 +90,9 @@ typedef struct {
     int bits; /* of the image that this level gives; 0 where it gives the next one's low quarter */
 } Synthesis;
 
-size_t bitdose_synthesis_floats(int width);
+/* How many floats the rows of one level take on their way. */
+size_t bitdose_lifting_floats(int width);
+void bitdose_lift_row(float *to, const float *left, const float *right, int n, float weight);
 void bitdose_synthesize(const Synthesis *level, float *rows, void *out);
 void bitdose_scale(const int32_t *samples, int n, float step, float *out);
 

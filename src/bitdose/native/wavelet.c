@@ -7,28 +7,18 @@
 
 #include <string.h>
 
-#include "native.h"
+#include "lifting.h"
 
 static const float ALPHA = 1.586134342f, BETA = 0.052980118f, GAMMA = -0.882911075f, DELTA = -0.443506852f;
 static const float LOW_GAIN = 1.230174105f, HIGH_GAIN = 1.625732422f;
 
-enum { KEPT = 4, GAP = 16 }; /* rows of each kind in reach of one step; floats between them */
-
-static size_t pitch(int width) { return (size_t)(width + 1) / 2 * 2 + GAP; }
-
-size_t bitdose_synthesis_floats(int width) { return (2 * KEPT + 1) * pitch(width); }
+size_t bitdose_lifting_floats(int width) { return (2 * KEPT + 1) * pitch(width); }
 
 FOR_EACH_PROCESSOR
 void bitdose_scale(const int32_t *restrict samples, int n, float step, float *restrict out)
 {
     for (int x = 0; x < n; x++)
         out[x] = (float)samples[x] * step;
-}
-
-INSIDE void lift(float *restrict to, const float *left, const float *right, int n, float weight)
-{
-    for (int x = 0; x < n; x++)
-        to[x] += (left[x] + right[x]) * weight;
 }
 
 /* Put a row together from its low and its high half, (n + 1) / 2 and n / 2 samples; `from` may be `low`
@@ -66,7 +56,7 @@ static void join_row(const float *from, float *low, float *restrict high, int n,
 }
 
 FOR_EACH_PROCESSOR
-static void lift_row(float *restrict to, const float *left, const float *right, int n, float weight)
+void bitdose_lift_row(float *restrict to, const float *left, const float *right, int n, float weight)
 {
     lift(to, left, right, n, weight);
 }
@@ -129,12 +119,8 @@ void bitdose_synthesize(const Synthesis *level, float *rows, void *out)
 {
     int width = level->width, n_low = (level->height + 1) / 2, n_high = level->height / 2;
     int across = (width + 1) / 2;
-    size_t step = pitch(width);
-    float *low[KEPT], *high[KEPT], *halves = rows + 2 * KEPT * step;
-    for (int n = 0; n < KEPT; n++) {
-        low[n] = rows + (size_t)n * step;
-        high[n] = rows + (size_t)(KEPT + n) * step;
-    }
+    float *low[KEPT], *high[KEPT];
+    float *halves = share_rows(rows, width, low, high);
 #define LOW_ROW(k) low[(k) % KEPT]
 #define HIGH_ROW(k) high[((k) < 0 ? 0 : (k) < n_high ? (k) : n_high - 1) % KEPT]
 #define LOW_MIRRORED(k) low[((k) < n_low ? (k) : n_low - 1) % KEPT]
@@ -154,13 +140,13 @@ void bitdose_synthesize(const Synthesis *level, float *rows, void *out)
                       HIGH_ROW(k - 2), width);
         else if (n_high) {
             if (k < n_low)
-                lift_row(LOW_ROW(k), HIGH_ROW(k - 1), HIGH_ROW(k), width, DELTA);
+                bitdose_lift_row(LOW_ROW(k), HIGH_ROW(k - 1), HIGH_ROW(k), width, DELTA);
             if (k >= 1 && k - 1 < n_high)
-                lift_row(HIGH_ROW(k - 1), LOW_ROW(k - 1), LOW_MIRRORED(k), width, GAMMA);
+                bitdose_lift_row(HIGH_ROW(k - 1), LOW_ROW(k - 1), LOW_MIRRORED(k), width, GAMMA);
             if (k >= 1 && k - 1 < n_low)
-                lift_row(LOW_ROW(k - 1), HIGH_ROW(k - 2), HIGH_ROW(k - 1), width, BETA);
+                bitdose_lift_row(LOW_ROW(k - 1), HIGH_ROW(k - 2), HIGH_ROW(k - 1), width, BETA);
             if (k >= 2 && k - 2 < n_high)
-                lift_row(HIGH_ROW(k - 2), LOW_ROW(k - 2), LOW_MIRRORED(k - 1), width, ALPHA);
+                bitdose_lift_row(HIGH_ROW(k - 2), LOW_ROW(k - 2), LOW_MIRRORED(k - 1), width, ALPHA);
         }
         if (k >= 1 && k - 1 < n_low)
             put(level, LOW_ROW(k - 1), 2 * (k - 1), out);

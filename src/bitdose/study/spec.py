@@ -50,7 +50,7 @@ class StudySpec:
     runtime, precision : str
         As after ``--runtime`` and ``--precision``.
     exact : bool
-        One encode per point.
+        JPEG 2000 as each rate alone gives it; otherwise one layered encode for all rates.
     ssim : bool
         Whether SSIM is measured.
     seed : int
