@@ -4,11 +4,12 @@
     python benchmarks/sweep.py --table cases.csv --split test --size 1024 --model cxr_mobilenetv2.onnx --quick
 
 For every network and grid, in one run on one machine and as often as ``--repeats`` says, one after
-the other: the loop of ``handwritten_loop.py``, BitDose, BitDose with ``--layered``, the loop of
-``expert_loop.py``, ``bitdose search`` to its certified answer, and the two floors of ``floors.py``. It
-prints wall time, case-points per second, core-seconds (user and system time of the process tree) and
-peak memory as Markdown tables for ``benchmarks/README.md``, says in how many rows the sweeps differ, and
-ends, with ``--json``, with one line of JSON:
+the other: the loop of ``handwritten_loop.py``, BitDose, BitDose with ``--layered``, both once more as
+installed without a C compiler (not with ``--quick``), the loop of ``expert_loop.py``, ``bitdose search``
+to its certified answer, and the two floors of ``floors.py``. It prints wall time, case-points per second,
+core-seconds (user and system time of the process tree) and peak memory as Markdown tables for
+``benchmarks/README.md``, says in how many rows the sweeps differ, and ends, with ``--json``, with one line
+of JSON:
 
 - ``over_handwritten``, ``over_expert``: the loop's wall time over BitDose's, both for the whole grid;
 - ``to_answer``: wall time of the hand-written full grid over that of the search;
@@ -82,7 +83,7 @@ class Runner:
         if sweep.floors:
             sweep.floors.close()
         for other in ("handwritten", "expert"):
-            for mine in ("bitdose", "layered"):
+            for mine in ("bitdose", "layered", "uncompiled"):
                 if all(any(sweep.costs.get(part, [])) for part in (other, mine)):
                     name = f"{mine} beside {other}"
                     work = partial(compare, sweep, mine, other)
@@ -125,6 +126,7 @@ def figures(sweep: Sweep) -> dict[str, Any]:
         "to_answer": over(sweep, "handwritten", "search"),
         "of_floor": over_floors(sweep, *FLOORS),
         "of_floor_with_prepare": over_floors(sweep, *FLOORS, "prepare"),
+        "uncompiled_over_bitdose": over(sweep, "uncompiled", "bitdose"),
         "layered_over_handwritten": over(sweep, "handwritten", "layered"),
         "layered_over_expert": over(sweep, "expert", "layered"),
         "expert_over_handwritten": over(sweep, "handwritten", "expert"),
@@ -256,6 +258,7 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.quick:
         args.networks, args.grids = args.networks[:1], args.grids[:1]
+        args.skip = [*args.skip, "uncompiled", "uncompiled-layered"]
     return args
 
 

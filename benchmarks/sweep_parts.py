@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from typing import Any, NamedTuple
 
 from floors import Floors
 from measure import CommandError, Used, run
+
+import bitdose as bitdose_package
+from bitdose.native.library import LIBRARY
 
 HERE = Path(__file__).parent
 CORES = os.cpu_count() or 1
@@ -23,6 +27,8 @@ PARTS = {
     "handwritten": "hand-written loop",
     "bitdose": "`bitdose study --no-ssim`",
     "layered": "`bitdose study --no-ssim --layered`",
+    "uncompiled": "the first, installed without a C compiler",
+    "uncompiled-layered": "the second, installed without a C compiler",
     "expert": "expert's loop",
     "search": "`bitdose search`",
     "codec": "floor: coding alone",
@@ -80,6 +86,14 @@ def bitdose(sweep: Sweep, out: Path, *more: str) -> list[str]:
     return [*command, *how, "--out", str(out), *more]
 
 
+def uncompiled(sweep: Sweep, out: Path, *more: str) -> list[str]:
+    """Give BitDose's command as it runs where the loops in C are not there: from a copy without them."""
+    copy, package = sweep.folder / "uncompiled", Path(bitdose_package.__file__).parent
+    if not copy.exists():
+        shutil.copytree(package, copy / package.name, ignore=shutil.ignore_patterns(LIBRARY, "__pycache__"))
+    return ["env", f"PYTHONPATH={copy}", *bitdose(sweep, out, *more)]
+
+
 def search(sweep: Sweep, out: Path) -> list[str]:
     """Give the search's command."""
     command = [sys.executable, "-m", "bitdose", "search", str(sweep.table), "--model", str(sweep.model)]
@@ -115,6 +129,8 @@ def measure(sweep: Sweep, part: str, repeat: int, args: argparse.Namespace) -> C
         "expert": lambda: loop(sweep, "expert", "--jpeg2000", args.jpeg2000),
         "bitdose": lambda: bitdose(sweep, out),
         "layered": lambda: bitdose(sweep, out, "--layered"),
+        "uncompiled": lambda: uncompiled(sweep, out),
+        "uncompiled-layered": lambda: uncompiled(sweep, out, "--layered"),
     }
     return cost(run(commands[part]()), sweep.rows)
 

@@ -66,14 +66,16 @@ def test_every_part_runs_and_a_study_is_what_the_loops_give(table: Path, model: 
     assert all(last[ratio] > 0 for ratio in RATIOS)
     (one,) = last["sweeps"].values()
     assert set(one["wall_and_core_seconds"]) == {
-        "handwritten", "bitdose", "layered", "expert", "search", "codec", "inference", "prepare",
+        "handwritten", "bitdose", "layered", "uncompiled", "uncompiled-layered", "expert", "search",
+        "codec", "inference", "prepare",
     }  # fmt: skip
     assert all(cpu_s > 0 for ((_, cpu_s),) in one["wall_and_core_seconds"].values())
     for loop in ("handwritten", "expert"):
-        found = one["compared"][f"bitdose beside {loop}"]
-        assert found["rows"] == 4 * 4
-        assert found["bytes_differ"] == found["answers_differ"] == found["probabilities_differ"] == 0
-        assert len(found["answers"]) > 1, "agreement on one constant answer proves nothing"
+        for mine in ("bitdose", "uncompiled"):
+            found = one["compared"][f"{mine} beside {loop}"]
+            assert found["rows"] == 4 * 4
+            assert found["bytes_differ"] == found["answers_differ"] == found["probabilities_differ"] == 0
+            assert len(found["answers"]) > 1, "agreement on one constant answer proves nothing"
     assert one["compared"]["streams"] == {"streams": 9, "handwritten": 0, "expert": 0}
 
 

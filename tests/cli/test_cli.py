@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from bitdose.cli.app import run
+from bitdose.study.spec import load_spec
 
 POINTS = "jpeg:q90,jpeg:q5,jpeg2000:20x,jpeg:q90@32"
 
@@ -38,6 +39,15 @@ def test_one_command_answers(
         "study.toml",
         "manifest.json",
     } <= files
+
+
+@pytest.mark.parametrize(("words", "exact"), [((), True), (("--exact",), True), (("--layered",), False)])
+def test_streams_are_each_rates_own_unless_layers_are_asked_for(
+    texture_set: Path, texture_model: Path, tmp_path: Path, words: tuple[str, ...], *, exact: bool
+) -> None:
+    """What was asked for stands in the run folder's study file."""
+    assert run(study(texture_set, texture_model, tmp_path / "run", "--no-report", *words)) == 0
+    assert load_spec(tmp_path / "run" / "study.toml").exact is exact
 
 
 def test_a_program_can_read_the_answer(
