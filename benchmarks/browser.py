@@ -95,7 +95,7 @@ class Difference:
 
     def add(self, mine: bytes, theirs: bytes, meta: ExamMeta, classifier: Any) -> None:
         """Compare two payloads of one image: bytes, decoded samples, what the classifier says."""
-        from bitdose.service.reading import read_image
+        from bitdose.service.exams.inference import read_image
 
         self.streams += 1
         self.equal += mine == theirs

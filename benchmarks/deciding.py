@@ -16,10 +16,10 @@ import numpy as np
 import polars as pl
 
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.rule import Rule
 from bitdose.results.summarize import summarize
 from bitdose.results.table import rows_to_table
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 
 LABELS = ("normal", "pneumonia", "covid-19")
 # Wide enough that every point is walked: the most work that a decision can be.

@@ -22,7 +22,7 @@ from bitdose.codecs.jpeg2000 import Jpeg2000
 from bitdose.data.read import read_source
 from bitdose.image import Image
 from bitdose.metrics.fidelity import psnr_db
-from bitdose.resample import resample
+from bitdose.resample.kernels import resample
 
 CHAIN = [Jpeg2000(ratio) for ratio in (2, 3, 4, 5, 8, 10, 15, 20, 30, 40, 60, 100)]
 

@@ -31,7 +31,7 @@ import threading
 import time
 from pathlib import Path
 
-from bitdose.transmission import ANSWER_BYTES, REQUEST_BYTES, Link, seconds
+from bitdose.links import ANSWER_BYTES, REQUEST_BYTES, Link, seconds
 
 NOT_PERMITTED = 3
 CLINIC, SERVICE, PORT = "10.213.0.1", "10.213.0.2", 8443

@@ -34,12 +34,12 @@ from bitdose.codecs.jpeg import Jpeg
 from bitdose.codecs.jpeg2000 import Jpeg2000
 from bitdose.data.read import read_bytes
 from bitdose.image import Image
-from bitdose.memory import keep_freed_memory
+from bitdose.malloc import keep_freed_memory
 from bitdose.metrics.fidelity import SsimReference, psnr_db, ssim
 from bitdose.models.load import ModelRef
 from bitdose.models.prepare import prepare_many
 from bitdose.native.library import load
-from bitdose.polyphase import _by_words, _filtered, _lanczos4_taps, bilinear_down, lanczos4_up
+from bitdose.resample.polyphase import _by_words, _filtered, _lanczos4_taps, bilinear_down, lanczos4_up
 from bitdose.study.engines.local import KEPT_FREE_BYTES
 
 SMALL = 256

@@ -38,11 +38,11 @@ from measure import machine, print_table
 
 from bitdose.decision.base import Decision
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.race import Race
-from bitdose.decision.rule import Rule
 from bitdose.hashing import rng_for
 from bitdose.results.table import rows_to_table
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
+from bitdose.search.racing import Racing
 from bitdose.stats.proportions import wilson
 
 PRISTINE = "pristine"
@@ -68,7 +68,7 @@ def raced(table: pl.DataFrame, rule: Rule, *, seed: int) -> Raced:
     )
     for chain, _, point in coded.sort("codec_chain", "codec_strength").iter_rows():
         chains.setdefault(chain, []).append(point)
-    race = Race(rule, chains, sizes_of(table, rule), seed=seed)
+    race = Racing(rule, chains, sizes_of(table, rule), seed=seed)
     placed = in_drawn_order(table if rule.select else table.with_columns(case_split=pl.lit("")), seed)
     upto: dict[tuple[str, str], int] = {}
     asked, rounds = race.start, 0

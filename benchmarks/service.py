@@ -64,8 +64,8 @@ def cpu_parts(web: Served, reader: Served, database: int) -> dict[str, float]:
 
 def payloads(folder: Path) -> list[Any]:
     """Code two dozen phantoms at the profile's point, as ``bitdose send`` does."""
-    from bitdose.client.prepare import coded_exam, open_exam
-    from bitdose.decision.profile import load_profile
+    from bitdose.client.sending.prepare import coded_exam, open_exam
+    from bitdose.profile.document import load_profile
 
     profile = load_profile(folder / "profile.json")
     files = sorted((folder / "phantoms").glob("*/*.png"))[::5]
@@ -137,7 +137,7 @@ def check(database: str, sent: int, answers: list[light.Answered], expected: int
     """Refuse a run in which an exam was refused, lost, read twice or answered otherwise than its twin."""
     from sqlalchemy import text
 
-    from bitdose.service.database import make_engine, reading
+    from bitdose.service.db.database import make_engine, reading
 
     engine = make_engine(database)
     with reading(engine) as session:

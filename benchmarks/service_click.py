@@ -23,7 +23,7 @@ from links import CLINIC, INSIDE, PORT, SERVICE, NotPermittedError, Pump, enter_
 from service_page import Page, chromium
 from service_stage import BITDOSE, STOP_S, add_clinics, certify, serve
 
-from bitdose.transmission import Link, seconds
+from bitdose.links import Link, seconds
 
 REST_S = 10
 
@@ -78,12 +78,12 @@ class Sending:
     """An uploader that is running: its connection is open, the profile known."""
 
     def __init__(self, folder: Path, token: str, ca_file: Path) -> None:
-        from bitdose.client.certified import profile_of_service
-        from bitdose.client.connection import Server, connect
-        from bitdose.client.intake import Intake
-        from bitdose.client.outbox import Outbox
-        from bitdose.client.pseudonyms import Pseudonyms
-        from bitdose.client.send import Sender
+        from bitdose.client.deidentify.pseudonyms import Pseudonyms
+        from bitdose.client.sending.connection import Server, connect
+        from bitdose.client.sending.intake import Intake
+        from bitdose.client.sending.outbox import Outbox
+        from bitdose.client.sending.profile_source import profile_of_service
+        from bitdose.client.sending.send import Sender
 
         folder.mkdir(mode=0o700)
         server = Server(f"https://{SERVICE}:{PORT}", token, ca_file)
@@ -111,8 +111,8 @@ class Sending:
 
     def pristine(self, path: Path) -> tuple[float, int, int]:
         """Send the file as it is, without its metadata, in one request; otherwise as :meth:`coded`."""
-        from bitdose.client.prepare import open_exam, pristine_exam
-        from bitdose.client.tus import announce, append
+        from bitdose.client.sending.prepare import open_exam, pristine_exam
+        from bitdose.client.sending.tus import announce, append
         from bitdose.wire import EXAMS, ExamView
 
         began = time.monotonic()
@@ -262,7 +262,7 @@ def called(path: Path, outbox: Path, token: str, ca_file: Path, more: list[str])
     took = time.monotonic() - began
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    from bitdose.client.outbox import Outbox
+    from bitdose.client.sending.outbox import Outbox
 
     item = Outbox(outbox).items()[-1]
     return took, item.meta.source_bytes, item.meta.payload_bytes

@@ -15,7 +15,7 @@ import secrets
 import time
 from typing import Any, NamedTuple
 
-from bitdose.client.send import SMALL_BYTES
+from bitdose.client.sending.send import SMALL_BYTES
 from bitdose.wire import EXAM_HEADER, EXAMS, TUS_VERSION, UPLOADS
 
 ENDS = ("answered", "refused", "failed")

@@ -11,7 +11,7 @@ from typing import Any
 from browser import browser
 from service_stage import PASSWORD
 
-from bitdose.transmission import Link
+from bitdose.links import Link
 
 PATIENCE_MS = 900_000
 NEWEST = "#outbox li:first-child"

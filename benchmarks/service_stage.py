@@ -44,11 +44,11 @@ def call(*words: str) -> None:
 
 def add_clinics(database: str, count: int) -> list[str]:
     """Make so many accounts of clinics; returns a token of each."""
-    from bitdose.service.accounts import add_account
+    from bitdose.service.accounts.accounts import add_account
+    from bitdose.service.accounts.tokens import make_token
     from bitdose.service.clock import now
-    from bitdose.service.database import make_engine, sessions
-    from bitdose.service.migrate import upgrade
-    from bitdose.service.tokens import make_token
+    from bitdose.service.db.database import make_engine, sessions
+    from bitdose.service.db.migrate import upgrade
     from bitdose.wire import Role
 
     engine = make_engine(database)

@@ -45,8 +45,8 @@ from validity_scenarios import SCENARIOS, Scenario
 
 from bitdose.decision.cohort import Cohort
 from bitdose.decision.decide import decide
-from bitdose.decision.rule import Rule
 from bitdose.hashing import rng_for
+from bitdose.rule.rule import Rule
 from bitdose.stats.proportions import wilson
 
 STUDIES = 10_000
@@ -84,7 +84,7 @@ class Ready:
 def keep_answers() -> None:
     """Let ``decide`` take ready arrays, and keep the answers of pure functions that few arguments reach."""
     module = import_module("bitdose.decision.decide")
-    losses = import_module("bitdose.decision.losses")
+    losses = import_module("bitdose.decision.margin_tests")
     read = module.make_cohort
     module.make_cohort = lambda table, split: (
         table.cohorts[split] if isinstance(table, Ready) else read(table, split)

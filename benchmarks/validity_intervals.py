@@ -20,10 +20,10 @@ from validity_populations import (
 )
 
 from bitdose.decision.cohort import Answers, Cohort
-from bitdose.decision.margins import Margin
 from bitdose.hashing import rng_for
 from bitdose.results import estimates
-from bitdose.results.arms import Arm, make_design
+from bitdose.results.predictions import Condition, make_design
+from bitdose.rule.margins import Margin
 from bitdose.stats.areas import area_difference, clustered_area
 from bitdose.stats.clusters import clustered_tango, clustered_wilson
 from bitdose.stats.delong import delong
@@ -162,7 +162,7 @@ def _coded(cohort: Cohort) -> Answers:
     return next(iter(cohort.points.values())).answers
 
 
-def _arms(cohort: Cohort, repeat: int) -> tuple[Arm, Arm]:
+def _arms(cohort: Cohort, repeat: int) -> tuple[Condition, Condition]:
     """Return the arms coded and pristine, with the bootstrap draws that a report makes."""
     import polars as pl
 
@@ -177,7 +177,7 @@ def _arms(cohort: Cohort, repeat: int) -> tuple[Arm, Arm]:
     everyone = np.arange(cohort.true.size)
     unknown = np.full((cohort.true.size, len(cohort.labels)), np.nan)
     now, then = (
-        Arm(design, everyone, cohort.true, a.predicted, a.probabilities if known else unknown, known)
+        Condition(design, everyone, cohort.true, a.predicted, a.probabilities if known else unknown, known)
         for a in (_coded(cohort), cohort.pristine)
         for known in [bool(a.probabilities.size)]
     )

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitdose.decision.cohort import Answers, Cohort, PointRows
-from bitdose.decision.margins import Margin
 from bitdose.metrics import classification as metric
 from bitdose.metrics.calibration import brier_per_case, calibration_gaps
+from bitdose.rule.margins import Margin
 
 if TYPE_CHECKING:
     import polars as pl

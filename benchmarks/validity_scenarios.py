@@ -14,7 +14,7 @@ from validity_populations import (
     Population,
 )
 
-from bitdose.decision.margins import Margin, read_margins
+from bitdose.rule.margins import Margin, read_margins
 
 LABELS = ("normal", "pneumonia", "covid-19")
 FEW_LARGE = (0.9, *[0.0] * 18, 0.1)

@@ -67,7 +67,7 @@ def reference_page() -> str:
     """Return the tables of presets, codecs, kernels and columns."""
     from bitdose.codecs.base import CODECS
     from bitdose.codecs.grid import PRESETS
-    from bitdose.resample import KERNELS
+    from bitdose.resample.kernels import KERNELS
     from bitdose.results.schema import COLUMNS
 
     builtin = ("jpeg", "jpeg2000")

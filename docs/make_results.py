@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bitdose.report.draw import draw
-from bitdose.report.figures import Figure
-from bitdose.report.findings import findings
-from bitdose.report.series import confusions, curve
-from bitdose.report.series import nearest as nearest_point
+from bitdose.report.figures.base import Figure
+from bitdose.report.figures.drawing import draw
+from bitdose.report.figures.figure_data import confusions, curve
+from bitdose.report.figures.figure_data import nearest as nearest_point
+from bitdose.report.findings.sentences import findings
 from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import PointSummary, Summary

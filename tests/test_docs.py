@@ -11,7 +11,7 @@ import pytest
 
 from bitdose.codecs.base import CODECS
 from bitdose.codecs.grid import PRESETS, expand_points
-from bitdose.resample import KERNELS
+from bitdose.resample.kernels import KERNELS
 from bitdose.results.schema import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -7,12 +7,12 @@ import sys
 
 import pytest
 
-from bitdose.memory import keep_freed_memory
+from bitdose.malloc import keep_freed_memory
 
 FAULTS = """
 import resource, sys
 import numpy as np
-from bitdose.memory import keep_freed_memory
+from bitdose.malloc import keep_freed_memory
 
 taken = sys.argv[1] == "kept" and keep_freed_memory(up_to=2**26)
 for turn in range(21):

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from bitdose import polyphase
 from bitdose.hashing import rng_for
 from bitdose.image import Pixels
 from bitdose.native import library, resize
-from bitdose.polyphase import bilinear_down, lanczos4_up
-from bitdose.resample import resample, resample_many
+from bitdose.resample import polyphase
+from bitdose.resample.kernels import resample, resample_many
+from bitdose.resample.polyphase import bilinear_down, lanczos4_up
 
 
 def _planes(height: int, width: int) -> Iterator[Pixels]:

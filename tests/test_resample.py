@@ -10,7 +10,7 @@ from PIL import Image as PillowImage
 from bitdose.errors import UsageError
 from bitdose.hashing import rng_for
 from bitdose.image import Pixels
-from bitdose.resample import KERNELS, check_kernel, resample, resample_many
+from bitdose.resample.kernels import KERNELS, check_kernel, resample, resample_many
 from bitdose.testing import textured_image
 
 OPENCV = {"lanczos4": cv2.INTER_LANCZOS4, "linear": cv2.INTER_LINEAR, "area": cv2.INTER_AREA}

@@ -14,10 +14,10 @@ import polars as pl
 import pytest
 
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.rule import Rule
 from bitdose.errors import BitdoseError, UsageError
-from bitdose.search import ROUNDS, is_search, replayed, search, seen_on_all_cases
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
+from bitdose.search.run import ROUNDS, is_search, replayed, search, seen_on_all_cases
 from bitdose.study.plan import make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec

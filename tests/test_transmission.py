@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from bitdose.cli.links import links
 from bitdose.errors import UsageError
-from bitdose.transmission import (
+from bitdose.links import (
     ANSWER_BYTES,
     HELLO_DOWN_BYTES,
     HELLO_UP_BYTES,

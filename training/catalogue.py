@@ -18,10 +18,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bitdose.data.public.manifest import parse_manifest
+from bitdose.datasets.manifest import parse_manifest
 from bitdose.hashing import file_digest
 
-TARGET = Path("src/bitdose/data/public/sets/cxr-public.json")
+TARGET = Path("src/bitdose/datasets/sets/cxr-public.json")
 SPLITS = ("calibration", "test")
 GITHUB = "https://raw.githubusercontent.com"
 TALO = f"{GITHUB}/muhammedtalo/COVID-19"

@@ -11,22 +11,22 @@ import pytest
 
 from bitdose.cli.app import run
 from bitdose.codecs.jpeg import Jpeg
-from bitdose.decision.evidence import Evidence, Proof
-from bitdose.decision.margins import read_margins
-from bitdose.decision.profile import (
+from bitdose.models.base import InputSpec
+from bitdose.profile.document import (
     DISCLAIMER,
     SCHEMA,
     Certified,
     Client,
     Coding,
-    Limits,
     Profile,
     Rate,
+    StudiedExams,
     save_profile,
 )
-from bitdose.decision.rule import Rule
-from bitdose.decision.signing import load_or_make_key, sign
-from bitdose.models.base import InputSpec
+from bitdose.profile.evidence import Evidence, Proof
+from bitdose.profile.signing import load_or_make_key, sign
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 
 
 def write_profile(path: Path, *, days: int = 30, **limits: Any) -> Path:
@@ -53,7 +53,7 @@ def write_profile(path: Path, *, days: int = 30, **limits: Any) -> Path:
             now.strftime(stamp),
         ),
         rate=Rate(10.0, 10.0, 900.0, "", None),
-        limits=Limits(**(stated | limits)),
+        limits=StudiedExams(**(stated | limits)),
         client=Client("bitdose", "0.1.0", ()),
         libraries={"bitdose": "0.1.0"},
         disclaimer=DISCLAIMER,

@@ -17,7 +17,7 @@ from bitdose.cli.app import run
 from bitdose.cli.progress import study_progress
 from bitdose.results.summarize import summarize
 from bitdose.results.table import read_table
-from bitdose.study.tally import Tally
+from bitdose.study.progress import StudyProgress
 
 
 def study(data: Path, model: Path, out: Path, *more: str) -> list[str]:
@@ -128,7 +128,7 @@ def test_the_bar_of_a_resumed_study_begins_where_the_last_one_ended(monkeypatch:
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    tally = Tally()
+    tally = StudyProgress()
     tally.skipped = 8
     tally.add([{"point": "p", "codec_chain": "c", "status": "ok", "case_label": "a", "predicted": "a"}])
     with study_progress(12) as watch:

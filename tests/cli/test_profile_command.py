@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from bitdose.cli.profile import app
-from bitdose.decision.certify import make_profile
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.profile import load_profile, save_profile
-from bitdose.decision.rule import Rule
-from bitdose.decision.signing import KEY_VARIABLE, load_or_make_key, sign
 from bitdose.errors import BitdoseError
+from bitdose.profile.document import load_profile, save_profile
+from bitdose.profile.issue import make_profile
+from bitdose.profile.signing import KEY_VARIABLE, load_or_make_key, sign
 from bitdose.results.summarize import summarize
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 from bitdose.study.plan import make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec

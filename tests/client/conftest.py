@@ -29,9 +29,9 @@ from pydicom.uid import UID, ExplicitVRLittleEndian
 from bitdose.codecs.base import CODECS
 from bitdose.codecs.coding import kernel_names
 from bitdose.codecs.point import Point
-from bitdose.decision.profile import Profile, profile_of, save_profile
-from bitdose.decision.signing import load_or_make_key, sign
 from bitdose.hashing import digest
+from bitdose.profile.document import Profile, profile_of, save_profile
+from bitdose.profile.signing import load_or_make_key, sign
 from bitdose.testing.images import textured_image
 from bitdose.wire import API, EXAM_HEADER, PROFILE, UPLOADS, ExamMeta
 

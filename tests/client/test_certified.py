@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from bitdose.client.certified import Asked, profile_of_service
-from bitdose.client.connection import Server, StopError, connect
-from bitdose.decision.profile import Profile
-from bitdose.decision.signing import load_or_make_key, sign
+from bitdose.client.sending.connection import Server, StopError, connect
+from bitdose.client.sending.profile_source import ProfileRequest, profile_of_service
 from bitdose.errors import BitdoseError
+from bitdose.profile.document import Profile
+from bitdose.profile.signing import load_or_make_key, sign
 
 TOKEN = "test-token"
 
@@ -61,10 +61,10 @@ def test_reading_goes_on_while_the_profile_is_asked_for(tmp_path: Path, service:
     server = Server(service.url, TOKEN)
     with connect(server) as client:
         service.troubles = [(401, {})]
-        asked = Asked(client, tmp_path, server.name)
+        asked = ProfileRequest(client, tmp_path, server.name)
         with pytest.raises(StopError, match="401"):
             asked.result()
-        assert Asked(client, tmp_path, server.name).result().profile.to_dict() == service.profile
+        assert ProfileRequest(client, tmp_path, server.name).result().profile.to_dict() == service.profile
 
 
 def test_a_forged_profile_is_refused(tmp_path: Path, service: Any) -> None:

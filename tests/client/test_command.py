@@ -20,7 +20,7 @@ import typer
 from typer.testing import CliRunner
 
 from bitdose.cli import send as send_command
-from bitdose.client.connection import StopError
+from bitdose.client.sending.connection import StopError
 from bitdose.errors import BitdoseError, MissingBackendError, UsageError
 from bitdose.lock import lock_folder
 
@@ -249,7 +249,7 @@ def test_a_missing_extra_is_one_line(tmp_path: Path) -> None:
 
 def test_listening_without_pynetdicom_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """The node's own library may be missing alone."""
-    from bitdose.client.listen import import_pynetdicom
+    from bitdose.client.dicom_node.listen import import_pynetdicom
 
     monkeypatch.setitem(sys.modules, "pynetdicom", None)
     with pytest.raises(MissingBackendError, match=r"pip install 'bitdose\[send\]'"):

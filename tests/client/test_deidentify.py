@@ -15,11 +15,11 @@ from PIL import PngImagePlugin
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 
-from bitdose.client.burnt_in import burnt_in_signs
-from bitdose.client.deidentify import Identity, deidentify, shifted
-from bitdose.client.prepare import open_exam, pristine_exam
-from bitdose.client.pseudonyms import NAME, Patient, Pseudonyms
-from bitdose.client.rules import Action, action_for, table
+from bitdose.client.deidentify.burnt_in import burnt_in_signs
+from bitdose.client.deidentify.dataset import Identity, deidentify, shifted
+from bitdose.client.deidentify.deid_rules import Action, action_for, table
+from bitdose.client.deidentify.pseudonyms import NAME, Patient, Pseudonyms
+from bitdose.client.sending.prepare import open_exam, pristine_exam
 from bitdose.data.read import read_bytes
 from bitdose.errors import CaseError
 

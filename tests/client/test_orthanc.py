@@ -21,18 +21,18 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
-from bitdose.client.connection import RefusedError, Server, connect
-from bitdose.client.intake import Intake, Taken
-from bitdose.client.listen import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, Node, listening
-from bitdose.client.outbox import NAME, Outbox
-from bitdose.client.prepare import coded_exam, open_exam
-from bitdose.client.pseudonyms import Pseudonyms
-from bitdose.client.push import Pusher
-from bitdose.client.stow import store
+from bitdose.client.deidentify.pseudonyms import Pseudonyms
+from bitdose.client.dicom_node.listen import CANNOT_UNDERSTAND, OUT_OF_RESOURCES, SUCCESS, Node, listening
+from bitdose.client.dicom_node.push import Pusher
+from bitdose.client.dicom_node.stow import store
+from bitdose.client.sending.connection import RefusedError, Server, connect
+from bitdose.client.sending.intake import Intake, Taken
+from bitdose.client.sending.outbox import NAME, Outbox
+from bitdose.client.sending.prepare import coded_exam, open_exam
 from bitdose.codecs.point import Point
 from bitdose.data.read import read_bytes
-from bitdose.decision.profile import Profile
 from bitdose.errors import CaseError
+from bitdose.profile.document import Profile
 from bitdose.wire import ExamMeta
 
 PLUGINS = Path("/usr/share/orthanc/plugins")

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from bitdose.client.outbox import NAME, ItemState, Outbox
-from bitdose.client.prepare import Exam, coded_exam, open_exam
-from bitdose.decision.profile import Profile
+from bitdose.client.sending.outbox import NAME, ItemState, Outbox
+from bitdose.client.sending.prepare import Exam, coded_exam, open_exam
 from bitdose.errors import BitdoseError
+from bitdose.profile.document import Profile
 
 HERE = "https://s"
 
@@ -110,8 +110,8 @@ def test_a_folder_that_cannot_hold_it_says_so(tmp_path: Path, exam: Exam) -> Non
 _ADDER = """
 import sys
 from pathlib import Path
-from bitdose.client.outbox import Outbox
-from bitdose.client.prepare import Exam
+from bitdose.client.sending.outbox import Outbox
+from bitdose.client.sending.prepare import Exam
 from bitdose.wire import ExamMeta
 from bitdose.hashing import bytes_digest
 outbox = Outbox(Path(sys.argv[1]))

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from bitdose.client.intake import Intake, is_drawn
-from bitdose.client.outbox import Outbox
-from bitdose.client.prepare import coded_exam, open_exam
-from bitdose.client.pseudonyms import Pseudonyms
+from bitdose.client.deidentify.pseudonyms import Pseudonyms
+from bitdose.client.sending.intake import Intake, is_drawn
+from bitdose.client.sending.outbox import Outbox
+from bitdose.client.sending.prepare import coded_exam, open_exam
 from bitdose.codecs.coding import decode_streams, encode_point
 from bitdose.codecs.point import Point
 from bitdose.data.read import read_bytes
-from bitdose.decision.profile import Profile
 from bitdose.errors import CaseError
 from bitdose.hashing import bytes_digest
+from bitdose.profile.document import Profile
 from bitdose.wire import ExamKind, unpack_streams
 
 

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from bitdose.client.connection import Server, StopError, connect, read_token
-from bitdose.client.intake import Intake
-from bitdose.client.outbox import ItemState, Outbox
-from bitdose.client.pseudonyms import Pseudonyms
-from bitdose.client.send import PIECE_BYTES, Event, Sender
-from bitdose.decision.profile import Profile
+from bitdose.client.deidentify.pseudonyms import Pseudonyms
+from bitdose.client.sending.connection import Server, StopError, connect, read_token
+from bitdose.client.sending.intake import Intake
+from bitdose.client.sending.outbox import ItemState, Outbox
+from bitdose.client.sending.send import PIECE_BYTES, Event, Sender
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.profile.document import Profile
 from bitdose.wire import UPLOADS
 
 TOKEN = "test-token"

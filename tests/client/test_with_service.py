@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from bitdose.client.certified import profile_of_service
-from bitdose.client.connection import Server, connect
-from bitdose.client.intake import Intake
-from bitdose.client.outbox import ItemState, Outbox
-from bitdose.client.pseudonyms import Pseudonyms
-from bitdose.client.send import Event, Sender
-from bitdose.decision.profile import Profile, save_profile
+from bitdose.client.deidentify.pseudonyms import Pseudonyms
+from bitdose.client.sending.connection import Server, connect
+from bitdose.client.sending.intake import Intake
+from bitdose.client.sending.outbox import ItemState, Outbox
+from bitdose.client.sending.profile_source import profile_of_service
+from bitdose.client.sending.send import Event, Sender
 from bitdose.models.load import ModelRef
+from bitdose.profile.document import Profile, save_profile
 
 uvicorn = pytest.importorskip("uvicorn")
 
@@ -35,11 +35,11 @@ def phantom_profile(tmp_path_factory: pytest.TempPathFactory, new_profile: Calla
 def service(tmp_path: Path, phantom_profile: Profile) -> Iterator[tuple[str, str]]:
     """Run the real service with one worker; give its URL and a clinic's token."""
     from bitdose.service import clock
-    from bitdose.service.accounts import add_account
-    from bitdose.service.app import create_app
-    from bitdose.service.database import sessions
+    from bitdose.service.accounts.accounts import add_account
+    from bitdose.service.accounts.tokens import make_token
+    from bitdose.service.db.database import sessions
+    from bitdose.service.http.app import create_app
     from bitdose.service.settings import Settings
-    from bitdose.service.tokens import make_token
     from bitdose.wire import Role
 
     save_profile(phantom_profile, tmp_path / "profile.json")

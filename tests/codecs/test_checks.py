@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bitdose.codecs.base import Codec, Knob
+from bitdose.codecs.base import Codec, QualityParameter
 from bitdose.codecs.jpeg import Jpeg
 from bitdose.codecs.jpeg2000 import Jpeg2000
 from bitdose.errors import BitdoseError
@@ -80,8 +80,11 @@ def _encode_refusing_options(codec: Jpeg, image: Image) -> bytes:
         ({"decode": _decode_swapped}, "channels stay red, green, blue"),
         ({"decode": _decode_by_knob}, "decode needs nothing but the bytes"),
         ({"library": classmethod(lambda _: None)}, r"library\(\) gives name and version"),
-        ({"knobs": ()}, "at least one Knob"),
-        ({"knobs": (Knob("q", 1, 100, "up", integer=True, meaning=""),)}, "a stronger q gives fewer bytes"),
+        ({"knobs": ()}, "at least one QualityParameter"),
+        (
+            {"knobs": (QualityParameter("q", 1, 100, "up", integer=True, meaning=""),)},
+            "a stronger q gives fewer bytes",
+        ),
         ({"max_bits": 24}, "max_bits is 1 to 16; got 24"),
         ({"suffix": "jpg"}, "suffix begins with a dot; got 'jpg'"),
     ],

@@ -12,7 +12,7 @@ from pydicom.encaps import generate_frames
 
 from bitdose.codecs.coding import encode_point
 from bitdose.codecs.point import Point
-from bitdose.compress.precision import with_precision
+from bitdose.compress.bit_depth import with_precision
 from bitdose.data.streams import j2k_header
 from bitdose.image import Image
 

@@ -26,8 +26,8 @@ from pydicom.encaps import generate_frames
 
 from bitdose.codecs.coding import encode_point
 from bitdose.codecs.point import Point
+from bitdose.compress.bit_depth import with_precision
 from bitdose.compress.dicom import Uids, compress_dicom
-from bitdose.compress.precision import with_precision
 from bitdose.data.dicom_frames import decode_frames
 from bitdose.errors import CaseError
 from bitdose.image import Image

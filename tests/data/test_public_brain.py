@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from bitdose.data.load import load_cases
-from bitdose.data.public.arrange import write_arranged
-from bitdose.data.public.brain import make_brain
-from bitdose.data.public.paper import paper_set
-from bitdose.data.public.split import held_out
-from bitdose.data.public.volume import look_at_volume
 from bitdose.data.read import read_source
+from bitdose.datasets.arrange import write_arranged
+from bitdose.datasets.brain import make_brain
+from bitdose.datasets.paper import paper_set
+from bitdose.datasets.split import held_out
+from bitdose.datasets.volume import look_at_volume
 from bitdose.errors import CaseError, UsageError
 
 LPS = np.diag([-1.0, -1.0, 1.0, 1.0])

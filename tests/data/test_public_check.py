@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bitdose.data.public.arrange import Arranged, write_arranged
-from bitdose.data.public.check import Findings, check_set
-from bitdose.data.public.text import check_lines
+from bitdose.datasets.arrange import Arranged, write_arranged
+from bitdose.datasets.check import Findings, check_set
+from bitdose.datasets.text import check_lines
 from bitdose.errors import UsageError
 
 Row = tuple[str, str, str, str]

@@ -14,10 +14,10 @@ from PIL import Image
 from pydicom.uid import ExplicitVRLittleEndian
 
 from bitdose.data.load import load_cases
-from bitdose.data.public.arrange import Arranged, write_arranged
-from bitdose.data.public.covidx import make_covidx
-from bitdose.data.public.split import held_out
 from bitdose.data.read import read_source
+from bitdose.datasets.arrange import Arranged, write_arranged
+from bitdose.datasets.covidx import make_covidx
+from bitdose.datasets.split import held_out
 from bitdose.errors import BitdoseError, UsageError
 
 HEADER = "patientid,offset,sex,age,finding,view,modality,folder,filename,license,clinical_notes,"

@@ -17,12 +17,12 @@ from typing import Any
 
 import pytest
 
-import bitdose.data.public.part
+import bitdose.datasets.part
 from bitdose.data.load import load_cases
-from bitdose.data.public.fetch import DiskError
-from bitdose.data.public.get import Fetched, get_set
-from bitdose.data.public.manifest import Manifest, parse_manifest
-from bitdose.data.public.web import FetchError, How, read_url
+from bitdose.datasets.fetch import DiskError
+from bitdose.datasets.get import Fetched, get_set
+from bitdose.datasets.manifest import Manifest, parse_manifest
+from bitdose.datasets.web import FetchError, How, read_url
 from bitdose.errors import BitdoseError
 
 SHORT = How(retries=3, timeout_s=2.0, backoff_s=0.01)
@@ -320,7 +320,7 @@ def test_a_full_disk_stops_all_and_keeps_what_came(
 ) -> None:
     """No room left: one clear error; after room is made the same call goes on."""
     wanted = manifest(server, "a.bin", "b.bin")
-    real = bitdose.data.public.part.Part.append
+    real = bitdose.datasets.part.Part.append
 
     def full(self: Any, out: Any, chunk: bytes) -> None:
         if self.n_bytes > len(BODY) // 2:
@@ -328,7 +328,7 @@ def test_a_full_disk_stops_all_and_keeps_what_came(
         real(self, out, chunk)
 
     with monkeypatch.context() as patch:
-        patch.setattr(bitdose.data.public.part.Part, "append", full)
+        patch.setattr(bitdose.datasets.part.Part, "append", full)
         with pytest.raises(DiskError, match="the disk is full; what came is kept"):
             get(wanted, tmp_path)
     assert get(wanted, tmp_path).failures == ()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bitdose.data.public.catalogue import BY_HAND, FETCHED, find_manifest
-from bitdose.data.public.manifest import is_safe_path, parse_manifest
+from bitdose.datasets.catalogue import BY_HAND, FETCHED, find_manifest
+from bitdose.datasets.manifest import is_safe_path, parse_manifest
 from bitdose.errors import UsageError
 from bitdose.hashing import file_digest
 

@@ -9,10 +9,10 @@ import polars as pl
 import pytest
 
 from bitdose.decision.cohort import make_cohort
-from bitdose.decision.curtail import given_up, seen_of
-from bitdose.decision.draws import Draws
-from bitdose.decision.losses import check_margin
-from bitdose.decision.margins import Margin
+from bitdose.decision.dirichlet import DirichletWeights
+from bitdose.decision.margin_tests import check_margin
+from bitdose.rule.margins import Margin
+from bitdose.search.futility import given_up, seen_of
 
 MakeRows = Callable[..., pl.DataFrame]
 
@@ -31,7 +31,7 @@ def verdict(
     table = make_rows({"pristine": TRUTH, POINT: coded}, TRUTH, patients=patients)
     rows = table.filter(pl.col("point") == POINT).sort("case_id").head(seen)
     cohort = make_cohort(pl.concat([table.filter(pl.col("point") == "pristine"), rows]))
-    draws = Draws.of(len(cohort.patients), alpha=ALPHA, rng=np.random.default_rng(0))
+    draws = DirichletWeights.of(len(cohort.patients), alpha=ALPHA, rng=np.random.default_rng(0))
     return given_up(Margin.parse(metric), cohort, seen_of(rows, cohort), draws, alpha=ALPHA)
 
 
@@ -75,7 +75,7 @@ def test_with_everything_seen_it_agrees_with_the_test_itself(make_rows: MakeRows
     for lost in range(0, 30, 3):
         coded = [OTHER[t] if n < lost else t for n, t in enumerate(TRUTH)]
         cohort = make_cohort(make_rows({"pristine": TRUTH, POINT: coded}, TRUTH))
-        draws = Draws.of(N, alpha=ALPHA, rng=np.random.default_rng(0))
+        draws = DirichletWeights.of(N, alpha=ALPHA, rng=np.random.default_rng(0))
         test = check_margin(
             Margin.parse("accuracy=0.05"), cohort, cohort.points[POINT].answers, draws, alpha=ALPHA
         )

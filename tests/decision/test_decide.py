@@ -11,9 +11,9 @@ import polars as pl
 import pytest
 
 from bitdose.decision.decide import decide, worst_p
-from bitdose.decision.margins import read_margins
-from bitdose.decision.rule import Rule
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 
 MakeRows = Callable[..., pl.DataFrame]
 

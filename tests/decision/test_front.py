@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import polars as pl
 
-from bitdose.decision.front import front
+from bitdose.report.pareto import front
 from bitdose.results.summarize import summarize
 
 MakeRows = Callable[..., pl.DataFrame]

@@ -6,7 +6,8 @@ import re
 
 import pytest
 
-from bitdose.decision.guidelines import (
+from bitdose.errors import UsageError
+from bitdose.profile.guidelines import (
     GUIDELINES,
     MAMMOGRAPHY_NOTE,
     MODALITIES,
@@ -16,7 +17,6 @@ from bitdose.decision.guidelines import (
     guidelines_for,
     modality_code,
 )
-from bitdose.errors import UsageError
 
 
 def test_the_table_has_the_published_figures() -> None:

@@ -9,10 +9,10 @@ import pytest
 from sklearn import metrics as reference
 
 from bitdose.decision.cohort import Answers, Cohort
-from bitdose.decision.composite import check_composite
-from bitdose.decision.draws import Draws, usual_size
-from bitdose.decision.losses import among, changed_share, check_margin
-from bitdose.decision.margins import Margin
+from bitdose.decision.dirichlet import DirichletWeights, usual_size
+from bitdose.decision.margin_tests import among, changed_share, check_margin
+from bitdose.decision.resampled_tests import check_composite
+from bitdose.rule.margins import Margin
 from bitdose.stats.noninferiority import paired_loss_test, rate_test
 
 LABELS = ("a", "b", "c")
@@ -76,8 +76,8 @@ def test_losses_under_weights_are_scikit_learns(name: str, patients: int) -> Non
     """Without a worst-case patient, each draw's loss is the metric's on cases so weighted."""
     rng = np.random.default_rng(7)
     cohort, coded = cohort_of(rng, patients=patients)
-    draws = Draws.of(len(cohort.patients), alpha=0.05, rng=rng)
-    few = Draws(draws.patients[:, :20], np.zeros(20, np.float32))
+    draws = DirichletWeights.of(len(cohort.patients), alpha=0.05, rng=rng)
+    few = DirichletWeights(draws.patients[:, :20], np.zeros(20, np.float32))
     margin = Margin.of(name, 0.1)
     found = check_composite(margin, cohort, coded, few, alpha=0.05)
     assert found.test.loss == pytest.approx(slow_loss(margin, cohort, [cohort.pristine, coded], np.ones(N)))
@@ -91,8 +91,8 @@ def test_the_worst_case_patient_raises_every_limit() -> None:
     """With it each metric's limit lies higher than without."""
     rng = np.random.default_rng(8)
     cohort, coded = cohort_of(rng, patients=N)
-    draws = Draws.of(len(cohort.patients), alpha=0.05, rng=rng)
-    without = Draws(draws.patients, np.zeros_like(draws.worst))
+    draws = DirichletWeights.of(len(cohort.patients), alpha=0.05, rng=rng)
+    without = DirichletWeights(draws.patients, np.zeros_like(draws.worst))
     for name in ("macro_f1", "precision[c]", "f1[c]", "sensitivity", "auroc", "auroc[a]", "brier", "ece"):
         margin = Margin.of(name, 0.1)
         limits = [check_composite(margin, cohort, coded, d, alpha=0.05).test.upper for d in (draws, without)]
@@ -106,7 +106,7 @@ def test_the_mix_of_classes_varies_from_draw_to_draw() -> None:
     sure, unsure = np.eye(2)[true], np.where(true[:, None] == 1, 0.5, np.eye(2)[true])
     names = tuple(f"{i:04d}" for i in range(n))
     cohort = Cohort(("a", "b"), names, true, np.arange(n), names, Answers(true, sure), {})
-    draws = Draws.of(n, alpha=0.05, rng=rng)
+    draws = DirichletWeights.of(n, alpha=0.05, rng=rng)
     found = check_composite(Margin.of("brier", 0.5), cohort, Answers(true, unsure), draws, alpha=0.05).test
     assert found.loss == pytest.approx(0.15)
     spread = 0.5 * math.sqrt(0.3 * 0.7 / n)
@@ -123,7 +123,7 @@ def test_a_lost_calibration_is_not_hidden_by_chance() -> None:
         true = (rng.random(n) > p).astype(np.int64)
         arms = [Answers(np.zeros(n, np.int64), np.column_stack([q, 1 - q])) for q in (p, p + 0.08)]
         cohort = Cohort(("a", "b"), names, true, np.arange(n), names, arms[0], {})
-        draws = Draws.of(n, alpha=0.05, rng=rng)
+        draws = DirichletWeights.of(n, alpha=0.05, rng=rng)
         below += check_composite(Margin.of("ece", 0.08), cohort, arms[1], draws, alpha=0.05).test.passed
     assert below <= 3
 
@@ -132,7 +132,7 @@ def test_shares_and_rates_of_independent_cases_are_counted() -> None:
     """Accuracy, a class's sensitivity and specificity, and flips, against counts by hand."""
     rng = np.random.default_rng(9)
     cohort, coded = cohort_of(rng, patients=N)
-    draws = Draws.of(len(cohort.patients), alpha=0.05, rng=rng)
+    draws = DirichletWeights.of(len(cohort.patients), alpha=0.05, rng=rng)
     true, then, now = cohort.true, cohort.pristine.predicted, coded.predicted
     rights = {
         "accuracy": (np.ones(N, bool), then == true, now == true),
@@ -164,7 +164,7 @@ def test_with_one_case_per_patient_draws_and_counts_agree() -> None:
     cohort, coded = cohort_of(rng, patients=N)
     pairs = Cohort(**{**vars(cohort), "patients": cohort.patients[:-1]})  # one fewer name: clustered
     margin = Margin.of("harmful_flips", 0.2)
-    draws = Draws.of(len(cohort.patients), alpha=0.0025, rng=rng)
+    draws = DirichletWeights.of(len(cohort.patients), alpha=0.0025, rng=rng)
     exact = check_margin(margin, cohort, coded, draws, alpha=0.0025).test
     drawn = check_margin(margin, pairs, coded, draws, alpha=0.0025).test
     assert (exact.method, drawn.method) == ("clopper-pearson", "worst-case-dirichlet")
@@ -191,7 +191,7 @@ def test_a_metric_is_of_the_cases_it_names() -> None:
 def test_sums_are_the_plain_product(shape: str) -> None:
     """Skipping patients and features that are all zero changes no sum under any weighting."""
     rng = np.random.default_rng(3)
-    draws, features = Draws.of(60, alpha=0.05, rng=rng), rng.normal(size=(60, 4))
+    draws, features = DirichletWeights.of(60, alpha=0.05, rng=rng), rng.normal(size=(60, 4))
     features[{"every patient": 60, "few patients": 5, "one feature": 60, "none": 0}[shape] :] = 0
     if shape == "one feature":
         features[:, [0, 2, 3]] = 0

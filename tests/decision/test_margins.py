@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bitdose.decision.margins import METRICS, Margin, check_labels, read_margins
 from bitdose.errors import UsageError
+from bitdose.rule.margins import METRICS, Margin, check_labels, read_margins
 
 
 @pytest.mark.parametrize(

@@ -11,11 +11,11 @@ import pytest
 
 from bitdose.decision.base import Decision
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.race import ALONE_SHARE, Race, Request
-from bitdose.decision.rule import Rule
-from bitdose.decision.runners import Verdict, standing_of
 from bitdose.errors import UsageError
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
+from bitdose.search.candidates import CandidateState, standing_of
+from bitdose.search.racing import ALONE_SHARE, Racing, Request
 
 MakeRows = Callable[..., pl.DataFrame]
 
@@ -45,7 +45,7 @@ def run(table: pl.DataFrame, rule: Rule) -> tuple[Decision, pl.DataFrame, list[R
     """Answer every request from the full table, as rounds of measuring would."""
     by_split = table.group_by("case_split").agg(pl.col("case_id").n_unique())
     sizes = dict(by_split.iter_rows())
-    race, asked, have = Race(rule, GRID, sizes), [], table.clear()
+    race, asked, have = Racing(rule, GRID, sizes), [], table.clear()
     found: Decision | Request = race.start
     while isinstance(found, Request):
         asked.append(found)
@@ -95,7 +95,7 @@ def test_it_asks_for_the_same_whatever_was_judged_before(make_rows: MakeRows) ->
     """A race begun anew on what is measured, as after a kill, says what the one that went on said."""
     table, rule = whole_table(make_rows), Rule(read_margins(["accuracy=0.03"]))
     found, have, _ = run(table, rule)
-    assert Race(rule, GRID, {"": N}).step(have) == found
+    assert Racing(rule, GRID, {"": N}).step(have) == found
 
 
 def test_the_order_of_the_losses_decides_not_their_luck(make_rows: MakeRows) -> None:
@@ -122,12 +122,12 @@ def test_the_levels_add_up_to_the_chains(make_rows: MakeRows) -> None:
 def test_a_bad_point_passes_only_alone_or_as_the_first_bad_in_turn(first_bad: int) -> None:
     """The ground of the guarantee: over all verdicts of six points, no other way certifies a bad one."""
     for verdicts in itertools.product(
-        (Verdict.OUT, Verdict.IN_TURN, Verdict.ALONE, Verdict.UNSEEN), repeat=6
+        (CandidateState.OUT, CandidateState.IN_TURN, CandidateState.ALONE, CandidateState.UNSEEN), repeat=6
     ):
         certified = standing_of(verdicts).certified
         if certified >= first_bad:
-            alone = Verdict.ALONE in verdicts[first_bad:]
-            assert alone or verdicts[first_bad] is Verdict.IN_TURN
+            alone = CandidateState.ALONE in verdicts[first_bad:]
+            assert alone or verdicts[first_bad] is CandidateState.IN_TURN
 
 
 def test_two_splits_race_on_the_first_and_prove_on_the_second(make_rows: MakeRows) -> None:
@@ -186,7 +186,7 @@ def test_a_point_with_a_failed_case_is_out_at_once(make_rows: MakeRows) -> None:
 
 def test_bad_classes_are_refused_before_more_is_measured(make_rows: MakeRows) -> None:
     """As decide does."""
-    race = Race(Rule(read_margins(["sensitivity[covid]=0.1"])), GRID, {"": N})
+    race = Racing(Rule(read_margins(["sensitivity[covid]=0.1"])), GRID, {"": N})
     with pytest.raises(UsageError, match="no such class"):
         race.step(whole_table(make_rows))
 
@@ -209,7 +209,7 @@ def test_a_bad_point_is_certified_no_more_often_than_alpha(make_rows: MakeRows) 
     rule, grid, bad = Rule(read_margins(["accuracy=0.1"]), alpha=0.2), {"jpeg": GRID["jpeg"]}, 0
     for number in range(60):
         table = drawn(make_rows, np.random.default_rng(number), losses, 100)
-        race = Race(rule, grid, {"": 100})
+        race = Racing(rule, grid, {"": 100})
         found: Decision | Request = race.step(table)
         assert isinstance(found, Decision)
         bad += found.certified is not None and QUALITIES.index(int(found.certified.point[6:])) >= 6

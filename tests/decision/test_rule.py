@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import tomli_w
 
-from bitdose.decision.margins import Margin
-from bitdose.decision.rule import Rule
 from bitdose.errors import UsageError
+from bitdose.rule.margins import Margin
+from bitdose.rule.rule import Rule
 
 ACCURACY = Margin("accuracy", "", 0.02)
 FULL = Rule((ACCURACY, Margin("sensitivity", "covid-19", 0.03)), 0.025, objective="seconds", link="gprs")

@@ -13,10 +13,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from bitdose.errors import MissingBackendError, UsageError
-from bitdose.models.load import ModelRef, probe
+from bitdose.models.load import ModelRef, choose_runtime, probe
 from bitdose.models.onnx import load_onnx
 from bitdose.models.openvino import load_openvino
-from bitdose.models.runtime import choose_runtime, cpu_ms, sample_inputs
+from bitdose.models.runtime import cpu_ms, sample_inputs
 from bitdose.testing import check_classifier
 
 from .conftest import WriteOnnx
@@ -159,7 +159,7 @@ def test_auto_takes_one_by_measurement_and_says_so(
     write_onnx: WriteOnnx, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both are timed on the model's own input; asked twice, the answer is the same."""
-    monkeypatch.setattr("bitdose.models.runtime._SECONDS", 0.05)
+    monkeypatch.setattr("bitdose.models.load._SECONDS", 0.05)
     ref = ModelRef(write_net(write_onnx), runtime="auto")
     chosen, said = choose_runtime(ref)
     assert said.startswith("runtime: onnxruntime ")

@@ -8,9 +8,9 @@ from concurrent.futures import ProcessPoolExecutor
 
 import pytest
 
-from bitdose.report.artist import aside
-from bitdose.report.draw import draw
-from bitdose.report.series import all_figures
+from bitdose.report.figures.drawing import draw
+from bitdose.report.figures.figure_data import all_figures
+from bitdose.report.figures.render_pool import aside
 from bitdose.results.summary import Summary
 
 

@@ -7,13 +7,13 @@ import pytest
 
 from bitdose.decision.base import Decision
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.rule import Rule
-from bitdose.report.audit import ANSWERED, NOT_ANSWERED, NOT_RECORDED, Question, audit_rows
-from bitdose.report.html import DISCLAIMER, render_audit
-from bitdose.report.shown import not_shown
-from bitdose.report.sources import subgroups
+from bitdose.report.findings.audit import ANSWERED, NOT_ANSWERED, NOT_RECORDED, Question, audit_rows
+from bitdose.report.findings.limitations import not_shown
+from bitdose.report.findings.subgroups import subgroups
+from bitdose.report.page.html import DISCLAIMER, render_audit
 from bitdose.results.summary import Summary
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 
 MANIFEST = {
     "seed": 7,

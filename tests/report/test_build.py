@@ -15,12 +15,12 @@ import pytest
 
 from bitdose.decision.base import Decision
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.rule import Rule
+from bitdose.links import LINKS, Link
 from bitdose.report.build import ReportPaths, write_report
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import Summary
-from bitdose.transmission import LINKS, Link
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 
 VOID = {"meta", "img", "br"}
 MARGINS = ["accuracy=0.35", "harmful_flips=0.35"]

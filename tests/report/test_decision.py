@@ -10,12 +10,19 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bitdose.decision.base import Decision, MarginTest, PointTest, Shortfall, Walk
+from bitdose.decision.base import ChainTest, Decision, MarginTest, PointTest, RequiredSampleSize
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import Margin
-from bitdose.decision.rule import Rule
-from bitdose.report.decision import evidence_rows, harmed, neighbours, rule_rows, sentences, walk_rows
-from bitdose.report.words import metric_words, point_words, shown_amount
+from bitdose.report.findings.decision import (
+    evidence_rows,
+    harmed,
+    neighbours,
+    rule_rows,
+    sentences,
+    walk_rows,
+)
+from bitdose.report.findings.phrasing import metric_words, point_words, shown_amount
+from bitdose.rule.margins import Margin
+from bitdose.rule.rule import Rule
 from bitdose.stats.noninferiority import LossTest, untestable
 
 ACCURACY = Margin("accuracy", "", 0.02)
@@ -31,7 +38,7 @@ def _point(name: str, *tests: MarginTest, chain: str = "jpeg2000@256") -> PointT
     return PointTest(name, chain, tests, 0.05, 1761, 41.2, 126.0, 8118.0)
 
 
-def _decision(*walks: Walk, certified: PointTest | None, **changes: Any) -> Decision:
+def _decision(*walks: ChainTest, certified: PointTest | None, **changes: Any) -> Decision:
     made = Decision(
         rule=Rule((ACCURACY,)),
         model="net 0123",
@@ -50,7 +57,7 @@ def _decision(*walks: Walk, certified: PointTest | None, **changes: Any) -> Deci
 
 GOOD = _point("jpeg2000:40x@256", _test(ACCURACY, 0.006, 0.014, 0.01))
 BAD = _point("jpeg2000:60x@256", _test(ACCURACY, 0.011, 0.0204, 0.06))
-WALK = Walk("jpeg2000@256", 0.05, (GOOD, BAD), ("jpeg2000:100x@256",))
+WALK = ChainTest("jpeg2000@256", 0.05, (GOOD, BAD), ("jpeg2000:100x@256",))
 
 
 def test_a_certificate_reads_as_sentences() -> None:
@@ -80,8 +87,8 @@ def test_margins_set_later_are_told() -> None:
 
 def test_nothing_certified_says_how_many_would_be_needed() -> None:
     """Without a certified point the verdict says so, and each margin what it would have needed."""
-    short = Shortfall(ACCURACY, 132, 247, 2172, "jpeg:q95")
-    none = _decision(Walk("jpeg", 0.05, (BAD,)), certified=None, shortfall=(short,))
+    short = RequiredSampleSize(ACCURACY, 132, 247, 2172, "jpeg:q95")
+    none = _decision(ChainTest("jpeg", 0.05, (BAD,)), certified=None, shortfall=(short,))
     said = sentences(none)
     assert said[0] == (
         "Nothing is certified: on 1,761 cases of 1,200 patients, no point was shown to hold every margin."
@@ -95,12 +102,12 @@ def test_nothing_certified_says_how_many_would_be_needed() -> None:
 @pytest.mark.parametrize(
     ("short", "expected"),
     [
-        (Shortfall(ACCURACY, 500, 149, -1, "jpeg:q95"), "no number would do"),
-        (Shortfall(ACCURACY, 500, 149, 500, "jpeg:q95"), "another margin stood in the way"),
-        (Shortfall(ACCURACY, 0, -1, -1, "jpeg:q95", "no case of class 'x'"), "no case of class 'x'"),
+        (RequiredSampleSize(ACCURACY, 500, 149, -1, "jpeg:q95"), "no number would do"),
+        (RequiredSampleSize(ACCURACY, 500, 149, 500, "jpeg:q95"), "another margin stood in the way"),
+        (RequiredSampleSize(ACCURACY, 0, -1, -1, "jpeg:q95", "no case of class 'x'"), "no case of class 'x'"),
     ],
 )
-def test_shortfalls_that_more_cases_do_not_mend(short: Shortfall, expected: str) -> None:
+def test_shortfalls_that_more_cases_do_not_mend(short: RequiredSampleSize, expected: str) -> None:
     """Where cases are not what is missing, the sentence says what is."""
     said = sentences(_decision(certified=None, shortfall=(short,)))[1]
     assert expected in said
@@ -133,14 +140,14 @@ def test_walks_say_where_they_stopped() -> None:
     assert (row.n_passed, row.last_passed, row.stopped_at) == (1, "jpeg2000:40x@256", "jpeg2000:60x@256")
     assert row.why == "accuracy: 1.1 points seen, upper limit 2.04, margin 2"
     assert row.untested == ("jpeg2000:100x@256",)
-    (end,) = walk_rows(_decision(Walk("jpeg", 0.05, (GOOD,)), certified=GOOD))
+    (end,) = walk_rows(_decision(ChainTest("jpeg", 0.05, (GOOD,)), certified=GOOD))
     assert (end.stopped_at, end.why) == ("", "came to its end")
 
 
 def test_a_search_tells_the_failure_next_to_what_passed() -> None:
     """Of a search, the failure told is the one next to what passed, and the rule says that points raced."""
     harsher = _point("jpeg2000:100x@256", _test(ACCURACY, 0.2, 0.3, 1.0))
-    made = _decision(Walk("jpeg2000@256", 0.05, (GOOD, BAD, harsher), searched=True), certified=GOOD)
+    made = _decision(ChainTest("jpeg2000@256", 0.05, (GOOD, BAD, harsher), searched=True), certified=GOOD)
     (row,) = walk_rows(made)
     assert row.searched
     assert row.stopped_at == BAD.point
@@ -152,7 +159,7 @@ def test_an_undefined_test_gives_its_reason() -> None:
     lost = MarginTest(
         ACCURACY, math.nan, math.nan, untestable("3 of 9 cases failed", margin=0.02, alpha=0.05)
     )
-    (row,) = walk_rows(_decision(Walk("jpeg", 0.05, (_point("jpeg:q9", lost),)), certified=None))
+    (row,) = walk_rows(_decision(ChainTest("jpeg", 0.05, (_point("jpeg:q9", lost),)), certified=None))
     assert row.why == "accuracy: 3 of 9 cases failed"
 
 

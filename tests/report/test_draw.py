@@ -11,9 +11,9 @@ import matplotlib as mpl
 import pytest
 from PIL import Image as Pillow
 
-from bitdose.report.draw import draw
-from bitdose.report.series import all_figures, confusions, curve
-from bitdose.report.style import style_of
+from bitdose.report.figures.drawing import draw
+from bitdose.report.figures.figure_data import all_figures, confusions, curve
+from bitdose.report.figures.style import style_of
 from bitdose.results.summary import Summary
 from bitdose.stats.estimate import undefined
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from bitdose.report.findings import findings, first_loss, strongest_within
+from bitdose.report.findings.sentences import findings, first_loss, strongest_within
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import Comparison, PointSummary, Summary
 from bitdose.stats.estimate import Estimate, undefined

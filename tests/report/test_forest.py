@@ -14,13 +14,13 @@ from PIL import Image as Pillow
 
 from bitdose.decision.base import Decision
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.rule import Rule
-from bitdose.report.draw import draw
-from bitdose.report.figures import ForestFigure, ForestGroup, ForestRow
-from bitdose.report.forest import forest_figures, reach
-from bitdose.report.style import style_of
+from bitdose.report.figures.base import ForestFigure, ForestGroup, ForestRow
+from bitdose.report.figures.drawing import draw
+from bitdose.report.figures.forest import forest_figures, reach
+from bitdose.report.figures.style import style_of
 from bitdose.results.summary import Summary
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 from bitdose.stats.estimate import undefined
 
 MADE = ForestFigure(

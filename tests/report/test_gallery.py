@@ -12,9 +12,17 @@ from PIL import Image as Pillow
 
 from bitdose.errors import BitdoseError
 from bitdose.image import Image
-from bitdose.report.flips import RIGHT_TO_WRONG, flipped_cases
-from bitdose.report.gallery import Box, Panel, crop_box, gallery_cases, load_panels, points_for, to_display
-from bitdose.report.plate import gallery_png
+from bitdose.report.figures.gallery import (
+    Box,
+    Panel,
+    crop_box,
+    gallery_cases,
+    load_panels,
+    points_for,
+    to_display,
+)
+from bitdose.report.figures.gallery_image import gallery_png
+from bitdose.report.findings.flips import RIGHT_TO_WRONG, flipped_cases
 from bitdose.results.summary import Summary
 
 

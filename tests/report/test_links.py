@@ -7,9 +7,9 @@ import math
 import polars as pl
 import pytest
 
-from bitdose.report.links import LinkTable, link_rows, link_sentences, link_table, seconds_text
+from bitdose.links import LINKS, Link, knee_bytes, seconds
+from bitdose.report.findings.links import LinkTable, link_rows, link_sentences, link_table, seconds_text
 from bitdose.results.summary import Summary
-from bitdose.transmission import LINKS, Link, knee_bytes, seconds
 
 OWN = Link.parse("up=44k,rtt=750ms")
 

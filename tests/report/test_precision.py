@@ -5,8 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from bitdose.report.findings import findings
-from bitdose.report.html import Page, render
+from bitdose.report.findings.sentences import findings
+from bitdose.report.page.html import Page, render
 from bitdose.report.tables import summary_rows
 from bitdose.results.schema import PRISTINE
 from bitdose.results.summarize import summarize

@@ -17,7 +17,7 @@ import pytest
 from bitdose.errors import CaseError
 from bitdose.report import build
 from bitdose.report.build import ReportPaths, write_report
-from bitdose.report.html import DISCLAIMER, MAX_FLIPPED_ROWS
+from bitdose.report.page.html import DISCLAIMER, MAX_FLIPPED_ROWS
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import Summary
 from bitdose.stats.estimate import undefined

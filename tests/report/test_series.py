@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from bitdose.errors import UsageError
-from bitdose.report import series
+from bitdose.report.figures import figure_data as series
 from bitdose.results.summary import Summary
 from bitdose.stats.estimate import undefined
 

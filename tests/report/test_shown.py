@@ -9,14 +9,14 @@ import polars as pl
 import pytest
 
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.rule import Rule
-from bitdose.report.shown import least_losses, not_shown, small_groups
-from bitdose.report.sources import subgroups
+from bitdose.links import LINKS
+from bitdose.report.findings.limitations import least_losses, not_shown, small_groups
+from bitdose.report.findings.subgroups import subgroups
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import Summary
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 from bitdose.stats.noninferiority import paired_loss_test
-from bitdose.transmission import LINKS
 
 
 @pytest.fixture(scope="module")

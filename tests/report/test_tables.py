@@ -12,8 +12,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bitdose.report.files import write_atomic
-from bitdose.report.sources import subgroups
+from bitdose.report.atomic import write_atomic
+from bitdose.report.findings.subgroups import subgroups
 from bitdose.report.tables import subgroup_rows, summary_rows, write_csv, write_json
 from bitdose.results.summary import Summary
 from bitdose.stats.estimate import undefined

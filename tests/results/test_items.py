@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bitdose.hashing import canonical_json
-from bitdose.results.items import json_items
+from bitdose.results.canonical_json import json_items
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 COLUMNS = [

@@ -24,21 +24,21 @@ from sqlalchemy import Engine, text
 from bitdose.codecs.base import CODECS
 from bitdose.codecs.coding import kernel_names
 from bitdose.codecs.point import Point
-from bitdose.decision.certify import make_profile
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.profile import Profile, save_profile
-from bitdose.decision.rule import Rule
-from bitdose.decision.signing import Key, load_or_make_key, sign
 from bitdose.models.load import ModelRef
+from bitdose.profile.document import Profile, save_profile
+from bitdose.profile.issue import make_profile
+from bitdose.profile.signing import Key, load_or_make_key, sign
 from bitdose.results.summarize import summarize
 from bitdose.results.table import rows_to_table
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 from bitdose.service import clock
-from bitdose.service.accounts import add_account, find_account
-from bitdose.service.app import create_app
-from bitdose.service.database import make_engine, sessions
+from bitdose.service.accounts.accounts import add_account, find_account
+from bitdose.service.db.database import make_engine, sessions
+from bitdose.service.db.tables import AccountRow
+from bitdose.service.http.app import create_app
 from bitdose.service.settings import Settings
-from bitdose.service.tables import AccountRow
 from bitdose.wire import API, Role
 
 PASSWORD = "four plain words here"

@@ -12,12 +12,18 @@ import pytest
 from sqlalchemy import Engine, select
 
 from bitdose.errors import UsageError
-from bitdose.service import sessions as logins
-from bitdose.service import tokens
-from bitdose.service.accounts import AccountError, add_account, change_account, find_account, remove_account
-from bitdose.service.database import reading, sessions
-from bitdose.service.passwords import check_password, hash_password, is_stale, matches
-from bitdose.service.tables import AccountRow, ExamRow
+from bitdose.service.accounts import sessions as logins
+from bitdose.service.accounts import tokens
+from bitdose.service.accounts.accounts import (
+    AccountError,
+    add_account,
+    change_account,
+    find_account,
+    remove_account,
+)
+from bitdose.service.accounts.passwords import check_password, hash_password, is_stale, matches
+from bitdose.service.db.database import reading, sessions
+from bitdose.service.db.tables import AccountRow, ExamRow
 from bitdose.wire import Role
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)

@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from sqlalchemy import Engine, select
 
-from bitdose.decision.profile import Profile
-from bitdose.decision.signing import Key, load_or_make_key, sign
 from bitdose.errors import UsageError
+from bitdose.links import Link, seconds
+from bitdose.profile.document import Profile
+from bitdose.profile.signing import Key, load_or_make_key, sign
 from bitdose.service import clock
-from bitdose.service.app import create_app
-from bitdose.service.database import reading, sessions
-from bitdose.service.profiles import Profiles
+from bitdose.service.db.database import reading, sessions
+from bitdose.service.db.tables import AccountRow, AnswerRow, ExamRow, ProfileRow
+from bitdose.service.exams.profiles import Profiles
+from bitdose.service.http.app import create_app
 from bitdose.service.settings import Settings
-from bitdose.service.tables import AccountRow, AnswerRow, ExamRow, ProfileRow
-from bitdose.transmission import Link, seconds
 
 ADMIN = "/api/v1/admin"
 PASSWORD = "four plain words here"

@@ -8,10 +8,10 @@ import httpx
 import pytest
 from sqlalchemy import Engine, event, select
 
-from bitdose.service.app import create_app
-from bitdose.service.database import reading
+from bitdose.service.db.database import reading
+from bitdose.service.db.tables import AuditRow
+from bitdose.service.http.app import create_app
 from bitdose.service.settings import Settings
-from bitdose.service.tables import AuditRow
 
 LOGIN = "/api/v1/login"
 

@@ -9,12 +9,12 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine, select
 
-from bitdose.service.accounts import change_account
-from bitdose.service.app import create_app
-from bitdose.service.database import reading, sessions
-from bitdose.service.routes import auth
+from bitdose.service.accounts.accounts import change_account
+from bitdose.service.db.database import reading, sessions
+from bitdose.service.db.tables import AccountRow, TokenRow
+from bitdose.service.http.app import create_app
+from bitdose.service.http.routes import auth
 from bitdose.service.settings import Settings
-from bitdose.service.tables import AccountRow, TokenRow
 from bitdose.wire import Account
 
 LOGIN, ME, TOKENS = "/api/v1/login", "/api/v1/me", "/api/v1/tokens"

@@ -17,12 +17,12 @@ from sqlalchemy.exc import IntegrityError, OperationalError, StatementError
 
 from bitdose.errors import UsageError
 from bitdose.service import clock
-from bitdose.service.accounts import add_account
-from bitdose.service.app import create_app
-from bitdose.service.database import make_engine, reading, sessions
-from bitdose.service.migrate import is_current, upgrade
+from bitdose.service.accounts.accounts import add_account
+from bitdose.service.db.database import make_engine, reading, sessions
+from bitdose.service.db.migrate import is_current, upgrade
+from bitdose.service.db.tables import AccountRow, SessionRow, Table, ThrottleRow
+from bitdose.service.http.app import create_app
 from bitdose.service.settings import Settings
-from bitdose.service.tables import AccountRow, SessionRow, Table, ThrottleRow
 from bitdose.wire import Role
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
@@ -93,7 +93,7 @@ def test_a_file_that_stays_locked_is_an_error_in_the_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Waiting for the switch has the same end as waiting for any other lock."""
-    monkeypatch.setattr("bitdose.service.database._BUSY_MS", 100)
+    monkeypatch.setattr("bitdose.service.db.database._BUSY_MS", 100)
     held = sqlite3.connect(tmp_path / "x.sqlite", isolation_level=None)
     held.execute("BEGIN IMMEDIATE")
     engine = make_engine(f"sqlite:///{tmp_path / 'x.sqlite'}")

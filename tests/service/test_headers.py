@@ -9,8 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from bitdose.service.app import create_app
-from bitdose.service.headers import HEADERS
+from bitdose.service.http.app import create_app
+from bitdose.service.http.headers import HEADERS
 from bitdose.service.settings import Settings
 
 LOGIN = "/api/v1/login"

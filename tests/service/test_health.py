@@ -8,10 +8,10 @@ import httpx
 from fastapi import FastAPI
 from sqlalchemy import Engine, update
 
-from bitdose.service.app import create_app
-from bitdose.service.database import sessions
+from bitdose.service.db.database import sessions
+from bitdose.service.db.tables import ProfileRow
+from bitdose.service.http.app import create_app
 from bitdose.service.settings import Settings
-from bitdose.service.tables import ProfileRow
 
 
 def test_a_service_with_a_profile_is_alive_and_ready(client: httpx.Client) -> None:

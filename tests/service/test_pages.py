@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bitdose.decision.margins import METRICS
-from bitdose.service import pages
+from bitdose.rule.margins import METRICS
+from bitdose.service.web import web_pages as pages
 
 ROOT = Path(__file__).resolve().parents[2]
 WEB = ROOT / "src/bitdose/service/web"

@@ -10,10 +10,10 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import Engine, select
 
-from bitdose.service.database import reading
-from bitdose.service.openapi import with_problems
+from bitdose.service.db.database import reading
+from bitdose.service.db.tables import AuditRow
+from bitdose.service.http.openapi import with_problems
 from bitdose.service.problems import MEDIA_TYPE
-from bitdose.service.tables import AuditRow
 from bitdose.wire import Problem
 
 

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
 
-from bitdose.service.app import ROUTERS
+from bitdose.service.http.app import ROUTERS
 from bitdose.wire import Role
 
 C, P, A = Role.CLINIC, Role.PHYSICIAN, Role.ADMIN

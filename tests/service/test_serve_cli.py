@@ -23,9 +23,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
-from bitdose.service.database import make_engine, reading
-from bitdose.service.passwords import matches
-from bitdose.service.tables import AccountRow
+from bitdose.service.accounts.passwords import matches
+from bitdose.service.db.database import make_engine, reading
+from bitdose.service.db.tables import AccountRow
 
 PASSWORD = "four plain words here"
 

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from bitdose.errors import UsageError
-from bitdose.service import sessions as logins
-from bitdose.service import tokens
-from bitdose.service.database import reading, sessions
-from bitdose.service.tables import AccountRow, SessionRow, TokenRow
+from bitdose.service.accounts import sessions as logins
+from bitdose.service.accounts import tokens
+from bitdose.service.db.database import reading, sessions
+from bitdose.service.db.tables import AccountRow, SessionRow, TokenRow
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 

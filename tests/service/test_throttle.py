@@ -11,10 +11,10 @@ import pytest
 from sqlalchemy import Engine, select
 
 from bitdose.service import clock
-from bitdose.service.database import make_engine, reading, sessions
-from bitdose.service.migrate import upgrade
-from bitdose.service.tables import AccountRow, ThrottleRow
-from bitdose.service.throttle import BY_ADDRESS, BY_NAME, keys_of, reserve, succeed, wait_s
+from bitdose.service.accounts.throttle import BY_ADDRESS, BY_NAME, keys_of, reserve, succeed, wait_s
+from bitdose.service.db.database import make_engine, reading, sessions
+from bitdose.service.db.migrate import upgrade
+from bitdose.service.db.tables import AccountRow, ThrottleRow
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 LOGIN = "/api/v1/login"

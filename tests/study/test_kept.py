@@ -13,7 +13,7 @@ from bitdose.codecs.jpeg2000 import Jpeg2000
 from bitdose.codecs.point import Point
 from bitdose.errors import CaseError
 from bitdose.native import library
-from bitdose.study.kept import Kept
+from bitdose.study.source_cache import SourceCache
 
 CHAIN = [Point.parse(f"jpeg2000:{ratio}x") for ratio in (4, 10, 40)]
 
@@ -28,7 +28,7 @@ def image(folder: Path, name: str, value: int) -> Path:
 def test_what_came_first_is_read_once(tmp_path: Path) -> None:
     """The files may be gone by the second time; what came when there was no room is read anew."""
     paths = [image(tmp_path, str(n), n) for n in range(3)]
-    kept = Kept(20_000)
+    kept = SourceCache(20_000)
     first, second, _ = [kept.read(path) for path in paths]
     for path in paths:
         path.unlink()
@@ -41,7 +41,7 @@ def test_what_came_first_is_read_once(tmp_path: Path) -> None:
 def test_without_a_budget_nothing_is_kept(tmp_path: Path) -> None:
     """A study reads each file once and holds no more than the case at work."""
     path = image(tmp_path, "a", 1)
-    kept = Kept(0)
+    kept = SourceCache(0)
     assert kept.read(path) == kept.read(path)
     assert kept.read(path) is not kept.read(path)
     assert kept.streams(path) is None
@@ -51,7 +51,7 @@ def test_what_is_kept_goes_by_colour_too(tmp_path: Path) -> None:
     """A colour file asked for in grey is another source."""
     path = tmp_path / "c.png"
     PillowImage.fromarray(np.full((10, 10, 3), (200, 10, 10), np.uint8)).save(path)
-    kept = Kept(10_000)
+    kept = SourceCache(10_000)
     assert kept.read(path).image.photometric == "RGB"
     assert kept.read(path, color="grey").image.photometric == "MONOCHROME2"
 
@@ -74,7 +74,7 @@ def test_streams_made_together_are_made_once_and_count(
         lambda cls, plane, codecs: encodes.append(plane.height) or plain(cls, plane, codecs)
     )
     monkeypatch.setattr(Jpeg2000, maker, counted)
-    kept = Kept(470_000)
+    kept = SourceCache(470_000)
     source = kept.read(path)
     whole = dict(code_points(source.image, CHAIN, exact=exact))
     for point in reversed(CHAIN):
@@ -92,6 +92,6 @@ def test_an_exact_point_shares_nothing(tmp_path: Path) -> None:
     noise = np.random.default_rng(2).integers(0, 256, (600, 600), np.uint8)
     path = tmp_path / "x.png"
     PillowImage.fromarray(noise).save(path)
-    source = Kept(0).read(path)
+    source = SourceCache(0).read(path)
     ((_, coded),) = code_points(source.image, CHAIN[:1], exact=True, grid=CHAIN)
     assert coded.mode == "exact"

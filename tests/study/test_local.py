@@ -8,11 +8,11 @@ import pytest
 
 from bitdose.cli.app import run
 from bitdose.study.engines import local
-from bitdose.study.engines.local import Crew, WorkerPool, open_pool
+from bitdose.study.engines.local import PrestartedWorkers, WorkerPool, open_pool
 from bitdose.study.plan import Plan, make_plan
+from bitdose.study.progress import StudyProgress
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
-from bitdose.study.tally import Tally
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def _pids(pool: WorkerPool) -> set[int | None]:
 def test_a_pool_takes_those_who_have_started_and_the_others_are_stopped(plan: Plan) -> None:
     """Of a crew of three a pool of two takes two; the third ends with the crew, they with the pool."""
     tasks = [(case, plan.job.points) for case in plan.cases.cases[:3]]
-    with Crew(3) as crew:
+    with PrestartedWorkers(3) as crew:
         early = {worker.process.pid: worker.process for worker in crew._waiting}
         with open_pool(plan, workers=2, n_tasks=3, crew=crew) as pool:
             assert isinstance(pool, WorkerPool)
@@ -48,10 +48,10 @@ def test_while_a_study_runs_nobody_waits(
     how = {"points": ("jpeg:q90",), "engine": engine, "limit": 3}
     plan = make_plan(StudySpec(data=str(texture_set), model=str(texture_model), **how))
     alive = []
-    with Crew(4) as crew:
+    with PrestartedWorkers(4) as crew:
         processes = [worker.process for worker in crew._waiting]
 
-        def watch(_: Tally) -> None:
+        def watch(_: StudyProgress) -> None:
             alive.append(sum(process.is_alive() for process in processes))
 
         run_study(plan, tmp_path / "run", workers=2, watch=watch, crew=crew)
@@ -60,7 +60,7 @@ def test_while_a_study_runs_nobody_waits(
 
 def test_a_pool_larger_than_its_crew_starts_the_rest(plan: Plan) -> None:
     """A crew of one and a pool of two: one more process, and all rows."""
-    with Crew(1) as crew, open_pool(plan, workers=2, n_tasks=2, crew=crew) as pool:
+    with PrestartedWorkers(1) as crew, open_pool(plan, workers=2, n_tasks=2, crew=crew) as pool:
         assert isinstance(pool, WorkerPool)
         assert len(_pids(pool)) == 2
         assert len(list(pool.run((case, plan.job.points) for case in plan.cases.cases[:2]))) == 2
@@ -68,7 +68,7 @@ def test_a_pool_larger_than_its_crew_starts_the_rest(plan: Plan) -> None:
 
 def test_one_of_the_crew_that_died_while_it_waited_is_replaced(plan: Plan) -> None:
     """A process that ended before its orders costs no case."""
-    with Crew(2) as crew:
+    with PrestartedWorkers(2) as crew:
         crew._waiting[0].process.kill()
         crew._waiting[0].process.join()
         with open_pool(plan, workers=2, n_tasks=4, crew=crew) as pool:

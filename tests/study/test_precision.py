@@ -12,7 +12,7 @@ import pytest
 from bitdose.errors import UsageError
 from bitdose.results.summarize import summarize
 from bitdose.study.engines.local import run_in_process
-from bitdose.study.engines.split import run_split
+from bitdose.study.engines.pipeline import run_split
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec, load_spec

@@ -17,10 +17,10 @@ from polars.testing import assert_frame_equal
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.models.base import CallableClassifier, InputSpec
 from bitdose.study.plan import make_plan
-from bitdose.study.run import Outcome, run_study
+from bitdose.study.progress import StudyProgress
+from bitdose.study.run import RunOutcome, run_study
 from bitdose.study.spec import StudySpec
 from bitdose.study.store import read_run
-from bitdose.study.tally import Tally
 
 POINTS = ("jpeg:q90,jpeg:q50,jpeg:q5,jpeg2000:4x,jpeg2000:20x,jpeg:q90@32",)
 TIMES = ["encode_ms", "decode_ms"]
@@ -57,7 +57,7 @@ def processes_gone(group: int) -> bool:
 def test_every_case_has_a_row_at_every_point(spec: StudySpec, tmp_path: Path) -> None:
     """A study of 12 cases and 7 points gives 84 ok rows."""
     outcome = run_study(make_plan(spec), tmp_path / "run", workers=1)
-    assert outcome == Outcome(tmp_path / "run", total=12, done=12, skipped=0, failed=0)
+    assert outcome == RunOutcome(tmp_path / "run", total=12, done=12, skipped=0, failed=0)
     table = read_run(tmp_path / "run")
     assert len(table) == 84
     assert set(table["status"]) == {"ok"}
@@ -171,7 +171,7 @@ def test_the_share_of_failures_is_of_the_whole_study(
     spec = StudySpec(data=str(data), model=str(texture_model), points=("jpeg:q90",), max_failures=0.2)
     plan = make_plan(spec)
 
-    def stop_after_eight(tally: Tally) -> None:
+    def stop_after_eight(tally: StudyProgress) -> None:
         if tally.cases == 8:
             raise KeyboardInterrupt
 

@@ -18,11 +18,11 @@ from polars.testing import assert_frame_equal
 from bitdose.cli.app import run as bitdose
 from bitdose.errors import BitdoseError, MissingBackendError, UsageError
 from bitdose.study.plan import Plan, make_plan
-from bitdose.study.run import Outcome, run_study
+from bitdose.study.progress import StudyProgress
+from bitdose.study.run import RunOutcome, run_study
 from bitdose.study.shards import Shards, place_of
 from bitdose.study.spec import StudySpec
 from bitdose.study.store import read_run
-from bitdose.study.tally import Tally
 
 TIMES = ["encode_ms", "decode_ms"]
 
@@ -58,10 +58,10 @@ def s3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     server.stop()
 
 
-def go(plan: Plan, folder: Path, url: str, *, stop_after: int = 0, **how: bool) -> Outcome:
+def go(plan: Plan, folder: Path, url: str, *, stop_after: int = 0, **how: bool) -> RunOutcome:
     """Run a study with its copy at a URL; Ctrl-C comes after so many cases, if any."""
 
-    def watch(tally: Tally) -> None:
+    def watch(tally: StudyProgress) -> None:
         if tally.cases == stop_after:
             raise KeyboardInterrupt
 

@@ -17,7 +17,7 @@ from bitdose.errors import BitdoseError
 from bitdose.results.table import rows_to_table
 from bitdose.study.engines.blocks import Blocks, Mapped
 from bitdose.study.engines.local import run_in_process
-from bitdose.study.engines.split import run_split
+from bitdose.study.engines.pipeline import run_split
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
@@ -30,9 +30,10 @@ TIMES = ["encode_ms", "decode_ms"]
 _PROGRAM = """
 import os
 from pathlib import Path
-import bitdose.study.engines.split_peers as peers
+import bitdose.study.engines.pipeline_peers as peers
 from bitdose.models.base import CallableClassifier
-from bitdose.study import kept, worker
+from bitdose.study import worker
+from bitdose.study import source_cache as kept
 from bitdose.study.plan import make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
@@ -73,7 +74,7 @@ peers.coded_chunks, peers.loaded = coded_and_died, late
 """
 _TOO_LARGE = """
 import time
-from bitdose.study.engines import split
+from bitdose.study.engines import pipeline as split
 split._MERGED_SAMPLES = {"cpu": 2**22}
 coded_chunks, loaded, predict = worker.coded_chunks, peers.loaded, CallableClassifier.predict
 def counted(case, *how, **more):

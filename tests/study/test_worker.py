@@ -14,17 +14,17 @@ from bitdose.codecs.grid import expand_points
 from bitdose.data.base import Case
 from bitdose.models.base import CallableClassifier, InputSpec
 from bitdose.results.schema import COLUMNS
-from bitdose.study.plan import Job
+from bitdose.study.plan import StudyJob
 from bitdose.study.worker import coded_chunks, run_case
 
 SPEC = InputSpec(labels=("dark", "bright"), size=(8, 8), layout="NHWC")
 BRIGHTNESS = CallableClassifier(lambda x: [[1 - v.mean(), v.mean()] for v in x], SPEC, "brightness")
 
 
-def job(points: str, **changes: object) -> Job:
+def job(points: str, **changes: object) -> StudyJob:
     """Give a job in this process."""
     settings: dict[str, object] = {"color": "keep", "exact": False, "ssim": True, "model": None} | changes
-    return Job(expand_points(points), **settings)  # type: ignore[arg-type]
+    return StudyJob(expand_points(points), **settings)  # type: ignore[arg-type]
 
 
 @pytest.fixture

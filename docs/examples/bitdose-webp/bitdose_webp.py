@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import features
 
-from bitdose.codecs.base import Knob
+from bitdose.codecs.base import QualityParameter
 from bitdose.errors import CaseError
 from bitdose.image import Image
 
@@ -24,7 +24,7 @@ class WebP:
     unit: str = "q"
     options: tuple[str, ...] = ()
 
-    knobs: ClassVar[tuple[Knob, ...]] = (Knob("q", 0, 100, "down", integer=True, meaning="WebP quality"),)
+    knobs: ClassVar[tuple[QualityParameter, ...]] = (QualityParameter("q", 0, 100, "down", integer=True, meaning="WebP quality"),)
     option_names: ClassVar[tuple[str, ...]] = ()
     max_bits: ClassVar[int] = 8
     suffix: ClassVar[str] = ".webp"

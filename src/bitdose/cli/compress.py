@@ -14,7 +14,7 @@ import typer
 if TYPE_CHECKING:
     from bitdose.codecs.point import Point
     from bitdose.compress.apply import Check
-    from bitdose.compress.run import Outcome
+    from bitdose.compress.run import CompressOutcome
     from bitdose.errors import CaseError
 
 _UNITS = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
@@ -72,10 +72,10 @@ def _profile(path: Path, trust: list[str]) -> tuple[str, Check]:
     from datetime import UTC, datetime
 
     from bitdose.compress.limits import limit_check
-    from bitdose.decision.profile import load_profile
-    from bitdose.decision.signing import check_public_key, own_public_key
-    from bitdose.decision.verify import ERROR, WARNING, verify
     from bitdose.errors import BitdoseError
+    from bitdose.profile.document import load_profile
+    from bitdose.profile.signing import check_public_key, own_public_key
+    from bitdose.profile.verify import ERROR, WARNING, verify
 
     profile = load_profile(path)
     said: dict[str, list[str]] = {}
@@ -115,7 +115,7 @@ def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _lines(outcome: Outcome, point: Point, out: Path) -> list[str]:
+def _lines(outcome: CompressOutcome, point: Point, out: Path) -> list[str]:
     kept = f", {outcome.kept} kept" if outcome.kept else ""
     failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
     noun = "file" if outcome.written == 1 else "files"

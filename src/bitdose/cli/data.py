@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from bitdose.data.public.arrange import Arranged
-    from bitdose.data.public.get import Fetched
-    from bitdose.data.public.manifest import Manifest
+    from bitdose.datasets.arrange import Arranged
+    from bitdose.datasets.get import Fetched
+    from bitdose.datasets.manifest import Manifest
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
 Out = Annotated[Path | None, typer.Option(help="Where cases.csv goes. [default: a folder of the set's name]")]
@@ -55,7 +55,7 @@ def make_covidx(
 
     Example: bitdose data make covidx --covid covid-chestxray-dataset --rsna rsna
     """
-    from bitdose.data.public.covidx import make_covidx as arrange
+    from bitdose.datasets.covidx import make_covidx as arrange
 
     with _bar("images") as watch:
         made = arrange(covid, rsna, rsna_map=rsna_map, seed=seed, watch=watch)
@@ -76,7 +76,7 @@ def make_brain(
 
     Example: bitdose data make brain --ixi IXI-T1 --brats MICCAI_BraTS_2019_Data_Training
     """
-    from bitdose.data.public.brain import make_brain as arrange
+    from bitdose.datasets.brain import make_brain as arrange
 
     number = _healthy(healthy)
     with _bar("volumes") as watch:
@@ -97,8 +97,8 @@ def check(
 
     Example: bitdose data check covidx
     """
-    from bitdose.data.public.check import check_set
-    from bitdose.data.public.text import check_lines
+    from bitdose.datasets.check import check_set
+    from bitdose.datasets.text import check_lines
 
     with _bar("files") as watch:
         found = check_set(data, name=as_set, quick=quick, watch=watch)
@@ -123,9 +123,9 @@ def get(
 
     Example: bitdose data get cxr-public --out cxr
     """
-    from bitdose.data.public.catalogue import find_manifest
-    from bitdose.data.public.get import get_set
-    from bitdose.data.public.web import How
+    from bitdose.datasets.catalogue import find_manifest
+    from bitdose.datasets.get import get_set
+    from bitdose.datasets.web import How
 
     if name is None or show:
         _list_sets(as_json)
@@ -153,9 +153,9 @@ def _help_alone(context: typer.Context) -> None:
 
 
 def _write(made: Arranged, out: Path, *, force: bool, as_json: bool) -> None:
-    from bitdose.data.public.arrange import write_arranged
-    from bitdose.data.public.paper import PAPER, absent_labels
-    from bitdose.data.public.text import arranged_lines
+    from bitdose.datasets.arrange import write_arranged
+    from bitdose.datasets.paper import PAPER, absent_labels
+    from bitdose.datasets.text import arranged_lines
     from bitdose.errors import BitdoseError
 
     table = write_arranged(made, out, force=force)
@@ -184,8 +184,8 @@ def _healthy(text: str) -> int | None:
 
 
 def _list_sets(as_json: bool) -> None:
-    from bitdose.data.public.catalogue import BY_HAND, FETCHED, find_manifest
-    from bitdose.data.public.text import bytes_text
+    from bitdose.datasets.catalogue import BY_HAND, FETCHED, find_manifest
+    from bitdose.datasets.text import bytes_text
 
     rows: list[dict[str, Any]] = []
     row: dict[str, Any]
@@ -209,7 +209,7 @@ def _list_sets(as_json: bool) -> None:
 
 def _agree(manifest: Manifest, folder: Path, *, yes: bool) -> None:
     """Show what is to come and under which terms, on stderr; go on only where somebody agrees."""
-    from bitdose.data.public.text import bytes_text
+    from bitdose.datasets.text import bytes_text
     from bitdose.errors import BitdoseError, UsageError
 
     terms = [("source", manifest.source), ("licence", manifest.licence), ("cite", manifest.citation)]
@@ -227,7 +227,7 @@ def _agree(manifest: Manifest, folder: Path, *, yes: bool) -> None:
 
 
 def _print_fetched(done: Fetched, manifest: Manifest, folder: Path, *, as_json: bool) -> None:
-    from bitdose.data.public.text import failure_lines
+    from bitdose.datasets.text import failure_lines
 
     result = {"out": str(folder), "fetched": done.fetched, "present": done.present}
     if as_json:

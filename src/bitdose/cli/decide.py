@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from bitdose.cli.rules import (
+from bitdose.cli.rule_options import (
     Alpha,
     Confirm,
     Expires,
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from polars import DataFrame
 
     from bitdose.decision.base import Decision
-    from bitdose.decision.profile import Profile
-    from bitdose.decision.rule import Rule
-    from bitdose.report.artist import Pen
+    from bitdose.profile.document import Profile
+    from bitdose.report.figures.render_pool import Renderer
     from bitdose.results.summary import PointSummary, Summary
+    from bitdose.rule.rule import Rule
 
 Text = str | None
 
@@ -90,9 +90,9 @@ def decide(
         raise typer.Exit(1)
 
 
-def _pen(*, wanted: bool) -> AbstractContextManager[Pen | None]:
+def _pen(*, wanted: bool) -> AbstractContextManager[Renderer | None]:
     """Take up a report's pen before there is anything to draw: it takes a second to be ready."""
-    from bitdose.report.artist import aside
+    from bitdose.report.figures.render_pool import aside
 
     return aside() if wanted else nullcontext()
 
@@ -121,7 +121,7 @@ class Facts:
     @property
     def shown(self) -> DataFrame:
         """The rows that figures and tables are made of; of a search, those of points that saw all cases."""
-        from bitdose.search import is_search, seen_on_all_cases
+        from bitdose.search.run import is_search, seen_on_all_cases
 
         return seen_on_all_cases(self.table) if is_search(self.manifest) else self.table
 
@@ -182,9 +182,9 @@ def decision_of(facts: Facts, rule: Rule) -> Decision:
     A search's points were chosen by its rule, so that rule alone can be decided on there.
     """
     from bitdose.decision.decide import decide as decide_table
-    from bitdose.decision.rule import Rule
     from bitdose.errors import UsageError
-    from bitdose.search import is_search, replayed
+    from bitdose.rule.rule import Rule
+    from bitdose.search.run import is_search, replayed
 
     registered = Rule.from_dict(facts.registered) if facts.registered else None
     same = registered is not None and registered.digest() == rule.digest()
@@ -206,9 +206,9 @@ def decision_of(facts: Facts, rule: Rule) -> Decision:
 
 def known_decision(facts: Facts) -> Decision | None:
     """Reach a run's decision again: by the rule of its decision.json, else the one fixed before it."""
-    from bitdose.decision.rule import Rule
     from bitdose.errors import UsageError
-    from bitdose.search import is_search
+    from bitdose.rule.rule import Rule
+    from bitdose.search.run import is_search
 
     target, values = facts.file(DECISION), facts.registered
     searched = is_search(facts.manifest)
@@ -240,7 +240,7 @@ def certify(
 
     A summary of all points, where there is one, spares the profile its own.
     """
-    from bitdose.report.decision import sentences
+    from bitdose.report.findings.decision import sentences
     from bitdose.study.store import disk_errors, write_text
 
     said, target = sentences(decision, facts.table), facts.file(DECISION)
@@ -248,8 +248,8 @@ def certify(
     profile = _profile(facts, decision, summary, modality=modality, expires=expires)
     place = out or facts.file(PROFILE)
     if profile is not None:
-        from bitdose.decision.profile import save_profile
-        from bitdose.decision.signing import load_or_make_key, sign
+        from bitdose.profile.document import save_profile
+        from bitdose.profile.signing import load_or_make_key, sign
 
         save_profile(sign(profile, load_or_make_key(key)), place)
         written["profile"] = str(place)
@@ -264,9 +264,9 @@ def certify(
 
 def _check_profile_options(out: Path | None, modality: Text, expires: Text) -> None:
     """Refuse what no profile could be made with, whether or not one will be."""
-    from bitdose.decision.guidelines import check_modality
-    from bitdose.decision.moments import DEFAULT_LIFE, expiry
     from bitdose.errors import UsageError
+    from bitdose.profile.guidelines import check_modality
+    from bitdose.profile.timestamps import DEFAULT_LIFE, expiry
 
     if out is not None and out.is_dir():
         raise UsageError(f"--out {out}: expected a file for the profile, it is a folder")
@@ -282,8 +282,8 @@ def _profile(
     """Make the certified point's profile; None where there is none, or no manifest to make it from."""
     if decision.certified is None or not facts.manifest:
         return None
-    from bitdose.decision.certify import make_profile
-    from bitdose.decision.moments import DEFAULT_LIFE
+    from bitdose.profile.issue import make_profile
+    from bitdose.profile.timestamps import DEFAULT_LIFE
 
     point = _summarized(facts, decision.certified.point, decision.rule.confirm, known)
     return make_profile(

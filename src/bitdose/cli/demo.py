@@ -26,7 +26,7 @@ def demo(
     from bitdose.cli.decide import Known, certify, decision_of, read_facts
     from bitdose.cli.progress import study_progress
     from bitdose.cli.report import make_report
-    from bitdose.cli.rules import make_rule
+    from bitdose.cli.rule_options import make_rule
     from bitdose.data.phantoms import write_phantoms
     from bitdose.errors import UsageError
     from bitdose.study.plan import make_plan

@@ -11,7 +11,7 @@ import typer
 from bitdose.errors import UsageError
 
 if TYPE_CHECKING:
-    from bitdose.transmission import Link
+    from bitdose.links import Link
 
 _BYTES = ["10k", "100k", "1M", "10M"]
 _MOST_BYTES = 1_000_000_000_000
@@ -34,7 +34,7 @@ def links(
 
     Example: bitdose links --link gprs --link up=256k,rtt=300ms --bytes 15k
     """
-    from bitdose.transmission import LINKS, Link
+    from bitdose.links import LINKS, Link
 
     chosen = [Link.parse(text) for text in link] if link else list(LINKS.values())
     sizes = {text: _size(text) for text in n_bytes or _BYTES}
@@ -55,7 +55,7 @@ def _size(text: str) -> int:
 
 
 def _row(link: Link, sizes: dict[str, int]) -> dict[str, Any]:
-    from bitdose.transmission import knee_bytes, seconds
+    from bitdose.links import knee_bytes, seconds
 
     each = [
         {

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from bitdose.decision.profile import Profile
-    from bitdose.decision.verify import Finding
+    from bitdose.profile.document import Profile
+    from bitdose.profile.verify import Finding
 
 File = Annotated[Path, typer.Argument(help="A profile, as 'bitdose decide' writes it.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
@@ -32,7 +32,7 @@ def show(path: File, as_json: AsJson = False) -> None:
 
     Example: bitdose profile show profile.json
     """
-    from bitdose.decision.profile import load_profile
+    from bitdose.profile.document import load_profile
 
     found = load_profile(path)
     for line in [json.dumps(found.to_dict(), indent=2)] if as_json else _page(found):
@@ -59,7 +59,7 @@ def verify(
 
     Example: bitdose profile verify profile.json --model net.onnx
     """
-    from bitdose.decision.verify import failed
+    from bitdose.profile.verify import failed
 
     findings = _findings(path, model, weights, trust or [], now, require_trusted=require_trusted)
     bad = failed(findings)
@@ -85,7 +85,7 @@ def key(
 
     Example: bitdose profile key
     """
-    from bitdose.decision.signing import load_or_make_key
+    from bitdose.profile.signing import load_or_make_key
 
     found = load_or_make_key(path)
     facts = {"public_key": found.public_key, "key_id": found.key_id, "path": str(found.path)}
@@ -104,12 +104,12 @@ def _findings(
     """Read the profile and look at it; one that cannot be read is a finding too."""
     from datetime import UTC, datetime
 
-    from bitdose.decision.moments import day_or_moment
-    from bitdose.decision.profile import profile_bytes, read_profile
-    from bitdose.decision.signing import check_public_key, own_public_key
-    from bitdose.decision.verify import ERROR, Finding
-    from bitdose.decision.verify import verify as look_at
     from bitdose.errors import UsageError
+    from bitdose.profile.document import profile_bytes, read_profile
+    from bitdose.profile.signing import check_public_key, own_public_key
+    from bitdose.profile.timestamps import day_or_moment
+    from bitdose.profile.verify import ERROR, Finding
+    from bitdose.profile.verify import verify as look_at
 
     trusted = [check_public_key(text, name="--trust") for text in trust]
     when = day_or_moment(now, "--now") if now else datetime.now(UTC)
@@ -142,8 +142,8 @@ def _name_of(model: str, weights: str, found: Profile) -> str:
 
 
 def _page(found: Profile) -> list[str]:
-    from bitdose.decision.guidelines import MAMMOGRAPHY, MAMMOGRAPHY_NOTE, compared
-    from bitdose.decision.profile import sentence
+    from bitdose.profile.document import sentence
+    from bitdose.profile.guidelines import MAMMOGRAPHY, MAMMOGRAPHY_NOTE, compared
 
     evidence, limits = found.evidence, found.limits
     mammography = [f"warning: {MAMMOGRAPHY_NOTE}"] if MAMMOGRAPHY in limits.modalities else []
@@ -211,7 +211,7 @@ def _limits(found: Profile) -> str:
 
 
 def _signature(found: Profile) -> str:
-    from bitdose.decision.signing import signature_problem
+    from bitdose.profile.signing import signature_problem
 
     problem = signature_problem(found)
     signer = f"the content is what key {found.signature.key_id} signed" if found.signature else ""

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from bitdose.study.tally import Tally
+    from bitdose.study.progress import StudyProgress
 
 _REFRESH_SECONDS = 0.5
 
 
 @contextmanager
-def study_progress(total: int) -> Iterator[Callable[[Tally], None] | None]:
+def study_progress(total: int) -> Iterator[Callable[[StudyProgress], None] | None]:
     """Show progress on stderr if that is a terminal; give the watcher, or None."""
     if not sys.stderr.isatty():
         yield None
@@ -40,7 +40,7 @@ def study_progress(total: int) -> Iterator[Callable[[Tally], None] | None]:
     with Live(bar, console=console, refresh_per_second=4, transient=True) as live:
         shown = 0.0
 
-        def watch(tally: Tally) -> None:
+        def watch(tally: StudyProgress) -> None:
             nonlocal shown
             now = time.monotonic()
             rate = f"{tally.cases / max(now - started, 1e-9):.2f}/s"
@@ -52,12 +52,12 @@ def study_progress(total: int) -> Iterator[Callable[[Tally], None] | None]:
         yield watch
 
 
-def chain_lines(tally: Tally, width: int) -> list[str]:
+def chain_lines(tally: StudyProgress, width: int) -> list[str]:
     """Return one line per chain: the accuracy so far in percent, mildest to strongest.
 
     Examples
     --------
-    >>> from bitdose.study.tally import Tally
+    >>> from bitdose.study.progress import Tally
     >>> tally = Tally()
     >>> row = {"status": "ok", "case_label": "a", "predicted": "a"}
     >>> tally.add([row | {"codec_chain": "jpeg", "point": f"jpeg:q{q}"} for q in (90, 30)])

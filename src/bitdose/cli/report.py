@@ -13,8 +13,8 @@ from bitdose.cli.decide import PROFILE, Facts, Known, known_decision, read_facts
 
 if TYPE_CHECKING:
     from bitdose.decision.base import Decision
-    from bitdose.report.artist import Pen
     from bitdose.report.build import ReportPaths
+    from bitdose.report.figures.render_pool import Renderer
 
 
 def report(
@@ -55,18 +55,18 @@ def make_report(
     gallery: int = 6,
     level: float = 0.95,
     known: Known | None = None,
-    pen: Pen | None = None,
+    pen: Renderer | None = None,
 ) -> tuple[ReportPaths, list[str]]:
     """Write a run's report and return its paths and findings; nothing that is known is found again.
 
     A pen that its caller has taken up already draws the figures; else one is taken up here.
     """
-    from bitdose.report.artist import aside
+    from bitdose.links import LINKS
     from bitdose.report.build import write_report
-    from bitdose.report.decision import sentences
-    from bitdose.report.findings import findings
+    from bitdose.report.figures.render_pool import aside
+    from bitdose.report.findings.decision import sentences
+    from bitdose.report.findings.sentences import findings
     from bitdose.study.store import disk_errors
-    from bitdose.transmission import LINKS
 
     facts = known.facts if known else read_facts(run)
     with nullcontext(pen) if pen else aside() as drawing:
@@ -92,7 +92,7 @@ def make_report(
 
 
 def _accuracy_margin(decision: Decision | None) -> float:
-    from bitdose.report.findings import MARGIN
+    from bitdose.report.findings.sentences import MARGIN
 
     margins = decision.rule.margins if decision else ()
     return next((margin.limit for margin in margins if margin.name == "accuracy"), MARGIN)
@@ -100,8 +100,8 @@ def _accuracy_margin(decision: Decision | None) -> float:
 
 def _profile_id(facts: Facts) -> str:
     """Return the id of the run's profile; empty where it has none that can be read."""
-    from bitdose.decision.profile import load_profile
     from bitdose.errors import BitdoseError
+    from bitdose.profile.document import load_profile
 
     place = facts.file(PROFILE)
     try:
@@ -113,8 +113,8 @@ def _profile_id(facts: Facts) -> str:
 
 def _variants(facts: Facts) -> Any:
     from bitdose.errors import BitdoseError
+    from bitdose.study.recode import variants_of
     from bitdose.study.store import STUDY_FILE
-    from bitdose.study.variants import variants_of
 
     if not (facts.run / STUDY_FILE).exists():
         return None

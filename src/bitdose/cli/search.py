@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bitdose.cli.decide import Text, certify, read_facts
-from bitdose.cli.rules import (
+from bitdose.cli.rule_options import (
     Alpha,
     Confirm,
     Expires,
@@ -71,7 +71,7 @@ def search(
     """
     from bitdose.cli.progress import study_progress
     from bitdose.cli.study import class_mapping, early_workers, make_spec
-    from bitdose.search import search as run_search
+    from bitdose.search.run import search as run_search
 
     spec = make_spec(
         data, points=tuple(points) if points else None, model=model, split=split, limit=limit,

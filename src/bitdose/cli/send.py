@@ -19,12 +19,12 @@ from bitdose.errors import BitdoseError, MissingBackendError, UsageError
 if TYPE_CHECKING:
     import httpx
 
-    from bitdose.cli.send_said import Teller
-    from bitdose.client.connection import Server
-    from bitdose.client.intake import Intake, Watched
-    from bitdose.client.outbox import Outbox
+    from bitdose.cli.send_output import SendOutput
+    from bitdose.client.sending.connection import Server
+    from bitdose.client.sending.intake import Intake, Watched
+    from bitdose.client.sending.outbox import Outbox
     from bitdose.codecs.point import Point
-    from bitdose.transmission import Link
+    from bitdose.links import Link
 
 _DEFAULT = "files"
 _EXTRA = ("httpx", "pydantic")
@@ -106,7 +106,7 @@ def send_files(
         raise UsageError("--watch: expected one folder as FILES")
     given = [] if watch else files or []
     with _clinic(server, token_file, ca_file, profile, outbox, link, sentinel, as_json, given) as clinic:
-        from bitdose.client.intake import Watched
+        from bitdose.client.sending.intake import Watched
 
         watched = Watched((files or [])[0], clinic.outbox) if watch else None
         for path in clinic.paths:
@@ -138,7 +138,7 @@ def send_listen(
     Example: bitdose send listen --server https://exams.example.org --token-file token --host 0.0.0.0
     """
     _need_extra()
-    from bitdose.client.listen import Node, listening
+    from bitdose.client.dicom_node.listen import Node, listening
 
     node = Node(aet, host, port, tuple(caller or ()))
     with _clinic(server, token_file, ca_file, profile, outbox, link, sentinel, as_json) as clinic:
@@ -170,14 +170,14 @@ def send_push(
     Example: bitdose send push series --stow https://archive.example.org/dicom-web --profile profile.json
     """
     _need_extra()
-    from bitdose.cli.send_said import Teller
-    from bitdose.client.connection import Server, connect, read_token
-    from bitdose.client.intake import files_of
-    from bitdose.client.pseudonyms import Pseudonyms
-    from bitdose.client.push import Pusher
+    from bitdose.cli.send_output import SendOutput
+    from bitdose.client.deidentify.pseudonyms import Pseudonyms
+    from bitdose.client.dicom_node.push import Pusher
+    from bitdose.client.sending.connection import Server, connect, read_token
+    from bitdose.client.sending.intake import files_of
 
     chosen, check = _coding(point, profile)
-    teller = Teller(as_json=as_json)
+    teller = SendOutput(as_json=as_json)
     token = read_token(token_file) if token_file else ""
     names = None if identified else Pseudonyms(_folder(outbox))
     with connect(Server(stow, token, ca_file)) as client:
@@ -196,8 +196,8 @@ def send_status(outbox: Folder = None, as_json: AsJson = False) -> None:
     Example: bitdose send status
     """
     _need_extra()
-    from bitdose.cli.send_said import status_lines, status_rows
-    from bitdose.client.outbox import Outbox
+    from bitdose.cli.send_output import status_lines, status_rows
+    from bitdose.client.sending.outbox import Outbox
 
     items = Outbox(_folder(outbox)).items()
     if as_json:
@@ -216,7 +216,7 @@ def send_who(
     Example: bitdose send who 4f0c2a9be1d37755
     """
     _need_extra()
-    from bitdose.client.pseudonyms import Pseudonyms
+    from bitdose.client.deidentify.pseudonyms import Pseudonyms
 
     patient = Pseudonyms(_folder(outbox)).who(pseudonym)
     if patient is None:
@@ -243,12 +243,12 @@ class _Clinic:
     server: Server
     client: httpx.Client
     intake: Intake
-    teller: Teller
+    teller: SendOutput
     paths: list[Path]
 
     def take(self, path: Path) -> None:
         """Take a file in; say what became of it."""
-        from bitdose.client.intake import Taken
+        from bitdose.client.sending.intake import Taken
         from bitdose.data.folder import plain_text
         from bitdose.errors import CaseError
 
@@ -268,7 +268,7 @@ class _Clinic:
         watched: Watched | None = None,
     ) -> bool:
         """Send what waits; False where another process is at it."""
-        from bitdose.client.send import Sender
+        from bitdose.client.sending.send import Sender
 
         def look() -> None:
             for path in watched.settled() if watched else []:
@@ -312,24 +312,24 @@ def _clinic(
     as_json: bool,
     given: Sequence[Path] = (),
 ) -> Iterator[_Clinic]:
-    from bitdose.client.certified import Asked, profile_of_file
-    from bitdose.client.connection import Server, connect, read_token
+    from bitdose.client.sending.connection import Server, connect, read_token
+    from bitdose.client.sending.profile_source import ProfileRequest, profile_of_file
 
     if sentinel is not None and not 0 <= sentinel <= 1:
         raise UsageError(f"--sentinel {sentinel:g}: expected a share from 0 to 1")
     server, folder, told = Server(url, read_token(token_file), ca_file), _folder(outbox), _link(link)
     with connect(server) as client:
         # The line is slow, and so is loading what codes: each goes on while the other does.
-        asked = None if profile else Asked(client, folder, server.name)
-        from bitdose.cli.send_said import Teller
-        from bitdose.client.intake import Intake, files_of, warm
-        from bitdose.client.outbox import Outbox
-        from bitdose.client.pseudonyms import Pseudonyms
+        asked = None if profile else ProfileRequest(client, folder, server.name)
+        from bitdose.cli.send_output import SendOutput
+        from bitdose.client.deidentify.pseudonyms import Pseudonyms
+        from bitdose.client.sending.intake import Intake, files_of, warm
+        from bitdose.client.sending.outbox import Outbox
 
         paths = files_of(list(given))
         warm(paths)
         found = asked.result() if asked else profile_of_file(profile or Path())
-        teller, queue = Teller(link=told, as_json=as_json), Outbox(folder)
+        teller, queue = SendOutput(link=told, as_json=as_json), Outbox(folder)
         for warning in found.warnings:
             teller.warn(warning)
         share = found.sentinel_share if sentinel is None else sentinel
@@ -339,19 +339,19 @@ def _clinic(
 
 
 def _link(text: str | None) -> Link | None:
-    from bitdose.transmission import Link
+    from bitdose.links import Link
 
     return Link.parse(text) if text else None
 
 
 def _folder(outbox: Path | None) -> Path:
-    from bitdose.client.places import default_folder, open_folder
+    from bitdose.client.data_dir import default_folder, open_folder
 
     return open_folder(outbox or default_folder())
 
 
 def _coding(point: str | None, profile: Path | None) -> tuple[Point | None, Any]:
-    from bitdose.client.certified import profile_of_file
+    from bitdose.client.sending.profile_source import profile_of_file
     from bitdose.codecs.point import Point
     from bitdose.compress.limits import limit_check
 

@@ -111,10 +111,10 @@ def init(
     Example: bitdose serve init --name admin
     """
     _check_extra()
-    from bitdose.service.accounts import add_account
+    from bitdose.service.accounts.accounts import add_account
     from bitdose.service.clock import now
-    from bitdose.service.database import make_engine, sessions
-    from bitdose.service.migrate import upgrade
+    from bitdose.service.db.database import make_engine, sessions
+    from bitdose.service.db.migrate import upgrade
     from bitdose.wire import Role
 
     settings = _settings(config, data=data, database=database)
@@ -136,7 +136,7 @@ def check_call(settings: Settings, *, host: str, certfile: Path | None, keyfile:
         With the option that is missing.
     """
     if settings.ray_address is not None:
-        from bitdose.service.ray_workers import load_ray
+        from bitdose.service.exams.ray_workers import load_ray
 
         load_ray()
     if not settings.model:
@@ -177,7 +177,7 @@ def _settings(config: Path | None, *, default_url: str = "", **options: Any) -> 
 def _run(settings: Settings, *, host: str, port: int, certfile: Path | None, keyfile: Path | None) -> None:
     import uvicorn
 
-    from bitdose.service.app import create_app
+    from bitdose.service.http.app import create_app
     from bitdose.wire import DISCLAIMER
 
     _raise_file_limit()
@@ -241,7 +241,7 @@ def _ask_password() -> str:
 def _refuse_second(session: Any) -> None:
     from sqlalchemy import select
 
-    from bitdose.service.tables import AccountRow
+    from bitdose.service.db.tables import AccountRow
     from bitdose.wire import Role
 
     if session.scalar(select(AccountRow.name).where(AccountRow.role == Role.ADMIN.value).limit(1)):

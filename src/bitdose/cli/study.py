@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bitdose.cli.rules import make_rule
+from bitdose.cli.rule_options import make_rule
 
 if TYPE_CHECKING:
     from bitdose.cli.decide import Known
-    from bitdose.study.engines.local import Crew
+    from bitdose.study.engines.local import PrestartedWorkers
     from bitdose.study.plan import Plan
-    from bitdose.study.run import Outcome
+    from bitdose.study.run import RunOutcome
     from bitdose.study.spec import StudySpec
 
 Text = str | None
@@ -159,7 +159,7 @@ def study(
 
 
 def _tell(
-    plan: Plan, folder: Path, outcome: Outcome, *, write_report: bool, images: bool, as_json: bool
+    plan: Plan, folder: Path, outcome: RunOutcome, *, write_report: bool, images: bool, as_json: bool
 ) -> None:
     """Decide if a rule was fixed, write the report, and print what was found."""
     result: dict[str, Any] = {
@@ -190,7 +190,7 @@ def _decide(
 ) -> tuple[list[str], Known]:
     """Decide by the rule fixed before the run; return the sentences and what a report need not do again."""
     from bitdose.cli.decide import Known, certify, decision_of, read_facts
-    from bitdose.decision.rule import Rule
+    from bitdose.rule.rule import Rule
 
     facts = read_facts(folder)
     decision = decision_of(facts, Rule.from_dict(spec.decision))
@@ -226,16 +226,18 @@ def make_spec(data: str, **options: Any) -> StudySpec:
     return spec
 
 
-def early_workers(spec: StudySpec, workers: int | None) -> Crew:
+def early_workers(spec: StudySpec, workers: int | None) -> PrestartedWorkers:
     """Start workers before the plan is made, which takes them about as long as it takes to start."""
-    from bitdose.study.engines.local import Crew
+    from bitdose.study.engines.local import PrestartedWorkers
 
     count = os.cpu_count() or 1 if workers is None else workers
     most = min(count, _EARLY_WORKERS, spec.limit or count)
-    return Crew(most if spec.engine == "local" and most > 1 else 0)
+    return PrestartedWorkers(most if spec.engine == "local" and most > 1 else 0)
 
 
-def _run(plan: Plan, folder: Path, workers: int | None, *, url: str, crew: Crew, **how: bool) -> Outcome:
+def _run(
+    plan: Plan, folder: Path, workers: int | None, *, url: str, crew: PrestartedWorkers, **how: bool
+) -> RunOutcome:
     from bitdose.cli.progress import study_progress
     from bitdose.study.run import run_study
     from bitdose.study.shards import Shards
@@ -256,7 +258,7 @@ def _run(plan: Plan, folder: Path, workers: int | None, *, url: str, crew: Crew,
 
 
 def _dry_run(plan: Plan, workers: int | None, *, as_json: bool) -> None:
-    from bitdose.study.forecast import forecast
+    from bitdose.study.dry_run import forecast
 
     found = forecast(plan, workers=workers)
     typer.echo(json.dumps(found.to_dict(), indent=2) if as_json else "\n".join(found.lines()))

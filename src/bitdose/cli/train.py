@@ -96,11 +96,11 @@ def train(
     from bitdose.cli.progress import training_progress
     from bitdose.cli.study import class_mapping
     from bitdose.training.recipe import Choices
-    from bitdose.training.run import Job, Options, dumps
+    from bitdose.training.run import Options, TrainingJob, dumps
     from bitdose.training.run import train as run_training
 
     choices = Choices(network, {key: value for key, value in given.items() if value is not None})
-    job = Job(choices, data, split, class_mapping(classes) or {}, weights)
+    job = TrainingJob(choices, data, split, class_mapping(classes) or {}, weights)
     options = Options(
         out=out or _default_folder(data, network), device=device, threads=threads, loaders=loaders,
         cache_mb=cache_mb, max_failures=max_failures, resume=resume,

@@ -32,7 +32,7 @@ from bitdose.image import Image
 from bitdose.registry import Registry
 
 
-class Knob(NamedTuple):
+class QualityParameter(NamedTuple):
     """One way to set a codec's strength, and how it is written in a point.
 
     Parameters
@@ -75,7 +75,7 @@ class Knob(NamedTuple):
 class Codec(Protocol):
     """What every codec offers; see the contract at the top of this file."""
 
-    knobs: ClassVar[tuple[Knob, ...]]
+    knobs: ClassVar[tuple[QualityParameter, ...]]
     option_names: ClassVar[tuple[str, ...]]
     max_bits: ClassVar[int]
     suffix: ClassVar[str]

@@ -22,7 +22,7 @@ from bitdose.codecs.grid import chains_of
 from bitdose.codecs.point import NO_KERNEL, Point, Resize
 from bitdose.errors import CaseError
 from bitdose.image import Image, rescale_bits, stack
-from bitdose.resample import KERNELS, resample
+from bitdose.resample.kernels import KERNELS, resample
 
 # Below this a layered encode costs up to 0.5 dB (packet headers weigh more on small images)
 # and saves little: see benchmarks/layered.py.

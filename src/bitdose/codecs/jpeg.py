@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from bitdose.codecs.base import Knob
+from bitdose.codecs.base import QualityParameter
 from bitdose.errors import CaseError, UsageError
 from bitdose.image import Image
 
@@ -54,7 +54,9 @@ class Jpeg:
     unit: str = "q"
     options: tuple[str, ...] = ()
 
-    knobs: ClassVar[tuple[Knob, ...]] = (Knob("q", 1, 100, "down", integer=True, meaning="IJG quality"),)
+    knobs: ClassVar[tuple[QualityParameter, ...]] = (
+        QualityParameter("q", 1, 100, "down", integer=True, meaning="IJG quality"),
+    )
     option_names: ClassVar[tuple[str, ...]] = tuple(_SAVE)
     max_bits: ClassVar[int] = 8
     suffix: ClassVar[str] = ".jpg"

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from bitdose.codecs.base import Codec, Knob
+from bitdose.codecs.base import Codec, QualityParameter
 from bitdose.codecs.codestream import count_layers, parse_layers
 from bitdose.errors import CaseError
 from bitdose.image import Image, Photometric
@@ -58,9 +58,9 @@ class Jpeg2000:
     unit: str = "x"
     options: tuple[str, ...] = ()
 
-    knobs: ClassVar[tuple[Knob, ...]] = (
-        Knob("x", 1, 10_000, "up", integer=False, meaning="ratio of raw to coded bytes"),
-        Knob("dB", 1, 100, "down", integer=False, meaning="PSNR"),
+    knobs: ClassVar[tuple[QualityParameter, ...]] = (
+        QualityParameter("x", 1, 10_000, "up", integer=False, meaning="ratio of raw to coded bytes"),
+        QualityParameter("dB", 1, 100, "down", integer=False, meaning="PSNR"),
     )
     option_names: ClassVar[tuple[str, ...]] = ()
     max_bits: ClassVar[int] = 16

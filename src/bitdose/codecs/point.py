@@ -19,9 +19,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bitdose.codecs.base import CODECS, Codec, Knob
+from bitdose.codecs.base import CODECS, Codec, QualityParameter
 from bitdose.errors import UsageError
-from bitdose.resample import check_kernel
+from bitdose.resample.kernels import check_kernel
 
 PRISTINE = "pristine"
 DEFAULT_KERNEL = "lanczos4"
@@ -150,7 +150,7 @@ class Point:
             raise UsageError("'pristine' has no codec")
         return CODECS.get(self.codec)(self.quality, self.unit, self.options)
 
-    def _knob(self) -> Knob:
+    def _knob(self) -> QualityParameter:
         return next(knob for knob in CODECS.get(self.codec).knobs if knob.unit == self.unit)
 
     def _tail(self) -> str:
@@ -158,7 +158,7 @@ class Point:
         return "".join(f"+{option}" for option in self.options) + size
 
 
-def knob_of(codec_name: str, codec: type[Codec], text: str) -> tuple[Knob, str]:
+def knob_of(codec_name: str, codec: type[Codec], text: str) -> tuple[QualityParameter, str]:
     """Find which knob a text such as ``q30`` or ``10x..40x/5`` sets, and return its numbers part."""
     for knob in codec.knobs:
         number = rf"(?:{knob.unit})?{_NUMBER}" if knob.leads else rf"{_NUMBER}(?:{knob.unit})?"
@@ -169,7 +169,7 @@ def knob_of(codec_name: str, codec: type[Codec], text: str) -> tuple[Knob, str]:
     raise UsageError(f"knob {text!r} of {codec_name}: expected {known}")
 
 
-def _parse_knob(point: str, name: str, codec: type[Codec], text: str) -> tuple[Knob, float]:
+def _parse_knob(point: str, name: str, codec: type[Codec], text: str) -> tuple[QualityParameter, float]:
     knob, number = knob_of(name, codec, text)
     quality = float(number)
     if not knob.low <= quality <= knob.high or (knob.integer and quality != int(quality)):

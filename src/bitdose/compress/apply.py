@@ -8,13 +8,13 @@ from datetime import datetime
 from bitdose.codecs.coding import encode_point
 from bitdose.codecs.point import Point
 from bitdose.compress.dicom import Uids, compress_dicom
-from bitdose.compress.record import Compressed, Facts
+from bitdose.compress.record import Compressed, SourceFacts
 from bitdose.data.decoded import MAX_PIXELS
 from bitdose.data.read import read_bytes
 from bitdose.data.sniff import sniff
 from bitdose.errors import CaseError
 
-Check = Callable[[Facts], None]
+Check = Callable[[SourceFacts], None]
 
 
 def compress_bytes(
@@ -64,6 +64,6 @@ def compress_bytes(
             "unsupported", f"{source.format} of {image.n_slices} pages; one stream holds one image"
         )
     if check is not None:
-        check(Facts("", image.height, image.width, image.bits, 1, image.photometric))
+        check(SourceFacts("", image.height, image.width, image.bits, 1, image.photometric))
     streams = encode_point(image, point)
     return Compressed(streams.data[0], image.raw_bytes, len(streams.data[0]))

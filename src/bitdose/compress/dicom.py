@@ -22,7 +22,7 @@ from bitdose.codecs.coding import encode_point
 from bitdose.codecs.point import Point
 from bitdose.compress.derived import Derivation, Ids, Step, derive, source_step
 from bitdose.compress.geometry import downsize_attributes
-from bitdose.compress.record import Compressed, Facts
+from bitdose.compress.record import Compressed, SourceFacts
 from bitdose.compress.samples import Samples, stored_samples
 from bitdose.compress.syntax import Syntax, syntax_of
 from bitdose.compress.values import check_depth, remap_values, sixteen_bits_by
@@ -82,7 +82,7 @@ def compress_dicom(
     *,
     uids: Uids,
     now: datetime,
-    check: Callable[[Facts], None] | None = None,
+    check: Callable[[SourceFacts], None] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Compressed:
     """Make the lossy version of a DICOM object; the top of this file says how.
@@ -129,14 +129,14 @@ def compress_dicom(
     return Compressed(written, pixel_bytes, sum(map(len, streams)))
 
 
-def facts_of(dataset: Any) -> Facts:
+def facts_of(dataset: Any) -> SourceFacts:
     """Return what a profile's limits are about."""
     height, width, frames = frame_shape(dataset)
     grey = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
     # A study reads fewer bits as 8, and several frames of colour as grey slices.
     bits = max(_BYTE, int(dataset.BitsStored))
     kind = "MONOCHROME2" if grey or frames > 1 else "RGB"
-    return Facts(str(dataset.get("Modality") or ""), height, width, bits, frames, kind)
+    return SourceFacts(str(dataset.get("Modality") or ""), height, width, bits, frames, kind)
 
 
 def put_streams(dataset: Any, streams: list[bytes], *, max_offset: int = _MAX_OFFSET) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
-from bitdose.compress.record import Facts
+from bitdose.compress.record import SourceFacts
 from bitdose.errors import CaseError
 
 OUTSIDE = "outside-profile"
@@ -45,7 +45,7 @@ class Limits(Protocol):
         """``MONOCHROME2``, ``RGB`` or both; empty where not stated."""
 
 
-def limit_check(limits: Limits) -> Callable[[Facts], None]:
+def limit_check(limits: Limits) -> Callable[[SourceFacts], None]:
     """Return a check that raises ``CaseError`` (``outside-profile``) for a file beyond the limits.
 
     Examples
@@ -60,7 +60,7 @@ def limit_check(limits: Limits) -> Callable[[Facts], None]:
     bitdose.errors.CaseError: outside-profile: height 100: the profile holds for 256 to 4096
     """
 
-    def check(facts: Facts) -> None:
+    def check(facts: SourceFacts) -> None:
         if facts.modality:
             _among("modality", facts.modality, limits.modalities)
         _among("photometric", facts.photometric, limits.photometric)

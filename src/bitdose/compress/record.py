@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 
-class Facts(NamedTuple):
+class SourceFacts(NamedTuple):
     """What a profile may limit, in a study's words for it.
 
     Parameters

@@ -20,7 +20,7 @@ from bitdose.errors import BitdoseError, CaseError
 
 
 @dataclass
-class Outcome:
+class CompressOutcome:
     """Counts and bytes of one call; ``ratio_*`` are totals over totals, NaN where nothing was written.
 
     Parameters
@@ -83,7 +83,7 @@ def compress_files(
     check: Check | None = None,
     on_failure: Callable[[str, CaseError], None] | None = None,
     on_done: Callable[[int], None] | None = None,
-) -> Outcome:
+) -> CompressOutcome:
     """Compress every file of a list.
 
     Parameters
@@ -106,7 +106,7 @@ def compress_files(
     BitdoseError
         If a target cannot be written (a full disk, no permission): the next would fail as well.
     """
-    outcome, uids = Outcome(), Uids()
+    outcome, uids = CompressOutcome(), Uids()
     for count, task in enumerate(tasks, start=1):
         if resume and task.target.exists():
             outcome.kept += 1

@@ -19,7 +19,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bitdose.compress.precision import with_precision
+from bitdose.compress.bit_depth import with_precision
 from bitdose.compress.syntax import Syntax
 from bitdose.data.dicom import palette_to_rgb
 from bitdose.errors import CaseError

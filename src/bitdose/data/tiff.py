@@ -28,7 +28,7 @@ LOSSY_BY_COMPRESSION: dict[int, bool | None] = {
 """Whether a compression tag means lossy coding; what is not listed is lossless."""
 
 
-class Page(NamedTuple):
+class TiffPage(NamedTuple):
     """One page that is read: its directory and how to decode it."""
 
     number: int
@@ -50,7 +50,7 @@ class Page(NamedTuple):
         return image
 
 
-def tiff_pages(file: Any, max_pixels: int) -> list[Page]:
+def tiff_pages(file: Any, max_pixels: int) -> list[TiffPage]:
     """List the pages of an opened Pillow TIFF that hold an image at full resolution.
 
     Parameters
@@ -79,13 +79,13 @@ def tiff_pages(file: Any, max_pixels: int) -> list[Page]:
     return found
 
 
-def _page(index: int, tags: Any) -> Page:
+def _page(index: int, tags: Any) -> TiffPage:
     bits = max(tags.get(_BITS, (1,)))
     n_samples = int(tags.get(_SAMPLES, 1))
     needs_depth = bits == _WORD and n_samples > 1
     if needs_depth and (tags.get(_PHOTOMETRIC) not in _COLOURS or max(tags.get(_FORMAT, (1,))) == _FLOAT):
         raise CaseError("unsupported", "16-bit TIFF samples that are neither grey nor RGB whole numbers")
-    return Page(
+    return TiffPage(
         number=index,
         bits=bits,
         needs_depth=needs_depth,

@@ -2,7 +2,7 @@
 
 The contract:
 
-- a decision is a pure function of a results table and a :class:`~bitdose.decision.rule.Rule`;
+- a decision is a pure function of a results table and a :class:`~bitdose.rule.rule.Rule`;
 - ``certified`` is a point whose every margin was tested and passed, or None, and then
   ``shortfall`` says what stands in the way;
 - the chance that a study certifies a point that truly loses more than one of its margins is at most
@@ -17,8 +17,8 @@ import math
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
-from bitdose.decision.margins import Margin
-from bitdose.decision.rule import Rule
+from bitdose.rule.margins import Margin
+from bitdose.rule.rule import Rule
 from bitdose.stats.noninferiority import LossTest
 
 
@@ -87,7 +87,7 @@ class PointTest:
 
 
 @dataclass(frozen=True)
-class Walk:
+class ChainTest:
     """One sequence of points, tested in order until the first that fails.
 
     Parameters
@@ -124,7 +124,7 @@ class Walk:
 
 
 @dataclass(frozen=True)
-class Shortfall:
+class RequiredSampleSize:
     """What one margin would have needed.
 
     Parameters
@@ -164,7 +164,7 @@ class Decision:
         The classifier, as in the results.
     labels : tuple of str
         Its classes.
-    walks : tuple of Walk
+    walks : tuple of ChainTest
         One per chain, or one.
     certified : PointTest or None
         The best of all points that passed, by the objective.
@@ -172,7 +172,7 @@ class Decision:
         With two splits: the points that the first one chose, in the order of the walk.
     pareto : tuple of str
         Passed points that no other passed point beats in both the objective's cost and the worst p-value.
-    shortfall : tuple of Shortfall
+    shortfall : tuple of RequiredSampleSize
         Where nothing passed: per margin, how many cases would be needed.
     n_cases, n_patients : int
         On which the proof stands.
@@ -187,11 +187,11 @@ class Decision:
     rule: Rule
     model: str
     labels: tuple[str, ...]
-    walks: tuple[Walk, ...]
+    walks: tuple[ChainTest, ...]
     certified: PointTest | None
     candidates: tuple[str, ...]
     pareto: tuple[str, ...]
-    shortfall: tuple[Shortfall, ...]
+    shortfall: tuple[RequiredSampleSize, ...]
     n_cases: int
     n_patients: int
     clustered: bool

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bitdose.decision.base import Decision, MarginTest, PointTest, Shortfall, Walk
+from bitdose.decision.base import ChainTest, Decision, MarginTest, PointTest, RequiredSampleSize
 from bitdose.decision.cohort import Cohort, check_disjoint, make_cohort
-from bitdose.decision.losses import among, changed_share, is_share
-from bitdose.decision.margins import check_labels
-from bitdose.decision.rule import Rule
-from bitdose.decision.walk import Seconds, Tester, chains_of
+from bitdose.decision.fixed_sequence import Seconds, Tester, chains_of
+from bitdose.decision.margin_tests import among, changed_share, is_share
 from bitdose.errors import UsageError
+from bitdose.rule.margins import check_labels
+from bitdose.rule.rule import Rule
 from bitdose.stats.noninferiority import cases_needed
 
 if TYPE_CHECKING:
@@ -110,7 +110,9 @@ class Call:
         """Make a tester of points at a level."""
         return Tester.of(cohort, self.rule.margins, alpha=alpha, seed=self.seed, seconds=self.seconds)
 
-    def decision(self, cohort: Cohort, walks: Sequence[Walk], candidates: Sequence[str] = ()) -> Decision:
+    def decision(
+        self, cohort: Cohort, walks: Sequence[ChainTest], candidates: Sequence[str] = ()
+    ) -> Decision:
         """Choose among what passed, and say what was missing where nothing did."""
         passed = [test for walk in walks for test in walk.passed]
         certified = best(passed, self.rule)
@@ -212,7 +214,7 @@ def best(passed: Sequence[PointTest], rule: Rule) -> PointTest | None:
     return max(as_quick, key=lambda test: test.mean_bytes)
 
 
-def _notes(cohort: Cohort, walks: Sequence[Walk]) -> tuple[str, ...]:
+def _notes(cohort: Cohort, walks: Sequence[ChainTest]) -> tuple[str, ...]:
     found = []
     if cohort.n_left_out:
         found.append(f"{cohort.n_left_out} cases have no answer at pristine and are left out.")
@@ -230,7 +232,7 @@ def _notes(cohort: Cohort, walks: Sequence[Walk]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _shortfall(cohort: Cohort, walks: Sequence[Walk]) -> tuple[Shortfall, ...]:
+def _shortfall(cohort: Cohort, walks: Sequence[ChainTest]) -> tuple[RequiredSampleSize, ...]:
     """Say per margin how many cases the most promising first point would need."""
     mildest = [walk.failed for walk in walks if walk.failed]
     if not mildest:
@@ -239,12 +241,12 @@ def _shortfall(cohort: Cohort, walks: Sequence[Walk]) -> tuple[Shortfall, ...]:
     return tuple(_short_of(each, point.point, cohort) for each in point.tests)
 
 
-def _short_of(each: MarginTest, point: str, cohort: Cohort) -> Shortfall:
+def _short_of(each: MarginTest, point: str, cohort: Cohort) -> RequiredSampleSize:
     margin, test = each.margin, each.test
     n, _ = cohort.units(among(margin, cohort))
     # A metric of ratios has no such number: how much a case weighs depends on the class mix.
     least = cases_needed(margin.limit, alpha=test.alpha) if is_share(margin) else -1
-    return Shortfall(margin, n, least, _needed(each, n, least, point, cohort), point, test.reason)
+    return RequiredSampleSize(margin, n, least, _needed(each, n, least, point, cohort), point, test.reason)
 
 
 def _needed(each: MarginTest, n: int, least: int, point: str, cohort: Cohort) -> int:

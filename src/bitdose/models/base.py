@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bitdose.errors import UsageError
 from bitdose.hashing import digest
-from bitdose.resample import check_kernel
+from bitdose.resample.kernels import check_kernel
 
 Batch = NDArray[np.float32]
 Probabilities = NDArray[np.float64]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bitdose.errors import UsageError
+from bitdose.errors import MissingBackendError, UsageError
 from bitdose.image import Image
 from bitdose.models.base import FP32, CallableClassifier, Classifier
 from bitdose.models.prepare import prepare
+from bitdose.models.runtime import cpu_ms, sample_inputs
 
 SHIPPED = {"phantom": "shipped/phantom.onnx"}
 REFERENCE = ("covid-next", "brain-tumor")
@@ -22,6 +25,8 @@ PRECISIONS = (FP32, "bf16")
 
 _TORCHSCRIPT = (".pt", ".pts", ".ts", ".torchscript")
 _CLASSES_SIGNS = ",="
+_SECONDS = 1.0
+_CLEARLY = 0.95  # the default stays unless another runtime takes less than this share of its time
 _PROBE_SIDE = 64
 _PROBE_SLICES = 8
 
@@ -110,7 +115,6 @@ class ModelRef:
     def _load_onnx(self, path: Path, threads: int) -> CallableClassifier:
         from bitdose.models.onnx import load_onnx
         from bitdose.models.openvino import load_openvino
-        from bitdose.models.runtime import choose_runtime
 
         ref = choose_runtime(self)[0]
         flags = dict(ref.flags)
@@ -122,6 +126,50 @@ class ModelRef:
                 "add --runtime openvino"
             )
         return load_onnx(path, flags=flags, threads=threads)
+
+
+def choose_runtime(ref: ModelRef) -> tuple[ModelRef, str]:
+    """Settle ``auto`` and say what was taken; any other runtime stays as it is.
+
+    Parameters
+    ----------
+    ref : ModelRef
+        The classifier.
+
+    Returns
+    -------
+    tuple of ModelRef and str
+        The classifier with a runtime, and a sentence of what was measured; empty where nothing was to
+        be settled. Asked again in the same process the answer is the same.
+
+    Raises
+    ------
+    UsageError
+        If the classifier does not load.
+    """
+    if ref.runtime != "auto":
+        return ref, ""
+    if ref.onnx_file is None:
+        return replace(ref, runtime="onnxruntime"), "runtime: PyTorch runs its own classifiers"
+    if ref.precision != FP32:
+        return replace(ref, runtime="openvino"), f"runtime: openvino, the one with {ref.precision}"
+    runtime, said = _measured(ref.model, json.dumps(dict(ref.flags), sort_keys=True))
+    return replace(ref, runtime=runtime), said
+
+
+@lru_cache(maxsize=8)
+def _measured(model: str, flags: str) -> tuple[str, str]:
+    usual = ModelRef(model, flags=json.loads(flags)).load()
+    if usual.device != "cpu":
+        return "onnxruntime", f"runtime: onnxruntime, which has the {usual.device} device"
+    try:
+        other = ModelRef(model, flags=json.loads(flags), runtime="openvino").load()
+    except MissingBackendError:
+        return "onnxruntime", "runtime: onnxruntime; pip install 'bitdose[openvino]' adds another to measure"
+    ours, theirs = cpu_ms([usual, other], sample_inputs(usual.spec), seconds=_SECONDS)
+    taken = "openvino" if theirs < _CLEARLY * ours else "onnxruntime"
+    times = f"onnxruntime {ours:.3g} ms per input, openvino {theirs:.3g} ms"
+    return taken, f"runtime: {times}: {taken} is taken"
 
 
 def probe(classifier: Classifier) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bitdose.errors import CaseError
 from bitdose.image import Image, to_grey
 from bitdose.models.base import Batch, InputSpec
-from bitdose.resample import resample_many
+from bitdose.resample.kernels import resample_many
 
 
 def prepare(image: Image, spec: InputSpec) -> Batch:

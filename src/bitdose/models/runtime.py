@@ -1,56 +1,17 @@
-"""``--runtime auto``: which runtime is the faster one here, measured on the model's own input."""
+"""Time classifiers on inputs of their own, in processor time: what ``runtime='auto'`` chooses by."""
 
 from __future__ import annotations
 
-import json
 import math
 import time
-from dataclasses import replace
-from functools import lru_cache
 from statistics import median
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitdose.errors import MissingBackendError
-from bitdose.models.base import FP32, Batch, Classifier, InputSpec
+from bitdose.models.base import Batch, Classifier, InputSpec
 
-if TYPE_CHECKING:
-    from bitdose.models.load import ModelRef
-
-_SECONDS = 1.0
 _BATCH_SAMPLES = 2**19
 _SIDE, _SLICES = 256, 32  # where the model takes any
-_CLEARLY = 0.95  # the default stays unless another runtime takes less than this share of its time
-
-
-def choose_runtime(ref: ModelRef) -> tuple[ModelRef, str]:
-    """Settle ``auto`` and say what was taken; any other runtime stays as it is.
-
-    Parameters
-    ----------
-    ref : ModelRef
-        The classifier.
-
-    Returns
-    -------
-    tuple of ModelRef and str
-        The classifier with a runtime, and a sentence of what was measured; empty where nothing was to
-        be settled. Asked again in the same process the answer is the same.
-
-    Raises
-    ------
-    UsageError
-        If the classifier does not load.
-    """
-    if ref.runtime != "auto":
-        return ref, ""
-    if ref.onnx_file is None:
-        return replace(ref, runtime="onnxruntime"), "runtime: PyTorch runs its own classifiers"
-    if ref.precision != FP32:
-        return replace(ref, runtime="openvino"), f"runtime: openvino, the one with {ref.precision}"
-    runtime, said = _measured(ref.model, json.dumps(dict(ref.flags), sort_keys=True))
-    return replace(ref, runtime=runtime), said
 
 
 def sample_inputs(spec: InputSpec, n: int | None = None) -> Batch:
@@ -79,20 +40,3 @@ def cpu_ms(classifiers: list[Classifier], inputs: Batch, *, seconds: float) -> l
             one.predict(inputs)
             times.append((time.process_time() - start) * 1e3 / len(inputs))
     return [median(times) for times in found]
-
-
-@lru_cache(maxsize=8)
-def _measured(model: str, flags: str) -> tuple[str, str]:
-    from bitdose.models.load import ModelRef
-
-    usual = ModelRef(model, flags=json.loads(flags)).load()
-    if usual.device != "cpu":
-        return "onnxruntime", f"runtime: onnxruntime, which has the {usual.device} device"
-    try:
-        other = ModelRef(model, flags=json.loads(flags), runtime="openvino").load()
-    except MissingBackendError:
-        return "onnxruntime", "runtime: onnxruntime; pip install 'bitdose[openvino]' adds another to measure"
-    ours, theirs = cpu_ms([usual, other], sample_inputs(usual.spec), seconds=_SECONDS)
-    taken = "openvino" if theirs < _CLEARLY * ours else "onnxruntime"
-    times = f"onnxruntime {ours:.3g} ms per input, openvino {theirs:.3g} ms"
-    return taken, f"runtime: {times}: {taken} is taken"

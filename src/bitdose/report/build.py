@@ -10,29 +10,30 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bitdose.decision.base import Decision
 from bitdose.decision.bdrate import bd_rates
-from bitdose.decision.front import front
 from bitdose.errors import BitdoseError
-from bitdose.report.artist import Pen, here
-from bitdose.report.audit import audit_rows
-from bitdose.report.decision import evidence_rows, neighbours, rule_rows, sentences, walk_rows
-from bitdose.report.draw import Drawing
+from bitdose.links import Link
+from bitdose.report.atomic import write_atomic
 from bitdose.report.exports import write_compressai_json
-from bitdose.report.figures import Figure, FlipFigure, ForestFigure, MatrixFigure
-from bitdose.report.files import write_atomic
-from bitdose.report.findings import MARGIN, findings
-from bitdose.report.flips import FlippedCase, flipped_cases, of_model
-from bitdose.report.forest import forest_figures
-from bitdose.report.gallery import LoadVariants, crop_box, gallery_cases, load_panels, points_for
-from bitdose.report.html import Decided, Page, Picture, render, render_audit
-from bitdose.report.links import link_rows, link_sentences, link_table
-from bitdose.report.plate import gallery_png
-from bitdose.report.series import BASES, Basis, all_figures, default_points
-from bitdose.report.shown import not_shown
-from bitdose.report.sources import failures, subgroups
+from bitdose.report.figures.base import Figure, FlipFigure, ForestFigure, MatrixFigure
+from bitdose.report.figures.drawing import Drawing
+from bitdose.report.figures.figure_data import BASES, Basis, all_figures
+from bitdose.report.figures.forest import forest_figures
+from bitdose.report.figures.gallery import LoadVariants, crop_box, gallery_cases, load_panels, points_for
+from bitdose.report.figures.gallery_image import gallery_png
+from bitdose.report.figures.render_pool import Renderer, here
+from bitdose.report.findings.audit import audit_rows
+from bitdose.report.findings.chosen_points import default_points
+from bitdose.report.findings.decision import evidence_rows, neighbours, rule_rows, sentences, walk_rows
+from bitdose.report.findings.flips import FlippedCase, flipped_cases, of_model
+from bitdose.report.findings.limitations import not_shown
+from bitdose.report.findings.links import link_rows, link_sentences, link_table
+from bitdose.report.findings.sentences import MARGIN, findings
+from bitdose.report.findings.subgroups import failures, subgroups
+from bitdose.report.page.html import DecisionSection, Page, Picture, render, render_audit
+from bitdose.report.pareto import front
 from bitdose.report.tables import subgroup_rows, summary_rows, write_csv, write_json
 from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.summary import Summary
-from bitdose.transmission import Link
 
 if TYPE_CHECKING:
     from polars import DataFrame
@@ -86,7 +87,7 @@ def write_report(
     decision: Decision | None = None,
     links: Sequence[Link] = (),
     profile: str = "",
-    pen: Pen = here,
+    pen: Renderer = here,
 ) -> ReportPaths:
     """Write a run folder's ``figures/``, ``report.html``, ``summary.{csv,json}`` and ``subgroups.csv``.
 
@@ -121,7 +122,7 @@ def write_report(
     profile : str
         What the audit page says of who signed what; empty where nothing is signed.
     pen : callable
-        Draws the figures: here, or in a process of its own (:func:`bitdose.report.artist.aside`).
+        Draws the figures: here, or in a process of its own (``render_pool.aside``).
 
     Returns
     -------
@@ -198,7 +199,7 @@ def _with_decision(
     """Add the decision and its figures to a page."""
     if decision is None:
         return page
-    decided = Decided(
+    decided = DecisionSection(
         certified=decision.certified.point if decision.certified else "",
         sentences=sentences(decision, table),
         rule=rule_rows(decision),

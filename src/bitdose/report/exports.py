@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bitdose.report.files import write_atomic
+from bitdose.report.atomic import write_atomic
 from bitdose.results.summary import PointSummary, Summary
 from bitdose.stats.estimate import Estimate
 

@@ -11,7 +11,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from bitdose.report.files import write_atomic
+from bitdose.report.atomic import write_atomic
 from bitdose.results.schema import PRISTINE
 from bitdose.results.subgroups import Subgroup
 from bitdose.results.summary import ClassSummary, InFp32, PointSummary, Summary

@@ -14,7 +14,7 @@ import numpy as np
 
 from bitdose.metrics import classification as metric
 from bitdose.metrics.influence import f1_changes
-from bitdose.results.arms import Arm, Bools, Design, Floats
+from bitdose.results.predictions import Bools, Condition, Design, Floats
 from bitdose.stats.areas import clustered_interval, difference_interval
 from bitdose.stats.bootstrap import bca_interval
 from bitdose.stats.clusters import clustered_tango, clustered_wilson, paired_difference
@@ -26,7 +26,7 @@ from bitdose.stats.proportions import tango, wilson
 NO_PAIR = "no case classified here and pristine"
 
 
-def share(hits: Bools, among: Bools, arm: Arm, what: str) -> Estimate:
+def share(hits: Bools, among: Bools, arm: Condition, what: str) -> Estimate:
     """Share of hits among some of an arm's cases; ``what`` names the cases, for the reason."""
     hit, level = hits[among], arm.design.level
     if arm.design.clustered:
@@ -34,7 +34,7 @@ def share(hits: Bools, among: Bools, arm: Arm, what: str) -> Estimate:
     return wilson(int(hit.sum()), hit.size, level=level, what=what)
 
 
-def share_difference(now: Bools, then: Bools, among: Bools, arm: Arm, what: str = "") -> Estimate:
+def share_difference(now: Bools, then: Bools, among: Bools, arm: Condition, what: str = "") -> Estimate:
     """Share of cases right now minus those right then, among some of an arm's cases."""
     gained, lost = (now & ~then)[among], (~now & then)[among]
     if what and arm.cases.size and not gained.size:
@@ -44,37 +44,37 @@ def share_difference(now: Bools, then: Bools, among: Bools, arm: Arm, what: str 
     return tango(int(gained.sum()), int(lost.sum()), gained.size, level=arm.design.level)
 
 
-def accuracy_difference(now: Arm, then: Arm) -> Estimate:
+def accuracy_difference(now: Condition, then: Condition) -> Estimate:
     """Accuracy of the one arm minus that of the other."""
     everyone = np.ones(now.cases.size, bool)
     return share_difference(now.predicted == now.true, then.predicted == then.true, everyone, now)
 
 
-def macro_f1(arm: Arm) -> Estimate:
+def macro_f1(arm: Condition) -> Estimate:
     """Mean of the classes' F1."""
     influence = arm.f1_influence.mean(1)
     value, samples = float(metric.macro_f1(arm.confusion)), metric.macro_f1(arm.confusions)
     return _boot(value, samples, influence, arm, _absent(arm))
 
 
-def macro_f1_difference(now: Arm, then: Arm) -> Estimate:
+def macro_f1_difference(now: Condition, then: Condition) -> Estimate:
     """Mean of the classes' F1, of the one arm minus the other."""
     return _f1_difference(now, then, list(range(len(now.design.labels))), _absent(now))
 
 
-def f1(arm: Arm, k: int) -> Estimate:
+def f1(arm: Condition, k: int) -> Estimate:
     """F1 of class k."""
     influence = arm.f1_influence[:, k]
     value, samples = metric.f1_score(arm.confusion)[k], metric.f1_score(arm.confusions)[:, k]
     return _boot(float(value), samples, influence, arm, _no_case(arm, k))
 
 
-def f1_difference(now: Arm, then: Arm, k: int) -> Estimate:
+def f1_difference(now: Condition, then: Condition, k: int) -> Estimate:
     """F1 of class k, of the one arm minus the other."""
     return _f1_difference(now, then, [k], _no_case(now, k))
 
 
-def auroc(arm: Arm, k: int) -> Estimate:
+def auroc(arm: Condition, k: int) -> Estimate:
     """Area under the ROC curve of class k against the rest."""
     if why := arm.without_probabilities:
         return _undefined(why, arm.design)
@@ -84,7 +84,7 @@ def auroc(arm: Arm, k: int) -> Estimate:
     return delong_interval(area, level=level)
 
 
-def auroc_difference(now: Arm, then: Arm, k: int) -> Estimate:
+def auroc_difference(now: Condition, then: Condition, k: int) -> Estimate:
     """Area under the ROC curve of class k, of the one arm minus the other."""
     if why := _unpaired(now, then):
         return _undefined(why, now.design)
@@ -92,7 +92,7 @@ def auroc_difference(now: Arm, then: Arm, k: int) -> Estimate:
     return difference_interval(now.areas[k], then.areas[k], patients, level=now.design.level)
 
 
-def brier(arm: Arm) -> Estimate:
+def brier(arm: Condition) -> Estimate:
     """Brier score over all classes."""
     if arm.without_probabilities:
         return _undefined(arm.without_probabilities, arm.design)
@@ -100,7 +100,7 @@ def brier(arm: Arm) -> Estimate:
     return _boot(value, arm.brier_samples, (arm.brier - value) / arm.brier.size, arm, "")
 
 
-def brier_difference(now: Arm, then: Arm) -> Estimate:
+def brier_difference(now: Condition, then: Condition) -> Estimate:
     """Brier score of the one arm minus that of the other."""
     if why := _unpaired(now, then):
         return _undefined(why, now.design)
@@ -109,7 +109,7 @@ def brier_difference(now: Arm, then: Arm) -> Estimate:
     return _boot(value, spread, (change - value) / change.size, now, "")
 
 
-def ece(arm: Arm) -> Estimate:
+def ece(arm: Condition) -> Estimate:
     """Calibration error of the most probable class."""
     if arm.without_probabilities:
         return _undefined(arm.without_probabilities, arm.design)
@@ -119,7 +119,7 @@ def ece(arm: Arm) -> Estimate:
     )
 
 
-def ece_difference(now: Arm, then: Arm) -> Estimate:
+def ece_difference(now: Condition, then: Condition) -> Estimate:
     """Calibration error of the one arm minus that of the other."""
     if why := _unpaired(now, then):
         return _undefined(why, now.design)
@@ -128,7 +128,7 @@ def ece_difference(now: Arm, then: Arm) -> Estimate:
     return gap_difference(gaps, samples, n=design.n_patients, level=design.level, unit=design.unit)
 
 
-def _f1_difference(now: Arm, then: Arm, classes: list[int], absent: str) -> Estimate:
+def _f1_difference(now: Condition, then: Condition, classes: list[int], absent: str) -> Estimate:
     """Mean over some classes of F1, of the one arm minus the other; ``absent`` says which have no case."""
     if not now.cases.size:
         return _undefined(NO_PAIR, now.design)
@@ -143,7 +143,7 @@ def _f1_difference(now: Arm, then: Arm, classes: list[int], absent: str) -> Esti
     return paired_difference(moved, pulled, now.patients, least=least, level=design.level, unit=design.unit)
 
 
-def _boot(value: float, samples: Floats, influence: Floats, arm: Arm, reason: str) -> Estimate:
+def _boot(value: float, samples: Floats, influence: Floats, arm: Condition, reason: str) -> Estimate:
     design = arm.design
     return bca_interval(
         value,
@@ -160,16 +160,16 @@ def _undefined(reason: str, design: Design) -> Estimate:
     return undefined(reason, level=design.level, unit=design.unit)
 
 
-def _unpaired(now: Arm, then: Arm) -> str:
+def _unpaired(now: Condition, then: Condition) -> str:
     """Say why probabilities cannot be compared, if so."""
     return NO_PAIR if not now.cases.size else now.without_probabilities or then.without_probabilities
 
 
-def _no_case(arm: Arm, k: int) -> str:
+def _no_case(arm: Condition, k: int) -> str:
     return f"no case of class {arm.design.labels[k]!r}"
 
 
-def _absent(arm: Arm) -> str:
+def _absent(arm: Condition) -> str:
     labels = arm.design.labels
     missing = [label for label, row in zip(labels, arm.confusion, strict=True) if not row.sum()]
     return f"no case of class {', '.join(map(repr, missing))}" if missing else ""

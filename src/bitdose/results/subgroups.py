@@ -16,7 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.results import estimates as estimate
-from bitdose.results.arms import Arm, Design, Reference, answers_at, make_design, whole_arm
+from bitdose.results.predictions import (
+    Condition,
+    Design,
+    PristineReference,
+    answers_at,
+    make_design,
+    whole_arm,
+)
 from bitdose.results.schema import COLUMNS, PRISTINE, PROBABILITY_PREFIX
 from bitdose.stats.estimate import Estimate, undefined
 
@@ -92,7 +99,7 @@ def subgroups(
     cases = ordered.group_by("case_id", maintain_order=True).agg(known)
     design = make_design(cases, labels, level=level, draws=1, seed=0)
     by_point = {point: ordered.filter(pl.col("point") == point) for point in (PRISTINE, *points)}
-    reference = Reference(design, answers_at(by_point[PRISTINE], design))
+    reference = PristineReference(design, answers_at(by_point[PRISTINE], design))
     pairs = []
     for point in (point for point in points if len(by_point[point])):
         arm = whole_arm(design, answers_at(by_point[point], design))
@@ -198,7 +205,7 @@ def _at_points(
     column: str,
     group: str,
     members: NDArray[np.bool_],
-    pairs: Sequence[tuple[str, Arm, Arm, Arm]],
+    pairs: Sequence[tuple[str, Condition, Condition, Condition]],
     design: Design,
 ) -> Iterator[Subgroup]:
     n, patients = int(members.sum()), np.unique(design.patient_of_case[members]).size

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bitdose.errors import BitdoseError, UsageError
-from bitdose.results.arms import Design, Reference, add_up, answers_at, make_design, whole_arm
 from bitdose.results.estimates import accuracy_difference
-from bitdose.results.points import Compared, compare_point, summarize_point
-from bitdose.results.precision import compare_with_fp32
+from bitdose.results.fp32_check import compare_with_fp32
+from bitdose.results.point_summary import Compared, compare_point, summarize_point
+from bitdose.results.predictions import Design, PristineReference, add_up, answers_at, make_design, whole_arm
 from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
 from bitdose.results.summary import Comparison, PointSummary, Summary, like_ratio_pairs
 from bitdose.results.table import labels_of
@@ -64,7 +64,7 @@ def summarize(
     ranked = {chain: rank for rank, chain in enumerate(table["codec_chain"].unique(maintain_order=True))}
     cases, by_point = _cases_and_points(table)
     design = make_design(cases, labels, level=level, draws=draws, seed=seed)
-    reference = Reference(design, answers_at(by_point.get(PRISTINE), design))
+    reference = PristineReference(design, answers_at(by_point.get(PRISTINE), design))
     points = _points([compare_point(rows, reference) for rows in by_point.values()])
     points.sort(key=lambda p: (p.chain != PRISTINE, ranked[p.chain], p.strength))
     summary = Summary(
@@ -126,7 +126,7 @@ def _comparisons(
     found = []
     for full, small in (pair for chains in summary.downsizings() for pair in like_ratio_pairs(*chains)):
         before, after = (answers_at(by_point[one.point], design) for one in (full, small))
-        now, then = Reference(design, before).pair(whole_arm(design, after))
+        now, then = PristineReference(design, before).pair(whole_arm(design, after))
         found.append(Comparison(full.point, small.point, accuracy_difference(now, then)))
     return tuple(found)
 

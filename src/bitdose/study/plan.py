@@ -18,8 +18,7 @@ from bitdose.data.base import Case, CaseSet, Color
 from bitdose.data.load import load_cases
 from bitdose.hashing import digest
 from bitdose.models.base import Classifier
-from bitdose.models.load import ModelRef, check_labels, probe
-from bitdose.models.runtime import choose_runtime
+from bitdose.models.load import ModelRef, check_labels, choose_runtime, probe
 from bitdose.results.schema import SCHEMA_VERSION
 from bitdose.study.spec import StudySpec
 
@@ -35,7 +34,7 @@ _LIBRARIES = (
 
 
 @dataclass(frozen=True)
-class Job:
+class StudyJob:
     """What every worker needs to know; small and picklable.
 
     Parameters
@@ -66,7 +65,7 @@ class Plan:
 
     spec: StudySpec
     cases: CaseSet
-    job: Job
+    job: StudyJob
     classifier: Classifier
     identity: Mapping[str, Any]
     manifest: Mapping[str, Any]
@@ -103,13 +102,13 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
     loaded = classifier or _reference(spec).load()
     check_labels(loaded.spec.labels, cases.labels)
     probe(loaded)
-    job = Job(points, spec.color, spec.exact, spec.ssim, reference)
+    job = StudyJob(points, spec.color, spec.exact, spec.ssim, reference)
     identity = _identity(spec, cases, job, loaded)
     return Plan(spec, cases, job, loaded, identity, _manifest(spec, cases, identity))
 
 
 def with_runtime(spec: StudySpec) -> tuple[StudySpec, str]:
-    """Settle ``--runtime auto`` as :func:`~bitdose.models.runtime.choose_runtime` does."""
+    """Settle ``--runtime auto`` as :func:`~bitdose.models.load.choose_runtime` does."""
     ref, said = choose_runtime(_reference(spec))
     return spec.updated(runtime=ref.runtime), said
 
@@ -157,7 +156,7 @@ def codec_libraries(points: tuple[Point, ...]) -> dict[str, str]:
     return {name: CODECS.get(name).library() for name in names}
 
 
-def _identity(spec: StudySpec, cases: CaseSet, job: Job, classifier: Classifier) -> dict[str, Any]:
+def _identity(spec: StudySpec, cases: CaseSet, job: StudyJob, classifier: Classifier) -> dict[str, Any]:
     """Return what two runs must share for their rows to belong together.
 
     A rule of decision is part of it: fixed before the run, it cannot change when the run goes on.

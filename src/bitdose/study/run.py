@@ -13,19 +13,19 @@ from types import FrameType
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.hashing import file_digest
-from bitdose.study.engines.local import Crew, Finished, open_pool
+from bitdose.study.engines.local import Finished, PrestartedWorkers, open_pool
+from bitdose.study.engines.pipeline import run_split
 from bitdose.study.engines.ray import check_ray, run_in_ray
-from bitdose.study.engines.split import run_split
 from bitdose.study.plan import Plan, difference
+from bitdose.study.progress import StudyProgress
 from bitdose.study.shards import Shards
 from bitdose.study.store import MANIFEST, DoneCase, Store, read_manifest, write_manifest
-from bitdose.study.tally import Tally
 
-Watcher = Callable[[Tally], None]
+Watcher = Callable[[StudyProgress], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended.
 
     ``done`` counts the finished cases of the folder, ``skipped`` those that an earlier run had
@@ -52,8 +52,8 @@ def run_study(
     retry_failed: bool = False,
     watch: Watcher | None = None,
     shards: Shards | None = None,
-    crew: Crew | None = None,
-) -> Outcome:
+    crew: PrestartedWorkers | None = None,
+) -> RunOutcome:
     """Run every case that is not done yet and append its rows to the run folder.
 
     Parameters
@@ -73,7 +73,7 @@ def run_study(
         Called with the tally after every case.
     shards : Shards, optional
         Where to keep a copy of the run as it grows, and whence to go on.
-    crew : Crew, optional
+    crew : PrestartedWorkers, optional
         Workers on this machine that have started already.
 
     Raises
@@ -94,7 +94,7 @@ def run_study(
             done = store.done()
         before = sum(was.failed for was in done.values())
         todo = [case for case in plan.cases.cases if case.id not in done]
-        tally, interrupted = Tally(skipped=len(done)), False
+        tally, interrupted = StudyProgress(skipped=len(done)), False
         try:
             with terminable(), contextlib.closing(_engine(plan, todo, workers, crew)) as finished:
                 for case, rows in finished:
@@ -107,7 +107,7 @@ def run_study(
                     check_failures(before + tally.failed_cases, plan)
         except KeyboardInterrupt:
             interrupted = True
-        return Outcome(
+        return RunOutcome(
             folder=out,
             total=len(plan.cases.cases),
             done=len(done) + tally.cases,
@@ -119,7 +119,7 @@ def run_study(
 
 
 def _engine(
-    plan: Plan, todo: Sequence[Case], workers: int | None, crew: Crew | None
+    plan: Plan, todo: Sequence[Case], workers: int | None, crew: PrestartedWorkers | None
 ) -> Generator[Finished, None, None]:
     """Run cases by the engine asked for; a GPU in one process's hands takes larger batches."""
     if plan.spec.engine == "ray":
@@ -127,7 +127,7 @@ def _engine(
         return
     count = os.cpu_count() or 1 if workers is None else workers
     on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
-    early = crew or Crew(0)
+    early = crew or PrestartedWorkers(0)
     if plan.job.model and (plan.spec.engine == "split" or on_gpu):
         early.dismiss()
         yield from run_split(todo, plan.job, plan.classifier, workers=count)

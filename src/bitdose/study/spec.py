@@ -15,7 +15,7 @@ _TABLES: dict[str, tuple[str, ...]] = {
     "model": ("path", "weights", "input", "runtime", "precision"),
     "study": ("points", "exact", "ssim", "seed", "max_failures", "engine", "address"),
 }
-_DECISION = "decision"  # its keys are those of decision/rule.py, which checks them
+_DECISION = "decision"  # its keys are those of rule/rule.py, which checks them
 _RENAMED = {("data", "path"): "data", ("model", "path"): "model"}
 COLORS = get_args(Color)
 ENGINES = ("local", "split", "ray")
@@ -62,7 +62,7 @@ class StudySpec:
     address : str
         A Ray cluster's; empty starts a Ray on this machine.
     decision : dict
-        The rule of a decision, fixed before the run, as ``decision/rule.py`` writes it; empty where
+        The rule of a decision, fixed before the run, as ``rule/rule.py`` writes it; empty where
         none was fixed.
     """
 

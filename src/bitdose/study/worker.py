@@ -21,9 +21,9 @@ from bitdose.image import Image
 from bitdose.models.base import Batch, Classifier, InputSpec, Probabilities, answer
 from bitdose.models.prepare import check_fits, prepare_many
 from bitdose.results.schema import OK, PRISTINE, probability_columns
-from bitdose.study.kept import Kept
-from bitdose.study.plan import Job
+from bitdose.study.plan import StudyJob
 from bitdose.study.rows import Original, Row, coding_columns, identity_columns, source_columns
+from bitdose.study.source_cache import SourceCache
 
 _FP32 = {"fp32_predicted", "fp32_gap"}  # of pristine rows alone
 _SAME_AS = "same input as"  # in place of an answer, until ``in_order``
@@ -35,7 +35,7 @@ _GROUP = 4  # images are brought to the classifier's size four at a time
 _REMEMBERED_SAMPLES = 2**23
 
 
-class Answers(NamedTuple):
+class ChunkPredictions(NamedTuple):
     """What a classifier says to a chunk's inputs.
 
     Parameters
@@ -74,18 +74,20 @@ class Chunk(NamedTuple):
         return [index for index, row in enumerate(self.waiting) if row["point"] == PRISTINE]
 
 
-def run_case(case: Case, job: Job, classifier: Classifier, *, kept: Kept | None = None) -> list[Row]:
+def run_case(
+    case: Case, job: StudyJob, classifier: Classifier, *, kept: SourceCache | None = None
+) -> list[Row]:
     """Read, code, decode and classify one case at every point.
 
     Parameters
     ----------
     case : Case
         The case, by reference.
-    job : Job
+    job : StudyJob
         Points and settings.
     classifier : Classifier
         The loaded classifier.
-    kept : Kept, optional
+    kept : SourceCache, optional
         What is kept of cases for tasks that come back to them.
 
     Returns
@@ -104,12 +106,12 @@ def run_case(case: Case, job: Job, classifier: Classifier, *, kept: Kept | None 
 
 def coded_chunks(
     case: Case,
-    job: Job,
+    job: StudyJob,
     model: str,
     spec: InputSpec,
     *,
     device: str = "cpu",
-    kept: Kept | None = None,
+    kept: SourceCache | None = None,
 ) -> Iterator[Chunk]:
     """Read and code one case, and give its rows with the inputs of those that wait for an answer.
 
@@ -123,7 +125,7 @@ def coded_chunks(
         What the classifier wants to see.
     device : str
         Where it runs: chunks are larger for a GPU.
-    kept : Kept
+    kept : SourceCache
         As for :func:`run_case`.
 
     Yields
@@ -131,7 +133,7 @@ def coded_chunks(
     Chunk
         Memory holds one of them, not the case's whole chain of variants.
     """
-    kept = kept or Kept(0)
+    kept = kept or SourceCache(0)
     try:
         source = kept.read(case.path, color=job.color)
     except CaseError as error:
@@ -159,13 +161,15 @@ def coded_chunks(
         yield _chunk(rows, images, settled, spec, seen)
 
 
-def ask(classifier: Classifier, inputs: Batch, pristine: Sequence[int]) -> Answers:
+def ask(classifier: Classifier, inputs: Batch, pristine: Sequence[int]) -> ChunkPredictions:
     """Classify inputs; in another precision than fp32, the pristine ones in fp32 too."""
     plain = classifier.in_fp32 if pristine else None
-    return Answers(classifier.predict(inputs), plain.predict(inputs[list(pristine)]) if plain else None)
+    return ChunkPredictions(
+        classifier.predict(inputs), plain.predict(inputs[list(pristine)]) if plain else None
+    )
 
 
-def fill_answers(chunk: Chunk, answers: Answers, spec: InputSpec) -> None:
+def fill_answers(chunk: Chunk, answers: ChunkPredictions, spec: InputSpec) -> None:
     """Put a classifier's answers into a chunk's rows."""
     columns, probabilities = probability_columns(spec.labels), answers.probabilities
     labels = answer(probabilities, spec)
@@ -182,7 +186,7 @@ def fill_answers(chunk: Chunk, answers: Answers, spec: InputSpec) -> None:
         chunk.waiting[index].update(fp32_predicted=label, fp32_gap=gap)
 
 
-def in_order(rows: Sequence[Row], job: Job) -> list[Row]:
+def in_order(rows: Sequence[Row], job: StudyJob) -> list[Row]:
     """Return a case's answered rows in the job's order; equal inputs share their answer."""
     by_point = {row["point"]: row for row in rows}
     for row in rows:
@@ -193,7 +197,7 @@ def in_order(rows: Sequence[Row], job: Job) -> list[Row]:
     return [by_point[str(point)] for point in job.points]
 
 
-def failed_rows(case: Case, job: Job, model: str, error: CaseError) -> list[Row]:
+def failed_rows(case: Case, job: StudyJob, model: str, error: CaseError) -> list[Row]:
     """Return the rows of a case that failed as a whole: one per point, with status and reason."""
     failure = {"status": error.status, "reason": error.reason}
     return [identity_columns(case, point, model) | failure for point in job.points]
@@ -250,7 +254,7 @@ def _images_per_chunk(image: Image, spec: InputSpec, device: str) -> int:
 
 
 def _variants(
-    source: Source, job: Job, shared: SharedStreams | None
+    source: Source, job: StudyJob, shared: SharedStreams | None
 ) -> Iterator[tuple[Point, Coded | CaseError]]:
     for point in job.points:
         if point.is_pristine:

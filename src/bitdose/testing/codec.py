@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from bitdose.codecs.base import ChainCodec, ChainDecoder, Codec, EachCodec, Knob
+from bitdose.codecs.base import ChainCodec, ChainDecoder, Codec, EachCodec, QualityParameter
 from bitdose.errors import CaseError
 from bitdose.hashing import rng_for
 from bitdose.image import Image, container
@@ -95,7 +95,11 @@ def check_codec(
 
 def _check_class(codec: type[Codec]) -> None:
     knobs = codec.knobs
-    expect(knobs and all(isinstance(k, Knob) for k in knobs), "knobs is a tuple of at least one Knob", knobs)
+    expect(
+        knobs and all(isinstance(k, QualityParameter) for k in knobs),
+        "knobs is a tuple of at least one QualityParameter",
+        knobs,
+    )
     expect(all(k.low < k.high and k.stronger in {"up", "down"} for k in knobs), "knobs have a range", knobs)
     options = codec.option_names
     expect(all(isinstance(option, str) for option in options), "option_names is a tuple of text", options)
@@ -134,7 +138,7 @@ def _expect_kept(image: Image, decoded: Image, what: str) -> None:
         expect(kept, f"{what}: decode gives {image.bits} to 16 bits", decoded.bits)
 
 
-def _check_bytes(kind: type[Codec], knob: Knob) -> None:
+def _check_bytes(kind: type[Codec], knob: QualityParameter) -> None:
     mild, *_, strong = _levels(knob)
     codec = kind(mild, knob.unit)
     image, other = (_texture(64, colour=colour) for colour in (False, True))
@@ -162,7 +166,9 @@ def _check_scale(mildest: Codec, max_bits: int) -> None:
         expect(fidelity >= _FAITHFUL_DB, promise, f"{fidelity:.1f} dB")
 
 
-def _check_strength(kind: type[Codec], knob: Knob, bytes_tolerance: float, db_tolerance: float) -> None:
+def _check_strength(
+    kind: type[Codec], knob: QualityParameter, bytes_tolerance: float, db_tolerance: float
+) -> None:
     image = _texture(_SIDE)
     codecs = [kind(level, knob.unit) for level in _levels(knob)]
     streams = [codec.encode(image) for codec in codecs]
@@ -177,7 +183,7 @@ def _check_strength(kind: type[Codec], knob: Knob, bytes_tolerance: float, db_to
     expect(lower and fidelity[-1] < fidelity[0], f"a milder {knob.unit} gives higher fidelity", came)
 
 
-def _check_each(kind: type[EachCodec], knob: Knob) -> None:
+def _check_each(kind: type[EachCodec], knob: QualityParameter) -> None:
     codecs = [kind(level, knob.unit) for level in _levels(knob)]
     for image in (_texture(_SIDE), _texture(_SIDE, colour=True)):
         streams = kind.encode_each(image, codecs)
@@ -191,7 +197,9 @@ def _check_each(kind: type[EachCodec], knob: Knob) -> None:
             _check_chain_decoder(cast("type[ChainDecoder]", kind), codecs[0], streams)
 
 
-def _check_chain(kind: type[ChainCodec], knob: Knob, bytes_tolerance: float, db_tolerance: float) -> None:
+def _check_chain(
+    kind: type[ChainCodec], knob: QualityParameter, bytes_tolerance: float, db_tolerance: float
+) -> None:
     image = _texture(_CHAIN_SIDE)
     codecs = [kind(level, knob.unit) for level in _levels(knob)]
     codecs = [*codecs[1:], codecs[0]]  # an order of its own, to be kept
@@ -218,7 +226,7 @@ def _check_chain_decoder(kind: type[ChainDecoder], codec: Codec, streams: list[b
         )
 
 
-def _levels(knob: Knob) -> list[float]:
+def _levels(knob: QualityParameter) -> list[float]:
     """Return settings from mild to strong over a knob's range, ends included."""
     wide = knob.low > 0 and knob.high / knob.low > _WIDE_RANGE
     spread: Any = np.geomspace if wide else np.linspace

@@ -32,7 +32,7 @@ METRICS = "metrics.json"
 
 
 @dataclass(frozen=True)
-class Facts:
+class CardFacts:
     """What a card says that is not measured for it."""
 
     choices: Choices
@@ -48,7 +48,7 @@ class Facts:
     parameters: int
 
 
-def write_card(facts: Facts, folder: Path) -> dict[str, Any]:
+def write_card(facts: CardFacts, folder: Path) -> dict[str, Any]:
     """Judge the exported classifier on validation and test, and write ``model.md`` and ``metrics.json``.
 
     Returns
@@ -108,7 +108,7 @@ def judge(cases: Sequence[Case], model: Path, *, color: Color, threads: int = 1)
     return summarize(table).points[0]
 
 
-def render(facts: Facts, measured: dict[str, PointSummary | None], folder: Path) -> str:
+def render(facts: CardFacts, measured: dict[str, PointSummary | None], folder: Path) -> str:
     """Return the card as Markdown."""
     parts = [
         f"# Model card: {facts.choices.network}",
@@ -122,7 +122,7 @@ def render(facts: Facts, measured: dict[str, PointSummary | None], folder: Path)
     return "\n\n".join(parts) + "\n"
 
 
-def _model_section(facts: Facts, folder: Path) -> str:
+def _model_section(facts: CardFacts, folder: Path) -> str:
     spec = facts.spec
     rows = {
         "network": f"{facts.choices.network}, {facts.parameters:,} parameters",
@@ -139,7 +139,7 @@ def _model_section(facts: Facts, folder: Path) -> str:
     return "## Model\n\n" + _table(("", ""), list(rows.items()))
 
 
-def _data_section(facts: Facts) -> str:
+def _data_section(facts: CardFacts) -> str:
     splits, volumes = facts.splits, facts.spec.takes_volumes
     named = {"learned from": splits.fit, "validation": splits.validation, "test": splits.test}
     rows = []
@@ -181,7 +181,7 @@ def _metrics_section(measured: dict[str, PointSummary | None]) -> str:
     return "\n".join(lines)
 
 
-def _recipe_section(facts: Facts) -> str:
+def _recipe_section(facts: CardFacts) -> str:
     departures = facts.choices.departures()
     rows = [
         (f"`--{key.replace('_', '-')}`", str(old), str(_names(facts).get(key, new)))
@@ -192,12 +192,12 @@ def _recipe_section(facts: Facts) -> str:
     return f"## Recipe\n\n{table}\n\n```json\n{full}\n```"
 
 
-def _names(facts: Facts) -> dict[str, Any]:
+def _names(facts: CardFacts) -> dict[str, Any]:
     """Return the recipe's fields that hold a path, as the file's name alone."""
     return {"teacher": Path(facts.choices.recipe().teacher).name}
 
 
-def _limits_section(facts: Facts) -> str:
+def _limits_section(facts: CardFacts) -> str:
     lines = [
         "- A yardstick for what compression does, not a diagnostic: never use it on patients.",
         "- The numbers hold for images from the same sources.",

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.errors import UsageError
-from bitdose.memory import keep_freed_memory
+from bitdose.malloc import keep_freed_memory
 from bitdose.models.base import InputSpec
 from bitdose.training.samples import Sample
 

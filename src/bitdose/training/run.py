@@ -22,7 +22,7 @@ from bitdose.models.torch import weights_sidecar
 from bitdose.models.weights import load_start
 from bitdose.training import checkpoint
 from bitdose.training.batches import FAILED_FILE, Failures, Loader
-from bitdose.training.card import Facts, write_card
+from bitdose.training.card import CardFacts, write_card
 from bitdose.training.device import Device
 from bitdose.training.export import write_model
 from bitdose.training.loop import Tick, Trainer, Watch
@@ -73,7 +73,7 @@ class Options:
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """What is trained on what: written to ``train.toml`` and compared on resume.
 
     Parameters
@@ -135,12 +135,12 @@ class Trained:
     test: dict[str, Any]
 
 
-def train(job: Job, options: Options, *, announce: Watch, watch: Watch, tick: Tick) -> Trained:
+def train(job: TrainingJob, options: Options, *, announce: Watch, watch: Watch, tick: Tick) -> Trained:
     """Train, or go on training, and write model, ONNX file and card.
 
     Parameters
     ----------
-    job : Job
+    job : TrainingJob
         What.
     options : Options
         Where.
@@ -203,7 +203,7 @@ def _network(recipe: Recipe, splits: Splits, weights: Path | None) -> Network:
     return network
 
 
-def _trainer(job: Job, options: Options, splits: Splits, loader: Loader) -> Trainer:
+def _trainer(job: TrainingJob, options: Options, splits: Splits, loader: Loader) -> Trainer:
     """Build all that training needs, so that a wrong call is found before a folder is made."""
     recipe = job.choices.recipe()
     device = Device(options.device, precision=recipe.precision, threads=options.threads)
@@ -223,7 +223,7 @@ def _trainer(job: Job, options: Options, splits: Splits, loader: Loader) -> Trai
     )
 
 
-def _taken_folder(job: Job, options: Options, splits: Splits) -> IO[str]:
+def _taken_folder(job: TrainingJob, options: Options, splits: Splits) -> IO[str]:
     """Make and lock the run folder, or lock and check that the one to go on in is of the same run."""
     path, document = options.out / PLAN, job.document(splits)
     if options.out.exists() and not options.out.is_dir():
@@ -283,7 +283,7 @@ def _planned(splits: Splits, trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def _finish(job: Job, folder: Path, trainer: Trainer, splits: Splits) -> Trained:
+def _finish(job: TrainingJob, folder: Path, trainer: Trainer, splits: Splits) -> Trained:
     """Take the best weights, write the model, judge it once on the test split, write the card."""
     if not (folder / checkpoint.BEST).is_file():
         raise BitdoseError(f"{checkpoint.BEST} is gone from {folder}: there are no weights to write")
@@ -292,7 +292,7 @@ def _finish(job: Job, folder: Path, trainer: Trainer, splits: Splits) -> Trained
     spec = trainer.network.spec
     images = _images(trainer.failures.without(splits.validation), trainer.recipe)
     difference = write_model(module, spec, folder, images=images)
-    facts = Facts(
+    facts = CardFacts(
         choices=job.choices,
         spec=spec,
         splits=splits,

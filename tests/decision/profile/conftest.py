@@ -15,16 +15,16 @@ from bitdose.codecs.base import CODECS
 from bitdose.codecs.coding import kernel_names
 from bitdose.codecs.point import Point
 from bitdose.decision.base import Decision
-from bitdose.decision.certify import make_profile
 from bitdose.decision.decide import decide
-from bitdose.decision.margins import read_margins
-from bitdose.decision.profile import Profile
-from bitdose.decision.rule import Rule
-from bitdose.decision.signing import Key, load_or_make_key, sign
 from bitdose.models.base import InputSpec
+from bitdose.profile.document import Profile
+from bitdose.profile.issue import make_profile
+from bitdose.profile.signing import Key, load_or_make_key, sign
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import PointSummary
 from bitdose.results.table import rows_to_table
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 LABELS = ("normal", "covid-19")
@@ -133,7 +133,7 @@ def signed(run: Run, key: Key) -> Profile:
 @pytest.fixture
 def saved(signed: Profile, tmp_path: Path) -> Path:
     """Give the profile as a file."""
-    from bitdose.decision.profile import save_profile
+    from bitdose.profile.document import save_profile
 
     save_profile(signed, tmp_path / "profile.json")
     return tmp_path / "profile.json"

@@ -10,11 +10,11 @@ from typing import Any
 import polars as pl
 import pytest
 
-from bitdose.decision.certify import estimates_of, results_digest
-from bitdose.decision.margins import read_margins
-from bitdose.decision.profile import read_profile
-from bitdose.decision.rule import Rule
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.profile.document import read_profile
+from bitdose.profile.issue import estimates_of, results_digest
+from bitdose.rule.margins import read_margins
+from bitdose.rule.rule import Rule
 
 
 def test_the_evidence_is_that_of_the_decision(run: Any) -> None:

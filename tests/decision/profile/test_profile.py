@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from bitdose.decision.profile import (
+from bitdose.errors import BitdoseError, UsageError
+from bitdose.profile.document import (
     Profile,
     load_profile,
     profile_of,
@@ -23,8 +24,7 @@ from bitdose.decision.profile import (
     save_profile,
     sentence,
 )
-from bitdose.decision.signing import signature_problem
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.profile.signing import signature_problem
 
 Path_ = tuple[Any, ...]
 
@@ -263,10 +263,10 @@ def test_reading_and_verifying_loads_no_table_statistics_or_runtime(saved: Path)
     """A weak machine reads and checks a profile without polars, SciPy, ONNX Runtime, torch or OpenCV."""
     code = (
         "import sys; from datetime import datetime, UTC; from pathlib import Path\n"
-        "from bitdose.decision.profile import load_profile\n"
+        "from bitdose.profile.document import load_profile\n"
         "profile = load_profile(Path(sys.argv[1]))\n"
         "assert 'cryptography' not in sys.modules\n"
-        "from bitdose.decision.verify import failed, verify\n"
+        "from bitdose.profile.verify import failed, verify\n"
         "assert not failed(verify(profile, now=datetime(2026, 12, 1, tzinfo=UTC)))\n"
         "print(*sorted({'polars', 'scipy', 'onnxruntime', 'torch', 'cv2', 'pyarrow', 'matplotlib',"
         " 'bitdose.decision.base'} & set(sys.modules)))"

@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from bitdose.decision.profile import Profile, Signature
-from bitdose.decision.signing import (
+from bitdose.errors import BitdoseError, UsageError
+from bitdose.profile.document import Profile, Signature
+from bitdose.profile.signing import (
     Key,
     check_public_key,
     default_key_path,
@@ -34,7 +35,6 @@ from bitdose.decision.signing import (
     sign,
     signature_problem,
 )
-from bitdose.errors import BitdoseError, UsageError
 
 P = 2**255 - 19
 L = 2**252 + 27742317777372353535851937790883648493
@@ -181,7 +181,7 @@ def test_the_key_is_made_once_and_is_the_users_alone(tmp_path: Path) -> None:
 def test_processes_that_make_the_key_at_once_get_the_same(tmp_path: Path) -> None:
     """Four first uses at the same moment end with one key."""
     code = (
-        "import sys, pathlib; from bitdose.decision.signing import load_or_make_key;"
+        "import sys, pathlib; from bitdose.profile.signing import load_or_make_key;"
         "print('ready', flush=True); sys.stdin.read();"
         "print(load_or_make_key(pathlib.Path(sys.argv[1])).public_key)"
     )

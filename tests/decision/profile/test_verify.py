@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bitdose.codecs.base import CODECS
-from bitdose.decision.profile import Profile
-from bitdose.decision.signing import Key, load_or_make_key, sign
-from bitdose.decision.verify import ERROR, OK, WARNING, failed, verify
+from bitdose.profile.document import Profile
+from bitdose.profile.signing import Key, load_or_make_key, sign
+from bitdose.profile.verify import ERROR, OK, WARNING, failed, verify
 
 SOON = datetime(2026, 11, 23, tzinfo=UTC)
 

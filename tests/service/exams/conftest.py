@@ -24,10 +24,10 @@ from bitdose.codecs.point import Point
 from bitdose.hashing import bytes_digest
 from bitdose.image import Image, container
 from bitdose.service import clock
-from bitdose.service.accounts import add_account
-from bitdose.service.database import make_engine, sessions
-from bitdose.service.migrate import upgrade
-from bitdose.service.tables import ExamRow
+from bitdose.service.accounts.accounts import add_account
+from bitdose.service.db.database import make_engine, sessions
+from bitdose.service.db.migrate import upgrade
+from bitdose.service.db.tables import ExamRow
 from bitdose.wire import EXAM_HEADER, TUS_VERSION, UPLOADS, ExamKind, ExamMeta, Role, pack_streams
 
 TUS = {"Tus-Resumable": TUS_VERSION}
@@ -183,7 +183,7 @@ def enqueue() -> Callable[..., str]:
 @pytest.fixture
 def read_all(app: FastAPI) -> Callable[[], int]:
     """Give ``read_all()``: a worker in this process reads what waits."""
-    from bitdose.service.worker import Reader, load_classifier, new_name
+    from bitdose.service.exams.worker import Reader, load_classifier, new_name
 
     context = app.state.context
 

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image as PillowImage
 
 from bitdose.codecs.point import Point
-from bitdose.decision.profile import Profile
 from bitdose.image import Image
-from bitdose.service.enforce import meta_refusal, payload_refusal
+from bitdose.profile.document import Profile
+from bitdose.service.exams.admission import meta_refusal, payload_refusal
 from bitdose.wire import pack_streams, unpack_streams
 
 Make = Callable[..., Any]
@@ -99,7 +99,7 @@ def test_deep_images_are_coded_at_their_codecs_depth(coded: Make, draw: Make, pr
 
 def test_chroma_may_not_be_coarser(make_service_profile: Make, draw: Make) -> None:
     """A profile of full colour refuses a stream whose colour is sampled at every second sample."""
-    from bitdose.service.strength import jpeg_too_strong
+    from bitdose.service.exams.strength_check import jpeg_too_strong
 
     pixels = np.stack([draw(seed, rows=64, columns=64).pixels for seed in range(3)], -1)
     full, half = (Point.parse(f"jpeg:q30+{option}").build_codec() for option in ("444", "420"))

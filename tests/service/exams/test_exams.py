@@ -18,7 +18,7 @@ from PIL import Image as PillowImage
 
 from bitdose.codecs.coding import code_points
 from bitdose.codecs.point import Point
-from bitdose.decision.profile import Profile
+from bitdose.profile.document import Profile
 from bitdose.wire import API, EVENTS, EXAM_HEADER, EXAMS, UPLOADS, ExamView
 
 Make = Callable[..., Any]
@@ -217,7 +217,7 @@ def test_the_sentinel_sees_the_pairs(
     profile: Profile,
 ) -> None:
     """Pairs read under the profile are counted once each, with the answers that were given."""
-    from bitdose.service.pairs import load_pairs, sentinel_of
+    from bitdose.service.exams.pairs import load_pairs, sentinel_of
 
     said = {"pair": "pair-00001", "pseudonym": "somebody-1"}
     send(sender, coded(draw(5), **said))

@@ -10,11 +10,11 @@ from fastapi import FastAPI
 from sqlalchemy import func, select, update
 
 from bitdose.errors import BitdoseError
-from bitdose.service import tus
-from bitdose.service.context import Context
-from bitdose.service.database import reading, sessions
-from bitdose.service.intake import DamagedError, complete, complete_all, exam_id
-from bitdose.service.tables import ExamRow, UploadRow
+from bitdose.service.db.database import reading, sessions
+from bitdose.service.db.tables import ExamRow, UploadRow
+from bitdose.service.exams import tus
+from bitdose.service.exams.intake import DamagedError, complete, complete_all, exam_id
+from bitdose.service.http.context import Context
 
 Make = Callable[..., Any]
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from bitdose.decision.profile import Profile
 from bitdose.errors import BitdoseError
-from bitdose.service.enforce import payload_refusal
-from bitdose.service.jpeg_whole import check_whole, with_filler
+from bitdose.profile.document import Profile
+from bitdose.service.exams.admission import payload_refusal
+from bitdose.service.exams.jpeg_whole import check_whole, with_filler
 from bitdose.wire import pack_streams, unpack_streams
 
 Make = Callable[..., Any]

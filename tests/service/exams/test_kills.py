@@ -23,12 +23,12 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from bitdose.service import clock
-from bitdose.service.accounts import add_account
-from bitdose.service.app import make_context
-from bitdose.service.database import make_engine, reading, sessions
+from bitdose.service.accounts.accounts import add_account
+from bitdose.service.accounts.tokens import make_token
+from bitdose.service.db.database import make_engine, reading, sessions
+from bitdose.service.db.tables import AnswerRow, ExamRow, UploadRow
+from bitdose.service.http.app import make_context
 from bitdose.service.settings import Settings
-from bitdose.service.tables import AnswerRow, ExamRow, UploadRow
-from bitdose.service.tokens import make_token
 from bitdose.wire import EXAM_HEADER, UPLOADS, Role
 
 Make = Callable[..., Any]
@@ -39,7 +39,7 @@ STREAM = TUS | {"Content-Type": "application/offset+octet-stream"}
 _SERVER = """
 import sys, uvicorn
 from pathlib import Path
-from bitdose.service.app import create_app
+from bitdose.service.http.app import create_app
 from bitdose.service.settings import Settings
 
 if __name__ == "__main__":

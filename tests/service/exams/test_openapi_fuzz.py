@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis.generation import GenerationMode
 
-from bitdose.service.app import create_app
+from bitdose.service.http.app import create_app
 from bitdose.wire import API, EVENTS, UPLOADS, ExamMeta
 
 Make = Callable[..., Any]

@@ -13,11 +13,11 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, select
 
 from bitdose.errors import UsageError
-from bitdose.service import queue, worker
-from bitdose.service.database import reading
-from bitdose.service.processes import running
+from bitdose.service.db.database import reading
+from bitdose.service.db.tables import ExamRow
+from bitdose.service.exams import queue, worker
+from bitdose.service.exams.processes import running
 from bitdose.service.settings import Settings
-from bitdose.service.tables import ExamRow
 from bitdose.wire import EXAMS
 
 Make = Callable[..., Any]

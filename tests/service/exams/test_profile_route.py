@@ -9,11 +9,11 @@ import httpx
 import pytest
 from sqlalchemy import Engine, update
 
-from bitdose.decision.profile import Profile, profile_of
-from bitdose.decision.signing import signature_problem
-from bitdose.service.database import sessions
-from bitdose.service.tables import ProfileRow
-from bitdose.transmission import LINKS, seconds
+from bitdose.links import LINKS, seconds
+from bitdose.profile.document import Profile, profile_of
+from bitdose.profile.signing import signature_problem
+from bitdose.service.db.database import sessions
+from bitdose.service.db.tables import ProfileRow
 from bitdose.wire import PROFILE, ProfileView
 
 

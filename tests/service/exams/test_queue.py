@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, select
 
-from bitdose.service import queue
 from bitdose.service.clock import now
-from bitdose.service.database import reading, sessions
-from bitdose.service.tables import AnswerRow, ExamRow
+from bitdose.service.db.database import reading, sessions
+from bitdose.service.db.tables import AnswerRow, ExamRow
+from bitdose.service.exams import queue
 from bitdose.wire import Answer
 
 Make = Callable[..., Any]

@@ -16,10 +16,10 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from bitdose.errors import UsageError
-from bitdose.service.database import reading
-from bitdose.service.processes import running
+from bitdose.service.db.database import reading
+from bitdose.service.db.tables import AnswerRow, ExamRow
+from bitdose.service.exams.processes import running
 from bitdose.service.settings import Settings
-from bitdose.service.tables import AnswerRow, ExamRow
 
 Make = Callable[..., Any]
 pytest.importorskip("ray", reason="ray is not installed (pip install 'bitdose[ray]')")
@@ -144,8 +144,8 @@ def test_without_ray_the_command_says_how_to_get_it(tmp_path: Any) -> None:
 
 def test_a_cluster_that_is_not_there_is_one_line(change: Make, capfd: pytest.CaptureFixture[str]) -> None:
     """The process that would drive the actors ends with the address, and no traceback."""
-    from bitdose.service.processes import ProcessWorker
-    from bitdose.service.ray_workers import main
+    from bitdose.service.exams.processes import ProcessWorker
+    from bitdose.service.exams.ray_workers import main
 
     driver = ProcessWorker(change(workers_on="ray:127.0.0.1:1"), "x", main)
     assert driver.wait(60)

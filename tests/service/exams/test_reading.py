@@ -13,8 +13,8 @@ from bitdose.codecs.point import Point
 from bitdose.models.base import CallableClassifier, InputSpec
 from bitdose.models.load import ModelRef
 from bitdose.models.prepare import prepare
-from bitdose.service.enforce import meta_refusal, payload_refusal
-from bitdose.service.reading import code_pristine, prepared, read_batch, read_image
+from bitdose.service.exams.admission import meta_refusal, payload_refusal
+from bitdose.service.exams.inference import code_pristine, prepared, read_batch, read_image
 from bitdose.wire import pack_streams
 
 Make = Callable[..., Any]

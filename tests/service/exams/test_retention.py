@@ -13,10 +13,10 @@ from fastapi import FastAPI
 from sqlalchemy import func, select, update
 
 from bitdose.service.clock import now
-from bitdose.service.context import Context
-from bitdose.service.database import reading, sessions
-from bitdose.service.retention import Swept, drop_orphans, sweep
-from bitdose.service.tables import AnswerRow, ExamRow, UploadRow
+from bitdose.service.db.database import reading, sessions
+from bitdose.service.db.tables import AnswerRow, ExamRow, UploadRow
+from bitdose.service.exams.retention import Swept, drop_orphans, sweep
+from bitdose.service.http.context import Context
 from bitdose.wire import UPLOADS
 
 Make = Callable[..., Any]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 
-from bitdose.decision.profile import Profile
-from bitdose.service.sentinel import (
+from bitdose.profile.document import Profile
+from bitdose.service.exams.sentinel import (
     Pair,
     alarm_of,
     certified_flips,

@@ -12,11 +12,11 @@ import pytest
 
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.service import clock
-from bitdose.service.accounts import add_account
-from bitdose.service.app import create_app
-from bitdose.service.database import sessions
-from bitdose.service.storage import BlobStore, open_store
-from bitdose.service.tokens import make_token
+from bitdose.service.accounts.accounts import add_account
+from bitdose.service.accounts.tokens import make_token
+from bitdose.service.db.database import sessions
+from bitdose.service.exams.storage import BlobStore, open_store
+from bitdose.service.http.app import create_app
 from bitdose.wire import EXAM_HEADER, EXAMS, UPLOADS, Role
 
 Make = Callable[..., Any]
@@ -143,7 +143,7 @@ def test_a_service_keeps_its_exams_in_a_bucket(
     *, bucket: str, change: Make, serve: Make, opening: Make, coded: Make, draw: Make
 ) -> None:
     """An upload in pieces, its reading, its image and its deletion work on a store that speaks S3."""
-    from bitdose.service.worker import Reader, load_classifier, new_name
+    from bitdose.service.exams.worker import Reader, load_classifier, new_name
 
     app = create_app(change(storage=bucket))
     context, parcel = app.state.context, coded(draw(1))

@@ -18,9 +18,9 @@ from fastapi import FastAPI
 from sqlalchemy import Engine, select, update
 
 from bitdose.service import clock
-from bitdose.service.database import reading, sessions
+from bitdose.service.db.database import reading, sessions
+from bitdose.service.db.tables import AuditRow, ExamRow, ProfileRow, UploadRow
 from bitdose.service.settings import Settings
-from bitdose.service.tables import AuditRow, ExamRow, ProfileRow, UploadRow
 from bitdose.wire import EVENTS, EXAM_HEADER, EXAMS, TUS_EXTENSIONS, TUS_VERSION, UPLOADS
 
 Make = Callable[..., Any]
@@ -300,7 +300,7 @@ def test_a_silent_body_is_cut_off_and_goes_on_later(
     sender: httpx.Client, parcel: Any, opened: str, server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half a body, then nothing: 408, and what came counts; one who listens may be silent for longer."""
-    monkeypatch.setattr("bitdose.service.guards.BODY_IDLE_S", 0.4)
+    monkeypatch.setattr("bitdose.service.http.guards.BODY_IDLE_S", 0.4)
     where, half = urlsplit(server), len(parcel.payload) // 2
     head = STREAM | {
         "Host": where.netloc,
@@ -327,7 +327,7 @@ def test_an_expired_profile_takes_nothing_and_loses_nothing(
     *, sender: httpx.Client, parcel: Any, opened: str, opening: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the service runs its profile's time ends: 503 for all that would use it; the bytes stay."""
-    from bitdose.service import intake
+    from bitdose.service.exams import intake
 
     late = clock.now() + timedelta(days=3660)
     monkeypatch.setattr(intake, "now", lambda: late)

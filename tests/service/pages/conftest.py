@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from fastapi import FastAPI
 
-from bitdose.service.app import create_app
+from bitdose.service.http.app import create_app
 from bitdose.service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -62,8 +62,8 @@ def enter(
 ) -> Iterator[Callable[..., Any]]:
     """Give ``enter("clinic")``: a page logged in as that role; what a page complains of fails the test."""
     from bitdose.service import clock
-    from bitdose.service.accounts import add_account, find_account
-    from bitdose.service.database import sessions
+    from bitdose.service.accounts.accounts import add_account, find_account
+    from bitdose.service.db.database import sessions
     from bitdose.wire import Role
 
     complaints: list[str] = []

@@ -11,8 +11,8 @@ import numpy as np
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from bitdose.service.database import reading
-from bitdose.service.tables import ExamRow, UploadRow
+from bitdose.service.db.database import reading
+from bitdose.service.db.tables import ExamRow, UploadRow
 
 ANSWERED = "#outbox li[data-state=answered]"
 

@@ -12,11 +12,11 @@ import pytest
 from fastapi import FastAPI
 from sqlalchemy import select
 
-from bitdose.decision.profile import Profile, save_profile
-from bitdose.service.database import reading
+from bitdose.links import LINKS
+from bitdose.profile.document import Profile, save_profile
+from bitdose.service.db.database import reading
+from bitdose.service.db.tables import ExamRow, UploadRow
 from bitdose.service.settings import Settings
-from bitdose.service.tables import ExamRow, UploadRow
-from bitdose.transmission import LINKS
 
 ANSWERED = "#outbox li[data-state=answered]"
 THIN = {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 15_000}

@@ -15,15 +15,15 @@ from sqlalchemy import select
 
 from bitdose.codecs.coding import encode_point
 from bitdose.codecs.point import Point
-from bitdose.decision.profile import Profile, save_profile
-from bitdose.decision.signing import Key, sign
 from bitdose.hashing import bytes_digest
 from bitdose.image import Image
+from bitdose.profile.document import Profile, save_profile
+from bitdose.profile.signing import Key, sign
 from bitdose.service import clock
-from bitdose.service.database import sessions
-from bitdose.service.profiles import activate_profile, add_profile
+from bitdose.service.db.database import sessions
+from bitdose.service.db.tables import AccountRow, AnswerRow, ExamRow
+from bitdose.service.exams.profiles import activate_profile, add_profile
 from bitdose.service.settings import Settings
-from bitdose.service.tables import AccountRow, AnswerRow, ExamRow
 from bitdose.wire import ExamMeta, pack_streams
 
 PHONE = {"viewport": {"width": 360, "height": 740}, "color_scheme": "dark", "has_touch": True}

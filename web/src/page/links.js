@@ -1,4 +1,4 @@
-// Seconds that bytes take on a link: the same sums as bitdose.transmission, on its links or on what was measured here.
+// Seconds that bytes take on a link: the same sums as bitdose.links, on its links or on what was measured here.
 
 const SEGMENT = 1460, WINDOW = 10 * SEGMENT, SETUP = 2, HELLO = [700, 3000], REQUEST = 400, ANSWER = 500, MATHIS = 0.93;
 const MEASURED = "bitdose-link";

@@ -20,16 +20,16 @@ from typing import Any, Protocol, Self
 
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, CaseError
-from bitdose.memory import keep_freed_memory
+from bitdose.malloc import keep_freed_memory
 from bitdose.models.base import Classifier
-from bitdose.study.engines.line import Homes, Line, Points, Task
-from bitdose.study.kept import Kept
-from bitdose.study.plan import Job, Plan
+from bitdose.study.engines.task_queue import Homes, Points, Task, TaskQueue
+from bitdose.study.plan import Plan, StudyJob
 from bitdose.study.rows import Row
+from bitdose.study.source_cache import SourceCache
 from bitdose.study.worker import crash, failed_rows, run_case
 
 Finished = tuple[Case, list[Row]]
-Orders = tuple[Job, str, int]
+Orders = tuple[StudyJob, str, int]
 
 _AHEAD = 16
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
@@ -53,7 +53,7 @@ class Pool(Protocol):
         ...
 
 
-class Crew:
+class PrestartedWorkers:
     """Worker processes that start, and import what they need, while a study is still being planned.
 
     Those that no pool has taken are stopped at the end.
@@ -88,7 +88,12 @@ class Crew:
 
 
 def open_pool(
-    plan: Plan, *, workers: int | None, n_tasks: int, keep_bytes: int = 0, crew: Crew | None = None
+    plan: Plan,
+    *,
+    workers: int | None,
+    n_tasks: int,
+    keep_bytes: int = 0,
+    crew: PrestartedWorkers | None = None,
 ) -> Pool:
     """Open the pool that suits a plan: workers where the classifier can be loaded by them.
 
@@ -103,7 +108,7 @@ def open_pool(
     keep_bytes : int
         Pixels of sources and bytes of shared encodes that the pool keeps in memory, over all workers, for
         tasks that come back to the same cases.
-    crew : Crew, optional
+    crew : PrestartedWorkers, optional
         Workers that have started already; they come first.
     """
     count = os.cpu_count() or 1 if workers is None else workers
@@ -116,9 +121,9 @@ def open_pool(
 class HerePool:
     """Runs cases one after the other in this process."""
 
-    def __init__(self, job: Job, classifier: Classifier, *, keep_bytes: int = 0) -> None:
+    def __init__(self, job: StudyJob, classifier: Classifier, *, keep_bytes: int = 0) -> None:
         self._job, self._classifier = job, classifier
-        self._kept = Kept(keep_bytes)
+        self._kept = SourceCache(keep_bytes)
 
     def __enter__(self) -> Self:
         """Return the pool."""
@@ -138,7 +143,7 @@ class WorkerPool:
 
     Parameters
     ----------
-    job : Job
+    job : StudyJob
         With ``model`` set; its points give way to those of each task.
     classifier_name : str
         The planned classifier's name; a worker that loads another one stops the study.
@@ -146,22 +151,22 @@ class WorkerPool:
         Number of processes.
     keep_bytes : int
         As for :func:`open_pool`.
-    crew : Crew, optional
+    crew : PrestartedWorkers, optional
         As for :func:`open_pool`.
     """
 
     def __init__(
         self,
-        job: Job,
+        job: StudyJob,
         classifier_name: str,
         *,
         workers: int,
         keep_bytes: int = 0,
-        crew: Crew | None = None,
+        crew: PrestartedWorkers | None = None,
     ) -> None:
         self._job, self._name, self._keep_bytes = job, classifier_name, keep_bytes // workers
         self._homes: Homes | None = {} if keep_bytes else None
-        self._crew = crew or Crew(0)
+        self._crew = crew or PrestartedWorkers(0)
         self._team = [self._worker() for _ in range(workers)]
 
     def __enter__(self) -> Self:
@@ -186,7 +191,7 @@ class WorkerPool:
         BitdoseError
             If a worker cannot start.
         """
-        waiting = Line(tasks, self._homes, ahead=_AHEAD * len(self._team))
+        waiting = TaskQueue(tasks, self._homes, ahead=_AHEAD * len(self._team))
         for index, worker in enumerate(self._team):
             if worker.task is None:
                 self._give_next(index, waiting)
@@ -198,7 +203,7 @@ class WorkerPool:
                 self._give_next(index, waiting)
                 yield finished
 
-    def _give_next(self, index: int, waiting: Line) -> None:
+    def _give_next(self, index: int, waiting: TaskQueue) -> None:
         """Give a free worker its next task, if there is one; a worker that died is replaced first."""
         task = waiting.next_for(index)
         if task:
@@ -225,7 +230,7 @@ class WorkerPool:
         return self._crew.take((self._job, self._name, self._keep_bytes))
 
 
-def run_in_process(cases: Iterable[Case], job: Job, classifier: Classifier) -> Iterator[Finished]:
+def run_in_process(cases: Iterable[Case], job: StudyJob, classifier: Classifier) -> Iterator[Finished]:
     """Run cases one after the other in this process, each at all points of the job."""
     return HerePool(job, classifier).run((case, job.points) for case in cases)
 
@@ -277,7 +282,7 @@ def _serve(pipe: Connection) -> None:
     be_worker()
     with contextlib.suppress(EOFError, OSError):  # the parent is gone: nobody to hear, or to tell
         job, name, keep_bytes = pipe.recv()
-        kept, classifier = Kept(keep_bytes), None
+        kept, classifier = SourceCache(keep_bytes), None
         while True:
             case, points = pipe.recv()
             try:
@@ -288,7 +293,7 @@ def _serve(pipe: Connection) -> None:
             pipe.send(answer)
 
 
-def loaded(job: Job, name: str) -> Classifier:
+def loaded(job: StudyJob, name: str) -> Classifier:
     """Load the classifier; raises ``BitdoseError`` if it is not the one the study was planned with."""
     if job.model is None:
         raise BitdoseError("a worker process needs a classifier by reference")
@@ -301,12 +306,12 @@ def loaded(job: Job, name: str) -> Classifier:
     return classifier
 
 
-def _part_of(job: Job, points: Points) -> Job:
+def _part_of(job: StudyJob, points: Points) -> StudyJob:
     """Return the job at some of its points, which are coded as they would be among all."""
     return replace(job, points=points, grid=job.points)
 
 
-def _run_safely(case: Case, job: Job, classifier: Classifier, kept: Kept) -> list[Row]:
+def _run_safely(case: Case, job: StudyJob, classifier: Classifier, kept: SourceCache) -> list[Row]:
     """Run one case; whatever goes wrong inside it is a row, and the study goes on."""
     try:
         return run_case(case, job, classifier, kept=kept)

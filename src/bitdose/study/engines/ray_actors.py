@@ -17,9 +17,9 @@ from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, CaseError
 from bitdose.models.base import Classifier, InputSpec
 from bitdose.study.engines.local import run_in_process
-from bitdose.study.plan import Job, codec_libraries
+from bitdose.study.plan import StudyJob, codec_libraries
 from bitdose.study.rows import Row
-from bitdose.study.stages import Prepared, classify_case, prepare_case
+from bitdose.study.two_stage import CodedCase, classify_case, prepare_case
 from bitdose.study.worker import failed_rows
 
 Answer = list[Row] | BitdoseError
@@ -29,7 +29,7 @@ Answer = list[Row] | BitdoseError
 class Order:
     """What an actor is told once: the job, and what must be the same wherever it runs."""
 
-    job: Job
+    job: StudyJob
     model: str
     spec: InputSpec
     identity: Mapping[str, Any]
@@ -61,7 +61,7 @@ class CaseWorker:
             return error
         return rows
 
-    def read(self, prepared: Prepared) -> Answer:
+    def read(self, prepared: CodedCase) -> Answer:
         """Return the rows of a case that a coder prepared."""
         order = self._order
         if self._classifier is None:
@@ -90,7 +90,7 @@ class Coder:
             return error
         return None
 
-    def code(self, case: Case) -> tuple[Answer | None, Prepared | None]:
+    def code(self, case: Case) -> tuple[Answer | None, CodedCase | None]:
         """Return either the rows of a case that needs no classifier, or its arrays for one."""
         order = self._order
         try:

@@ -1,0 +1,1 @@
+"""De-identification: which attributes stay, which go, and burnt-in text."""

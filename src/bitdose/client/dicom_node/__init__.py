@@ -1,0 +1,1 @@
+"""The DICOM node: receiving from modalities, pushing to archives."""

@@ -1,0 +1,1 @@
+"""Sending: the outbox, its uploads and the server they go to."""

@@ -1,0 +1,139 @@
+"""Which profile the clinic obeys: the service's, the one last seen while the line is down, or a file."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING, NamedTuple
+
+from pydantic import ValidationError
+
+from bitdose.client.sending.connection import LaterError, check, over_the_line
+from bitdose.compress.run import write_whole
+from bitdose.errors import BitdoseError
+from bitdose.hashing import bytes_digest
+from bitdose.profile.document import Profile, load_profile, profile_of
+from bitdose.profile.verify import ERROR, WARNING, verify
+from bitdose.wire import PROFILE, ProfileView
+
+if TYPE_CHECKING:
+    import httpx
+
+CLIENT = "bitdose"
+"""What profiles call this client: its kernels and codecs are the study's own."""
+_NOT_MODIFIED = 304
+_TAG = re.compile(r'(W/)?"[!#-~]+"')
+
+
+class ActiveProfile(NamedTuple):
+    """A profile that holds, what it warns of, and the share of exams that the sentinel wants pristine too."""
+
+    profile: Profile
+    warnings: tuple[str, ...]
+    sentinel_share: float = 0.0
+
+
+def profile_of_file(path: Path) -> ActiveProfile:
+    """Read a profile that the clinic was given; raises ``BitdoseError`` if it must not be used."""
+    return _verified(load_profile(path), f"--profile {path}", 0.0)
+
+
+def profile_of_service(client: httpx.Client, folder: Path, server: str) -> ActiveProfile:
+    """Ask for the service's active profile; while the line is down, take the one last seen.
+
+    The one last seen is kept with its entity tag. Where it still is the active one, the service says so in a
+    few bytes and does not send it again. Whatever its origin, it is verified anew.
+
+    Parameters
+    ----------
+    client : httpx.Client
+        From :func:`bitdose.client.sending.connection.connect`.
+    folder : pathlib.Path
+        Where the one last seen is kept.
+    server : str
+        The service's address.
+
+    Raises
+    ------
+    BitdoseError
+        If the service has none, none is known and the line is down, or it must not be used.
+    """
+    path = folder / f"profile-{bytes_digest(server.encode('utf-8'))[:16]}.kept"
+    tag, data = _kept(path)
+    try:
+        with over_the_line():
+            response = client.get(PROFILE, headers={"If-None-Match": tag} if tag else {})
+            if not (tag and response.status_code == _NOT_MODIFIED):
+                data = check(response).content
+    except LaterError as error:
+        if not data:
+            raise BitdoseError(
+                f"--server {server}: {error}, and no profile of it is known; give --profile"
+            ) from error
+        return _of_view(data, server)
+    found = _of_view(data, server)
+    fresh = response.headers.get("ETag", "")
+    if response.status_code != _NOT_MODIFIED:
+        write_whole(path, f"{fresh}\n".encode() + data)
+    return found
+
+
+class ProfileRequest:
+    """The service's profile, asked for in a thread of its own, so that other work goes on meanwhile.
+
+    Parameters
+    ----------
+    client, folder, server
+        As for :func:`profile_of_service`.
+    """
+
+    def __init__(self, client: httpx.Client, folder: Path, server: str) -> None:
+        self._found: ActiveProfile | None = None
+        self._error: Exception | None = None
+        self._thread = Thread(target=self._ask, args=(client, folder, server), daemon=True)
+        self._thread.start()
+
+    def _ask(self, client: httpx.Client, folder: Path, server: str) -> None:
+        try:
+            self._found = profile_of_service(client, folder, server)
+        except Exception as error:  # noqa: BLE001  raised again where the profile is needed
+            self._error = error
+
+    def result(self) -> ActiveProfile:
+        """Wait for it; raises what :func:`profile_of_service` does."""
+        self._thread.join()
+        if self._found is None:
+            raise self._error or BitdoseError("the profile could not be asked for")
+        return self._found
+
+
+def _kept(path: Path) -> tuple[str, bytes]:
+    """Return the profile last seen and its entity tag; empty where there is none, or none that reads."""
+    try:
+        tag, _, data = path.read_bytes().partition(b"\n")
+        profile_of(ProfileView.model_validate_json(data).profile)
+    except (OSError, ValidationError, BitdoseError):
+        return "", b""
+    text = tag.decode("ascii", "ignore")
+    return (text if _TAG.fullmatch(text) else ""), data
+
+
+def _of_view(data: bytes, server: str) -> ActiveProfile:
+    try:
+        view = ProfileView.model_validate_json(data)
+    except ValidationError as error:
+        raise BitdoseError(f"--server {server}: what it gives as its profile is none") from error
+    return _verified(profile_of(view.profile), f"--server {server}", view.sentinel_share)
+
+
+def _verified(profile: Profile, origin: str, share: float) -> ActiveProfile:
+    if profile.client.name != CLIENT:
+        raise BitdoseError(f"{origin}: its profile is for the client {profile.client.name!r}, not {CLIENT!r}")
+    found = verify(profile, now=datetime.now(UTC))
+    for finding in found:
+        if finding.level == ERROR:
+            raise BitdoseError(f"{origin}: its profile: {finding.check}: {finding.text}")
+    warnings = [f"{one.check}: {one.text}" for one in found if one.level == WARNING]
+    return ActiveProfile(profile, tuple(warnings), share)

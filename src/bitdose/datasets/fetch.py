@@ -1,0 +1,236 @@
+"""One file over HTTP: resumed, retried, checked. It is there whole and right, or not at all.
+
+While it comes, the file is ``NAME.part``, and ``NAME.part.json`` keeps which URL it comes
+from and the validator (``ETag``, ``Last-Modified``) of RFC 9110. So a later call, after a
+cut, Ctrl-C or kill -9, asks for the rest only (``Range``), and only of the same file
+(``If-Range``). What servers do:
+
+| answer | meaning here |
+| --- | --- |
+| 206 from where we are | the rest is appended |
+| 200, or 206 from elsewhere | the server ignores ``Range``, or the file changed: from the start |
+| 416 | nothing is left to send: what is there is checked, or begun anew |
+| 408, 425, 429, 5xx, a cut, a timeout | tried again, later and later; ``Retry-After`` counts |
+| any other | no: the next URL, if there is one |
+
+A resumed file with the wrong digest is fetched once more from the start; one fetched whole
+with the wrong digest is set aside as ``NAME.wrong`` and is an error.
+"""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from typing import Any
+from urllib.parse import urlsplit
+
+from bitdose.datasets.arrange import FULL
+from bitdose.datasets.manifest import RemoteFile
+from bitdose.datasets.part import Part, set_file_aside
+from bitdose.datasets.web import (
+    AGAIN,
+    NETWORK_ERRORS,
+    FetchError,
+    Session,
+    StoppedError,
+    network_reason,
+    retry_after,
+    wait_before,
+    web_opener,
+)
+from bitdose.errors import BitdoseError
+from bitdose.hashing import file_digest
+
+_CHUNK_BYTES = 1 << 16
+_RANGE_ENDED = 416
+_PARTIAL = 206
+
+
+class DiskError(BitdoseError):
+    """Nothing more can be written; all stop."""
+
+
+class _LaterError(Exception):
+    """Worth another try, after so many seconds where the server said so."""
+
+    def __init__(self, reason: str, wait_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.wait_s = wait_s
+
+
+def fetch_file(
+    file: RemoteFile,
+    target: Path,
+    *,
+    session: Session | None = None,
+    gained: Callable[[int], None] = lambda _: None,
+) -> str:
+    """Fetch one file to its place, or find it there.
+
+    Parameters
+    ----------
+    file : RemoteFile
+        What to fetch.
+    target : pathlib.Path
+        Where it goes; its folder exists.
+    session : Session, optional
+        Patience, the wish to stop, and what is known of hosts: shared by the files of a set.
+    gained : callable
+        Told of bytes that are there now, or (negative) that must come again.
+
+    Returns
+    -------
+    str
+        ``present`` or ``fetched``.
+
+    Raises
+    ------
+    FetchError
+        If no URL gives the file.
+    DiskError
+        If the disk is full.
+    StoppedError
+        If the session was stopped.
+    """
+    try:
+        if target.exists():
+            if _is_right(file, target):
+                gained(file.n_bytes)
+                return "present"
+            set_file_aside(target)
+        part = Part(target, gained)
+        part.settle(file.n_bytes)
+        _fetch(file, part, session or Session())
+        part.finish(target)
+    except OSError as error:
+        if error.errno in FULL:
+            raise DiskError("the disk is full; what came is kept: make room, then run again") from error
+        raise FetchError(f"cannot be written: {error.strerror}") from error
+    return "fetched"
+
+
+def _fetch(file: RemoteFile, part: Part, session: Session) -> None:
+    """Bring the part to the whole and right file, from the first URL that gives it."""
+    reasons = []
+    for url in file.urls:
+        host = str(urlsplit(url).hostname)
+        if session.is_silent(host):
+            reasons.append(f"no connection for an earlier file ({host})")
+            continue
+        try:
+            _from_one_place(file, url, part, session)
+        except FetchError as error:
+            reasons.append(f"{error} ({host})")
+        else:
+            return
+    raise FetchError("; ".join(dict.fromkeys(reasons)))
+
+
+def _from_one_place(file: RemoteFile, url: str, part: Part, session: Session) -> None:
+    _complete(file, url, part, session)
+    if _is_right(file, part.path):
+        return
+    if part.joined:  # its beginning may have been of another version
+        part.drop()
+        _complete(file, url, part, session)
+        if _is_right(file, part.path):
+            return
+    part.set_aside()
+    raise FetchError("came whole, but its SHA-256 is not the manifest's; it is set aside as .wrong")
+
+
+def _complete(file: RemoteFile, url: str, part: Part, session: Session) -> None:
+    """Bring the part to its full size, however many tries it takes while bytes keep coming."""
+    failures, most = 0, part.n_bytes
+    while part.n_bytes < file.n_bytes:
+        try:
+            _one_request(file, url, part, session)
+        except _LaterError as error:
+            failures = 1 if part.n_bytes > most else failures + 1
+            most = max(most, part.n_bytes)
+            if failures > session.how.retries:
+                session.gave_up(str(urlsplit(url).hostname))
+                raise FetchError(f"{error}, {session.how.retries} retries did not help") from None
+            wait_before(error.wait_s, failures, session.how, session.stop)
+
+
+def _one_request(file: RemoteFile, url: str, part: Part, session: Session) -> None:
+    request = urllib.request.Request(url, headers=_headers(part, url))  # noqa: S310  checked by the manifest
+    try:
+        with web_opener().open(request, timeout=session.how.timeout_s) as answer:
+            session.answered(str(urlsplit(url).hostname))
+            _begin(file, url, part, answer)
+            _copy(file, part, answer, session.stop)
+    except urllib.error.HTTPError as error:
+        session.answered(str(urlsplit(url).hostname))
+        with error:
+            _refused(error, part)
+    except NETWORK_ERRORS as error:
+        raise _LaterError(network_reason(error)) from None
+    except ValueError:  # a header that is none
+        raise FetchError("the server's answer is no HTTP") from None
+
+
+def _headers(part: Part, url: str) -> dict[str, str]:
+    headers = {"User-Agent": "bitdose", "Accept-Encoding": "identity"}
+    if part.n_bytes:
+        headers["Range"] = f"bytes={part.n_bytes}-"
+        validator = part.validator(url)
+        if validator:
+            headers["If-Range"] = validator
+    return headers
+
+
+def _begin(file: RemoteFile, url: str, part: Part, answer: Any) -> None:
+    """Place the part where the answer goes on, and remember whose bytes these are."""
+    start = _start_of(answer) if answer.status == _PARTIAL else 0
+    length = str(answer.headers.get("Content-Length", ""))
+    if length.isdigit() and start >= 0 and start + int(length) != file.n_bytes:
+        raise FetchError(f"the server has {start + int(length)} bytes, the manifest says {file.n_bytes}")
+    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise FetchError("the server packs the file, which was not asked for")
+    if start != part.n_bytes:
+        part.drop()
+        if start:
+            raise _LaterError("the server sends another range than was asked for")
+    part.joined = part.joined or start > 0
+    part.remember(url, answer.headers)
+
+
+def _start_of(answer: Any) -> int:
+    span = str(answer.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
+    return int(span) if span.isdigit() else -1
+
+
+def _copy(file: RemoteFile, part: Part, answer: Any, stop: Event) -> None:
+    with part.path.open("ab") as out:
+        while True:
+            if stop.is_set():
+                raise StoppedError("stopped; run again to go on")
+            try:
+                chunk = answer.read(_CHUNK_BYTES)
+            except OSError as error:  # told apart from what the disk raises
+                raise _LaterError(network_reason(error)) from None
+            if not chunk:
+                break
+            if part.n_bytes + len(chunk) > file.n_bytes:
+                raise FetchError(f"the server sends more than the manifest's {file.n_bytes} bytes")
+            part.append(out, chunk)
+    if part.n_bytes < file.n_bytes:
+        raise _LaterError("the connection was cut")
+
+
+def _refused(error: urllib.error.HTTPError, part: Part) -> None:
+    if error.code == _RANGE_ENDED and part.n_bytes:
+        part.drop()
+        raise _LaterError("HTTP 416", wait_s=0.0)
+    if error.code in AGAIN:
+        raise _LaterError(f"HTTP {error.code}", retry_after(error.headers))
+    raise FetchError(f"HTTP {error.code}")
+
+
+def _is_right(file: RemoteFile, path: Path) -> bool:
+    return path.stat().st_size == file.n_bytes and file_digest(path) == file.sha256

@@ -1,0 +1,1 @@
+"""A report's figures: the data first, then their drawing."""

@@ -1,0 +1,1 @@
+"""What a report says: sentences, limitations, subgroups and the audit."""

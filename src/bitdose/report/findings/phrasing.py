@@ -1,0 +1,109 @@
+"""Points, metrics and losses in the words of a sentence."""
+
+from __future__ import annotations
+
+import math
+
+from bitdose.codecs.point import Point
+from bitdose.errors import UsageError
+from bitdose.rule.margins import Margin
+
+_SHARES = frozenset({"accuracy", "sensitivity", "specificity", "precision", "harmful_flips", "flips"})
+_METRIC_WORDS = {
+    "macro_f1": "macro F1",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "brier": "Brier score",
+    "ece": "calibration error",
+    "harmful_flips": "answers turned from right to wrong",
+    "flips": "changed answers",
+}
+_CODEC_WORDS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
+_WHOLE_RATIO = 10
+_FINEST = 4
+
+
+def point_words(text: str) -> str:
+    """Say a point in words.
+
+    Examples
+    --------
+    >>> point_words("jpeg2000:40x@256")
+    'JPEG 2000 at 40:1 after downsizing to 256 x 256 pixels'
+    >>> point_words("jpeg:q30")
+    'JPEG of quality 30'
+    """
+    try:
+        point = Point.parse(text)
+    except UsageError:
+        return text  # a table from another lab may name its points otherwise
+    if point.quality is None:
+        return "the source as it is"
+    knob = {"q": f"of quality {point.quality:g}", "x": f"at {point.quality:g}:1"}
+    words = f"{_CODEC_WORDS.get(point.codec, point.codec)} {knob.get(point.unit, f'at {point.knob_text()}')}"
+    words += f" with {', '.join(point.options)}" if point.options else ""
+    if point.resize:
+        words += f" after downsizing to {point.resize.width} x {point.resize.height} pixels"
+    return words
+
+
+def metric_words(margin: Margin) -> str:
+    """Say what a margin limits.
+
+    Examples
+    --------
+    >>> metric_words(Margin.parse("sensitivity[covid-19]=0.03"))
+    'sensitivity for covid-19'
+    """
+    words = _METRIC_WORDS.get(margin.metric, margin.metric)
+    if margin.metric in {"sensitivity", "auroc"} and not margin.label:
+        words = f"mean {words}"
+    return f"{words} for {margin.label}" if margin.label else words
+
+
+def is_share(margin: Margin) -> bool:
+    """Whether a margin's metric is a share of cases, which is told in percent."""
+    return margin.metric in _SHARES
+
+
+def shown_amount(value: float, margin: Margin, *, unit: bool = True) -> str:
+    """Write a loss or a rate, with digits enough to tell it from the margin.
+
+    Examples
+    --------
+    >>> half = Margin.parse("accuracy=0.02")
+    >>> shown_amount(0.014, half), shown_amount(0.0199, half), shown_amount(0.02, half)
+    ('1.4 points', '1.99 points', '2 points')
+    """
+    if math.isnan(value):
+        return "undefined"
+    scale, least = (100, 1) if is_share(margin) else (1, 3)
+    limit, shown = scale * margin.limit, scale * value
+    if shown == limit:
+        text = f"{limit:g}"
+    else:
+        digits = next((d for d in range(least, _FINEST) if float(f"{shown:.{d}f}") != limit), _FINEST)
+        text = f"{shown:.{digits}f}"
+    text = text.replace("-", "−")
+    if not unit or not is_share(margin):
+        return text
+    return f"{text} %" if margin.is_rate else f"{text} {'point' if text == '1' else 'points'}"
+
+
+def times(ratio: float) -> str:
+    """Write a ratio: whole from 10 on, with one digit below."""
+    return f"{ratio:,.0f}" if ratio >= _WHOLE_RATIO else f"{ratio:.1f}"
+
+
+def bytes_text(count: float) -> str:
+    """Write a number of bytes for a person, by thousands.
+
+    Examples
+    --------
+    >>> bytes_text(812), bytes_text(12_345), bytes_text(3_200_000)
+    ('812 B', '12.3 kB', '3.2 MB')
+    """
+    for unit, size in (("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return f"{count:.0f} B"

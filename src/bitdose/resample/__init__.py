@@ -1,0 +1,1 @@
+"""Resize arrays: the kernels, and the same sums as polyphase filters."""

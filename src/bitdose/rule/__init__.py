@@ -1,0 +1,1 @@
+"""A rule: margins, alpha, unit of resampling and order, fixed before a run."""

@@ -1,0 +1,114 @@
+"""The rule of a decision: margins, error rate, order and splits, fixed before the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bitdose.errors import UsageError
+from bitdose.hashing import digest
+from bitdose.rule.margins import Margin, checked
+
+OBJECTIVES = ("ratio", "bytes", "seconds")
+_KEYS = ("margins", "alpha", "order", "select", "confirm", "objective", "link")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What is asked of a point, and how the points are walked.
+
+    Parameters
+    ----------
+    margins : tuple of Margin
+        All must hold.
+    alpha : float
+        Largest chance of certifying a point that loses more than a margin, over all chains; one-sided,
+        in (0, 0.5).
+    order : tuple of str
+        Points and chains in the one order in which they are walked at the full ``alpha``. Empty: every
+        chain is walked alone, and the chains share ``alpha`` evenly.
+    select, confirm : str
+        Splits: candidates from the first, proof on the second. Both empty: one set does both.
+    objective : {"ratio", "bytes", "seconds"}
+        What the certified point is chosen by: the largest file ratio, the fewest bytes per exam, or
+        the fewest seconds per exam on ``link``.
+    link : str
+        A link in its text form; needed for ``seconds``.
+
+    Examples
+    --------
+    >>> rule = Rule((Margin("accuracy", "", 0.02),))
+    >>> Rule.from_dict(rule.to_dict()) == rule
+    True
+    """
+
+    margins: tuple[Margin, ...]
+    alpha: float = 0.05
+    order: tuple[str, ...] = ()
+    select: str = ""
+    confirm: str = ""
+    objective: str = "ratio"
+    link: str = ""
+
+    def __post_init__(self) -> None:
+        """Check what needs no table."""
+        object.__setattr__(self, "margins", checked(self.margins))
+        if not 0 < self.alpha < 0.5:  # noqa: PLR2004
+            raise UsageError(f"--alpha: expected a fraction above 0 and below 0.5, got {self.alpha:g}")
+        if bool(self.select) != bool(self.confirm):
+            raise UsageError("--select and --confirm: expected both or neither")
+        if self.select and self.select == self.confirm:
+            raise UsageError(f"--select and --confirm: expected two splits, got {self.select!r} twice")
+        if self.select and self.order:
+            raise UsageError("--order: not together with --select: the first split gives the order")
+        if self.objective not in OBJECTIVES:
+            raise UsageError(f"--objective: expected {', '.join(OBJECTIVES)}, got {self.objective!r}")
+        if self.objective == "seconds" and not self.link:
+            raise UsageError("--objective seconds: expected --link too; 'bitdose links' lists them")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the rule as JSON values, as a study file's ``[decision]`` holds them."""
+        found: dict[str, Any] = {
+            "margins": {m.name: m.limit for m in self.margins},
+            "alpha": self.alpha,
+            "order": list(self.order),
+            "select": self.select,
+            "confirm": self.confirm,
+            "objective": self.objective,
+            "link": self.link,
+        }
+        return {key: value for key, value in found.items() if value not in ([], "")}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Rule:
+        """Read what :meth:`to_dict` gives; raises ``UsageError`` for an unknown key or a wrong type."""
+        for key in values:
+            if key not in _KEYS:
+                raise UsageError(f"[decision]: unknown key {key!r}; known: {', '.join(_KEYS)}")
+        margins = values.get("margins")
+        if not isinstance(margins, Mapping) or not all(_is_number(v) for v in margins.values()):
+            raise UsageError("[decision]: margins: expected a table such as {accuracy = 0.02}")
+        if not _is_number(values.get("alpha", 0.05)):
+            raise UsageError(f"[decision]: alpha: expected a number, got {values['alpha']!r}")
+        order = values.get("order", [])
+        if not isinstance(order, list | tuple) or not all(isinstance(item, str) for item in order):
+            raise UsageError(f"[decision]: order: expected a list of points and chains, got {order!r}")
+        texts = {key: values[key] for key in ("select", "confirm", "objective", "link") if key in values}
+        for key, text in texts.items():
+            if not isinstance(text, str):
+                raise UsageError(f"[decision]: {key}: expected text, got {text!r}")
+        found = tuple(Margin.of(str(name), float(limit)) for name, limit in margins.items())
+        return cls(found, float(values.get("alpha", 0.05)), tuple(order), **texts)
+
+    def updated(self, **changes: Any) -> Rule:
+        """Return the rule with every change that is not None."""
+        return replace(self, **{key: value for key, value in changes.items() if value is not None})
+
+    def digest(self) -> str:
+        """SHA-256 of the rule: the same for the same rule, wherever it is written."""
+        return digest(self.to_dict())
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,68 @@
+"""API tokens for uploaders and scripts: shown once, stored as SHA-256, revocable one by one.
+
+A token does what its account's role may do with exams; it never manages accounts, tokens or profiles: those
+need a login.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from bitdose.errors import UsageError
+from bitdose.service.accounts.secrets import fingerprint, new_id, new_secret, same
+from bitdose.service.db.tables import AccountRow, TokenRow
+
+MOST_PER_ACCOUNT = 20
+
+_FORM = re.compile(r"bdt_[0-9A-Za-z_-]{43}")
+_SEEN_EVERY = timedelta(minutes=1)
+
+
+def make_token(session: Session, account_id: int, name: str, *, now: datetime) -> tuple[TokenRow, str]:
+    """Make a token and return its row and its text; raises ``UsageError`` where there are too many."""
+    if len(list_tokens(session, account_id)) >= MOST_PER_ACCOUNT:
+        raise UsageError(f"tokens: there are {MOST_PER_ACCOUNT} already; revoke one that is not used")
+    text = f"bdt_{new_secret()}"
+    row = TokenRow(id=new_id(), account_id=account_id, name=name, hash=fingerprint(text), created=now)
+    row.revoked = False
+    session.add(row)
+    session.flush()
+    return row, text
+
+
+def list_tokens(session: Session, account_id: int) -> list[TokenRow]:
+    """Return an account's tokens that still work, oldest first."""
+    mine = select(TokenRow).where(TokenRow.account_id == account_id, TokenRow.revoked.is_(False))
+    return list(session.scalars(mine.order_by(TokenRow.created)))
+
+
+def revoke(session: Session, account_id: int, token_id: str) -> bool:
+    """Revoke a token of an account; False where it has no such token."""
+    row = session.get(TokenRow, token_id)
+    if row is None or row.account_id != account_id or row.revoked:
+        return False
+    row.revoked = True
+    return True
+
+
+def find(session: Session, text: str) -> tuple[AccountRow, TokenRow] | None:
+    """Return whose a token is; None where it is unknown or revoked, or its account disabled."""
+    if not _FORM.fullmatch(text):
+        return None
+    wanted = fingerprint(text)
+    query = (
+        select(AccountRow, TokenRow)
+        .join(TokenRow, TokenRow.account_id == AccountRow.id)
+        .where(TokenRow.hash == wanted, TokenRow.revoked.is_(False), AccountRow.disabled.is_(False))
+    )
+    found = session.execute(query).first()
+    return (found[0], found[1]) if found and same(found[1].hash, wanted) else None
+
+
+def is_due(row: TokenRow, now: datetime) -> bool:
+    """Whether the time of last use is worth writing again."""
+    return row.used is None or now - row.used > _SEEN_EVERY

@@ -1,0 +1,1 @@
+"""Exams: admission, storage, queue and inference."""

@@ -1,0 +1,182 @@
+"""The queue is the table of exams: claimed for a while, answered once.
+
+The contract:
+
+- an exam is ``queued``, then ``reading`` with a worker's claim and a lease, then settled: ``answered``,
+  ``refused`` or ``failed``. Every step is one transaction;
+- a claim whose lease has passed is nobody's: the exam is claimed again. A worker renews its lease while
+  it works, and one that lost it can settle nothing;
+- an exam that was claimed before is claimed alone, so that one that kills its worker kills nobody else's
+  exams; after ``MAX_ATTEMPTS`` claims it has failed;
+- coded exams come before pristine ones, which wait for idle time, and then by time of receipt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, and_, case, or_, select, update
+from sqlalchemy.orm import Session
+
+from bitdose.service.clock import now
+from bitdose.service.db.database import reading, sessions
+from bitdose.service.db.tables import AnswerRow, ExamRow
+from bitdose.wire import Answer, ExamKind, ExamMeta, ExamState
+
+LEASE = timedelta(seconds=30)
+MAX_ATTEMPTS = 5
+
+_GAVE_UP = f"the classifier's process ended {MAX_ATTEMPTS} times while it read this exam"
+_KEEP_ALL: dict[str, Any] = {"synchronize_session": False}
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """An exam that a worker holds until ``lease``."""
+
+    id: str
+    account_id: int
+    clinic: str
+    meta: ExamMeta
+    pair: str | None
+    blob: str
+    profile: str
+    received: datetime
+    attempts: int
+
+
+def claim(engine: Engine, worker: str, *, limit: int, lease: timedelta = LEASE) -> list[Claimed]:
+    """Take up to ``limit`` exams that wait; several processes may ask at once.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The service's.
+    worker : str
+        A name that no other worker has or had.
+    limit : int
+        Exams at most.
+    lease : datetime.timedelta
+        How long they are this worker's.
+
+    Returns
+    -------
+    list of Claimed
+        Empty where none waits.
+    """
+    at = now()
+    with sessions(engine).begin() as session:
+        _give_up(session, at)
+        order = (case((ExamRow.kind == ExamKind.CODED, 0), else_=1), ExamRow.received, ExamRow.id)
+        waiting = select(ExamRow).where(_waits(at)).order_by(*order).limit(limit)
+        rows = list(session.scalars(waiting.with_for_update(skip_locked=True)))
+        taken = _together(rows)
+        for row in taken:
+            row.state, row.claimed_by, row.lease = ExamState.READING, worker, at + lease
+            row.attempts += 1
+        return [_claimed(row) for row in taken]
+
+
+def renew(engine: Engine, worker: str, *, lease: timedelta = LEASE) -> None:
+    """Prolong everything that a worker holds."""
+    with sessions(engine).begin() as session:
+        mine = (ExamRow.claimed_by == worker, ExamRow.state == ExamState.READING)
+        session.execute(update(ExamRow).where(*mine).values(lease=now() + lease), execution_options=_KEEP_ALL)
+
+
+def finish(session: Session, exam_id: str, worker: str, answer: Answer) -> bool:
+    """Write an answer, in the caller's transaction; False, and nothing written, if the claim was lost."""
+    if not _settle(session, exam_id, worker, ExamState.ANSWERED, ""):
+        return False
+    session.add(answer_row(exam_id, worker, answer))
+    session.flush()
+    return True
+
+
+def fail(session: Session, exam_id: str, worker: str, reason: str) -> bool:
+    """Write why an exam could not be read, in the caller's transaction; False if the claim was lost."""
+    return _settle(session, exam_id, worker, ExamState.FAILED, reason)
+
+
+def give_back(engine: Engine, worker: str) -> int:
+    """Put back what a worker holds, as when it is stopped; the claim does not count. Returns how many."""
+    return _release(engine, worker, counted=False)
+
+
+def release(engine: Engine, worker: str) -> int:
+    """Put back what a dead worker held, without waiting for its lease; the claim counts. Returns how many."""
+    return _release(engine, worker, counted=True)
+
+
+def depth(session: Session) -> int:
+    """Count the exams that wait or are being read."""
+    from sqlalchemy import func
+
+    open_states = ExamRow.state.in_((ExamState.QUEUED, ExamState.READING))
+    return int(session.scalar(select(func.count()).select_from(ExamRow).where(open_states)) or 0)
+
+
+def answer_row(exam_id: str, worker: str, answer: Answer) -> AnswerRow:
+    """Make the row of an answer."""
+    return AnswerRow(exam_id=exam_id, worker=worker, **answer.model_dump())
+
+
+def any_waits(engine: Engine) -> bool:
+    """Whether an exam waits. It takes no write lock: an idle worker must not stand in an upload's way."""
+    at = now()
+    with reading(engine) as session:
+        return session.scalar(select(ExamRow.id).where(_waits(at)).limit(1)) is not None
+
+
+def _waits(at: datetime) -> Any:
+    lost = and_(ExamRow.state == ExamState.READING, ExamRow.lease < at)
+    return or_(ExamRow.state == ExamState.QUEUED, lost)
+
+
+def _give_up(session: Session, at: datetime) -> None:
+    worn_out = (_waits(at), ExamRow.attempts >= MAX_ATTEMPTS)
+    end = {"state": ExamState.FAILED, "reason": _GAVE_UP, "answered": at, "lease": None}
+    session.execute(update(ExamRow).where(*worn_out).values(**end), execution_options=_KEEP_ALL)
+
+
+def _together(rows: Sequence[ExamRow]) -> list[ExamRow]:
+    """Keep those that may share a batch: the first alone if it was claimed before."""
+    if rows and rows[0].attempts:
+        return [rows[0]]
+    return [row for row in rows if not row.attempts]
+
+
+def _claimed(row: ExamRow) -> Claimed:
+    return Claimed(
+        row.id,
+        row.account_id,
+        row.clinic,
+        ExamMeta.model_validate(row.meta),
+        row.pair,
+        row.blob,
+        row.profile,
+        row.received,
+        row.attempts,
+    )
+
+
+def _settle(session: Session, exam_id: str, worker: str, state: ExamState, reason: str) -> bool:
+    held = (ExamRow.id == exam_id, ExamRow.claimed_by == worker, ExamRow.state == ExamState.READING)
+    end = {"state": state, "reason": reason, "answered": now(), "lease": None}
+    done: Any = session.execute(update(ExamRow).where(*held).values(**end), execution_options=_KEEP_ALL)
+    return bool(done.rowcount == 1)
+
+
+def _release(engine: Engine, worker: str, *, counted: bool) -> int:
+    with sessions(engine).begin() as session:
+        held = (ExamRow.claimed_by == worker, ExamRow.state == ExamState.READING)
+        values: dict[str, Any] = {"state": ExamState.QUEUED, "claimed_by": None, "lease": None}
+        if not counted:
+            values["attempts"] = ExamRow.attempts - 1
+        done: Any = session.execute(
+            update(ExamRow).where(*held).values(**values), execution_options=_KEEP_ALL
+        )
+        return int(done.rowcount)

@@ -1,0 +1,86 @@
+"""The record of every access: who, what, how it ended; also of those that were refused.
+
+It is written before the answer leaves: where it cannot be written, nothing is shown. It holds route
+templates and our own ids, never a path as typed, a query or a body.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from anyio.to_thread import run_sync
+from sqlalchemy import Engine
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from bitdose.service import clock
+from bitdose.service.db.database import sessions
+from bitdose.service.db.tables import AuditRow
+from bitdose.service.http.headers import STATIC
+from bitdose.service.http.metrics import route_of
+
+SILENT = frozenset({"/healthz", "/readyz"})
+"""Asked every few seconds by machines, and they show nothing."""
+
+_GONE = 499
+_ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
+_METHOD = re.compile(r"[A-Z]{1,10}")
+
+
+class Audited:
+    """Middleware that writes one row per request; ``request.state.caller`` and ``.detail`` go into it.
+
+    Parameters
+    ----------
+    app : ASGI application
+        What it wraps.
+    engine : sqlalchemy.Engine
+        Where the rows go.
+    """
+
+    def __init__(self, app: ASGIApp, *, engine: Engine) -> None:
+        self.app = app
+        self.engine = engine
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request."""
+        path = scope.get("path", "")
+        if scope["type"] != "http" or path in SILENT or path.startswith(STATIC):
+            await self.app(scope, receive, send)
+            return
+        scope.setdefault("state", {})
+        written = False
+
+        async def write(message: Message) -> None:
+            nonlocal written
+            if message["type"] == "http.response.start" and not written:
+                written = True
+                await run_sync(self._write, _row(scope, message["status"]))
+            await send(message)
+
+        try:
+            await self.app(scope, receive, write)
+        finally:
+            if not written:  # it crashed, or the client went away
+                await run_sync(self._write, _row(scope, _GONE))
+
+    def _write(self, row: AuditRow) -> None:
+        with sessions(self.engine).begin() as session:
+            session.add(row)
+
+
+def _row(scope: Scope, status: int) -> AuditRow:
+    state: dict[str, Any] = scope["state"]
+    caller = state.get("caller")
+    method = scope["method"] if _METHOD.fullmatch(scope["method"]) else "?"
+    ids = (str(value) for value in scope.get("path_params", {}).values())
+    return AuditRow(
+        at=clock.now(),
+        account=getattr(caller, "name", ""),
+        role=str(getattr(caller, "role", "")),
+        address=(scope.get("client") or ("",))[0][:64],
+        action=f"{method} {route_of(scope)}"[:100],
+        target=str(state.get("target") or " ".join(i if _ID.fullmatch(i) else "?" for i in ids))[:200],
+        status=status,
+        detail=str(state.get("detail", ""))[:500],
+    )

@@ -1,0 +1,322 @@
+"""Coders on all cores, one classifier for all of them: for a device that is there once, as a GPU is.
+
+Each coder takes a case, and its chunks go through shared memory to the classifier's process, many cases'
+chunks in one batch where the device likes large ones. No more chunks are under way than there are
+blocks of shared memory: a coder that finds none free waits. A coder that dies costs its case, which
+becomes a failed row. A classifier's process that dies is started again and sees what it had once more;
+a chunk on which it dies twice, alone, costs its case.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import multiprocessing
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from typing import Any
+
+from bitdose.data.base import Case
+from bitdose.errors import BitdoseError, CaseError
+from bitdose.models.base import Classifier
+from bitdose.study.engines.blocks import Blocks
+from bitdose.study.engines.local import STOP_SECONDS, Finished, quiet_start
+from bitdose.study.engines.pipeline_peers import (
+    READY,
+    CasePart,
+    CasePredictions,
+    End,
+    Inputs,
+    Room,
+    be_classifier,
+    be_coder,
+)
+from bitdose.study.plan import StudyJob
+from bitdose.study.rows import Row
+from bitdose.study.worker import Chunk, ChunkPredictions, failed_rows, fill_answers, in_order
+
+# A batch grows to so many samples. Elsewhere chunks stay as they are: a CPU gains nothing.
+_MERGED_SAMPLES = {"cuda": 2**24}
+_AHEAD = 2  # batches given to the classifier: the one it works on and the next
+_SPARE_BLOCKS = 2
+_MAX_DEATHS = 2
+
+
+def run_split(
+    cases: Iterable[Case],
+    job: StudyJob,
+    classifier: Classifier,
+    *,
+    workers: int,
+    merged_samples: int | None = None,
+) -> Iterator[Finished]:
+    """Run cases in coder processes and one process that classifies for all of them.
+
+    Parameters
+    ----------
+    cases : iterable of Case
+        Taken as coders become free.
+    job : StudyJob
+        With ``model`` set.
+    classifier : Classifier
+        The planned one; the process that loads another one stops the study.
+    workers : int
+        Number of coders.
+    merged_samples : int, optional
+        Chunks of several cases make one batch up to so many samples; the device's usual number if not
+        given. Where a runtime's last digits depend on the size of a batch, the rows' do.
+
+    Yields
+    ------
+    tuple of Case and list of dict
+        Each case with its rows, as they finish.
+
+    Raises
+    ------
+    BitdoseError
+        If the classifier cannot be loaded there, or there is no shared memory.
+    """
+    limit = _MERGED_SAMPLES.get(classifier.device, 0) if merged_samples is None else merged_samples
+    yield from _Leader(deque(cases), job, classifier, workers, limit).run()
+
+
+class _Peer:
+    """A process and the pipe to it."""
+
+    def __init__(self, target: Callable[..., None], *arguments: object) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
+        with quiet_start():
+            self.process.start()
+        theirs.close()
+
+    def tell(self, what: object) -> None:
+        with contextlib.suppress(OSError):  # a dead one shows itself when it is heard
+            self.pipe.send(what)
+
+    def hear(self) -> Any:
+        """Return what it says; None if it died."""
+        try:
+            return self.pipe.recv()
+        except (EOFError, OSError):
+            self.process.join(STOP_SECONDS)
+            return None
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.join(STOP_SECONDS)
+        if self.process.is_alive():
+            self.process.kill()
+        self.pipe.close()
+
+
+@dataclass(eq=False)
+class _Open:
+    """A case under way: its rows so far, and how many of its chunks wait for their answers."""
+
+    case: Case
+    rows: list[Row] = field(default_factory=list)
+    unanswered: int = 0
+    coded: bool = False
+    error: CaseError | None = None
+
+
+@dataclass(eq=False)
+class _Coder:
+    """A coder, the case it works on, and the block that it writes to."""
+
+    peer: _Peer
+    at: _Open | None = None
+    block: str = ""
+
+
+@dataclass(eq=False)
+class _Waiting:
+    """A chunk for the classifier."""
+
+    of: _Open
+    chunk: Chunk
+    inputs: Inputs
+    alone: bool = False  # a batch with it failed
+    deaths: int = 0
+
+
+class _Leader:
+    """Who gives the coders cases and blocks, the classifier batches, and each case its rows."""
+
+    def __init__(
+        self, waiting: deque[Case], job: StudyJob, classifier: Classifier, workers: int, limit: int
+    ) -> None:
+        self.waiting, self.job, self.limit = waiting, job, limit
+        self.seen = CasePredictions(classifier.name, classifier.spec, classifier.device)
+        count = min(workers, max(1, len(waiting)))
+        self.blocks = Blocks(count + _SPARE_BLOCKS)
+        self.open: list[_Open] = []
+        self.asking: deque[tuple[_Coder, int]] = deque()
+        self.chunks: deque[_Waiting] = deque()
+        self.given: deque[list[_Waiting]] = deque()
+        self.early_deaths = 0
+        self.classifier = self._classifier()
+        self.coders = [_Coder(self._coder()) for _ in range(count)]
+
+    def run(self) -> Iterator[Finished]:
+        """Yield each case with its rows."""
+        try:
+            while self.waiting or self.open:
+                self._give_cases()
+                self._give_batches()  # first, since what failed cases leave behind is let go here
+                self._give_blocks()
+                yield from self._finished()
+                if not self.open:
+                    continue
+                busy: dict[Any, _Coder | None] = {c.peer.pipe: c for c in self.coders if c.at}
+                for pipe in wait([*busy, self.classifier.pipe]):
+                    coder = busy.get(pipe)
+                    self._hear_coder(coder) if coder else self._hear_classifier()
+        finally:
+            for peer in (self.classifier, *(coder.peer for coder in self.coders)):
+                peer.stop()
+            self.blocks.close()
+
+    def _classifier(self) -> _Peer:
+        self.ready = False
+        return _Peer(be_classifier, self.job, self.seen.name)
+
+    def _coder(self) -> _Peer:
+        return _Peer(be_coder, self.job, self.seen)
+
+    def _give_cases(self) -> None:
+        for coder in self.coders:
+            if coder.at is None and self.waiting:
+                if not coder.peer.process.is_alive():
+                    coder.peer.stop()
+                    coder.peer = self._coder()
+                coder.at = _Open(self.waiting.popleft())
+                self.open.append(coder.at)
+                coder.peer.tell(coder.at.case)
+
+    def _give_blocks(self) -> None:
+        while self.asking:
+            coder, n_bytes = self.asking[0]
+            block = self.blocks.take(n_bytes)
+            if block is None:
+                return
+            self.asking.popleft()
+            coder.block = block
+            coder.peer.tell(block)
+
+    def _give_batches(self) -> None:
+        while self.ready and self.chunks and len(self.given) < _AHEAD:
+            batch = self._batch()
+            if batch:
+                self.given.append(batch)
+                self.classifier.tell([one.inputs for one in batch])
+
+    def _batch(self) -> list[_Waiting]:
+        """Take the next batch: one chunk, and those after it that fit in; failed cases' ones are let go."""
+        batch: list[_Waiting] = []
+        samples = 0
+        while self.chunks:
+            one = self.chunks[0]
+            if one.of.error:
+                self._let_go(self.chunks.popleft())
+                continue
+            samples += math.prod(one.inputs.shape)
+            alike = not batch or batch[0].inputs.shape[1:] == one.inputs.shape[1:]
+            if batch and (one.alone or batch[0].alone or not alike or samples > self.limit):
+                break
+            batch.append(self.chunks.popleft())
+        return batch
+
+    def _let_go(self, one: _Waiting) -> None:
+        self.blocks.give_back(one.inputs.block)
+        one.of.unanswered -= 1
+
+    def _hear_coder(self, coder: _Coder) -> None:
+        here = coder.at
+        if here is None:
+            return
+        said = coder.peer.hear()
+        if isinstance(said, Room):
+            self.asking.append((coder, said.n_bytes))
+        elif isinstance(said, CasePart):
+            here.rows += said.chunk.waiting + said.chunk.settled
+            if said.chunk.waiting:
+                inputs = Inputs(coder.block, said.shape, said.chunk.pristine)
+                self.chunks.append(_Waiting(here, said.chunk, inputs))
+                here.unanswered += 1
+                coder.block = ""
+        elif isinstance(said, End):
+            here.coded, here.error, coder.at = True, here.error or said.error, None
+        elif isinstance(said, BitdoseError):
+            raise said
+        else:
+            self._bury(coder, here)
+
+    def _bury(self, coder: _Coder, here: _Open) -> None:
+        """Fail the case of a coder that died, and free what it had."""
+        code = coder.peer.process.exitcode
+        error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
+        here.coded, here.error, coder.at = True, error, None
+        self.asking = deque((one, n_bytes) for one, n_bytes in self.asking if one is not coder)
+        if coder.block:
+            self.blocks.give_back(coder.block)
+            coder.block = ""
+
+    def _hear_classifier(self) -> None:
+        said = self.classifier.hear()
+        if said == READY:
+            self.ready, self.early_deaths = True, 0
+        elif said is None:
+            self._restart()
+        elif isinstance(said, CaseError):
+            self._try_apart(self.given.popleft(), said)
+        elif isinstance(said, BitdoseError):
+            raise said
+        else:
+            for one, answers in zip(self.given.popleft(), said, strict=True):
+                self._answered(one, answers)
+
+    def _answered(self, one: _Waiting, answers: ChunkPredictions) -> None:
+        fill_answers(one.chunk, answers, self.seen.spec)
+        self._let_go(one)
+
+    def _try_apart(self, batch: list[_Waiting], error: CaseError) -> None:
+        """Try the chunks of a batch that failed one by one; one that was alone already costs its case."""
+        if len(batch) == 1:
+            batch[0].of.error = error
+        for one in reversed(batch):
+            one.alone = True
+            self.chunks.appendleft(one)
+
+    def _restart(self) -> None:
+        """Start another process for the classifier that died, and give it what that one had."""
+        code = self.classifier.process.exitcode
+        if not self.ready:
+            self.early_deaths += 1
+            if self.early_deaths > _MAX_DEATHS:
+                raise BitdoseError(f"model: the classifier's process ended with code {code} while it loaded")
+        self.classifier.stop()
+        self.classifier = self._classifier()
+        first, *others = self.given or [[]]
+        self.given = deque()
+        self.chunks.extendleft(one for batch in reversed(others) for one in reversed(batch))
+        if len(first) == 1:
+            first[0].deaths += 1
+        if len(first) == 1 and first[0].deaths < _MAX_DEATHS:
+            self.chunks.appendleft(first[0])
+        else:
+            reason = f"the classifier's process ended with code {code} on this case"
+            self._try_apart(first, CaseError("worker-died", reason))
+
+    def _finished(self) -> Iterator[Finished]:
+        done = [one for one in self.open if one.coded and not one.unanswered]
+        self.open = [one for one in self.open if one not in done]
+        for one in done:
+            if one.error:
+                yield one.case, failed_rows(one.case, self.job, self.seen.name, one.error)
+            else:
+                yield one.case, in_order(one.rows, self.job)

@@ -1,0 +1,139 @@
+"""The two kinds of process of the split engine, and what they say to the one that leads them.
+
+A coder reads and codes cases and writes what the classifier is to see into shared memory; the
+classifier's process answers. Rows, names of blocks and answers go through pipes; arrays do not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+from multiprocessing.connection import Connection
+from typing import NamedTuple
+
+import numpy as np
+
+from bitdose.data.base import Case
+from bitdose.errors import BitdoseError, CaseError
+from bitdose.models.base import Classifier, InputSpec
+from bitdose.study.engines.blocks import Mapped
+from bitdose.study.engines.local import be_worker, loaded
+from bitdose.study.plan import StudyJob
+from bitdose.study.worker import Chunk, ChunkPredictions, ask, coded_chunks, crash
+
+
+class CasePredictions(NamedTuple):
+    """What a coder must know of the classifier: its name, what it wants to see, where it runs."""
+
+    name: str
+    spec: InputSpec
+    device: str
+
+
+class Room(NamedTuple):
+    """A coder has a chunk of so many bytes and waits for a block."""
+
+    n_bytes: int
+
+
+class CasePart(NamedTuple):
+    """A chunk's rows; its inputs, of this shape, are in the block that the coder was given."""
+
+    chunk: Chunk
+    shape: tuple[int, ...]
+
+
+class End(NamedTuple):
+    """A case is coded, or failed."""
+
+    error: CaseError | None
+
+
+class Inputs(NamedTuple):
+    """A chunk's inputs, for the classifier: the block, their shape, and which of them are pristine."""
+
+    block: str
+    shape: tuple[int, ...]
+    pristine: list[int]
+
+
+Said = Room | CasePart | End | BitdoseError
+READY = "ready"
+
+
+def be_coder(pipe: Connection, job: StudyJob, seen: CasePredictions) -> None:
+    """Code case by case until the pipe closes."""
+    be_worker()
+    mapped = Mapped()
+    with contextlib.suppress(EOFError, OSError):  # the leader is gone: nobody to tell
+        while True:
+            for said in _coded(pipe.recv(), job, seen, mapped, pipe):
+                pipe.send(said)
+
+
+def be_classifier(pipe: Connection, job: StudyJob, name: str) -> None:
+    """Load the classifier, then answer batch by batch until the pipe closes."""
+    be_worker()
+    mapped = Mapped()
+    with contextlib.suppress(EOFError, OSError):
+        try:
+            classifier = loaded(job, name)
+        except BitdoseError as error:
+            pipe.send(error)
+            return
+        pipe.send(READY)
+        while True:
+            pipe.send(_answers(classifier, pipe.recv(), mapped))
+
+
+def _coded(
+    case: Case, job: StudyJob, seen: CasePredictions, mapped: Mapped, pipe: Connection
+) -> Iterator[Said]:
+    chunks = coded_chunks(case, job, seen.name, seen.spec, device=seen.device)
+    while True:
+        try:
+            chunk = next(chunks, None)
+        except BitdoseError as error:
+            yield error
+            return
+        except Exception as unexpected:  # noqa: BLE001 -- the edge of the engine
+            yield End(crash(unexpected))
+            return
+        if chunk is None:
+            yield End(None)
+            return
+        inputs = chunk.inputs
+        if chunk.waiting:
+            yield Room(inputs.nbytes)
+            mapped.array(pipe.recv(), inputs.shape)[...] = inputs
+        yield CasePart(chunk._replace(inputs=inputs[:0]), inputs.shape)
+
+
+def _answers(
+    classifier: Classifier, batch: Sequence[Inputs], mapped: Mapped
+) -> list[ChunkPredictions] | BitdoseError:
+    """Answer a batch of chunks, a list entry for each; a ``CaseError`` says that it could not be done."""
+    try:
+        arrays = [mapped.array(one.block, one.shape) for one in batch]
+        whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
+        starts = [0, *accumulate(len(array) for array in arrays)]
+        pristine = [start + k for start, one in zip(starts, batch, strict=False) for k in one.pristine]
+        return list(_apart(ask(classifier, whole, pristine), starts, batch))
+    except BitdoseError as error:
+        return error
+    except Exception as unexpected:  # noqa: BLE001 -- the edge of the engine
+        return crash(unexpected)
+
+
+def _apart(
+    answers: ChunkPredictions, starts: Sequence[int], batch: Sequence[Inputs]
+) -> Iterator[ChunkPredictions]:
+    """Cut a batch's answers into those of its chunks."""
+    begun = 0
+    for start, one in zip(starts, batch, strict=False):
+        mine, plain = answers.probabilities[start : start + one.shape[0]], None
+        if one.pristine and answers.in_fp32 is not None:
+            plain = answers.in_fp32[begun : begun + len(one.pristine)]
+            begun += len(one.pristine)
+        yield ChunkPredictions(mine, plain)

@@ -1,0 +1,48 @@
+"""Tasks in line for workers: a case goes back to the worker that keeps its source."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+
+from bitdose.codecs.point import Point
+from bitdose.data.base import Case
+
+Points = tuple[Point, ...]
+Task = tuple[Case, Points]
+Homes = dict[str, int]
+
+
+class TaskQueue:
+    """Tasks on their way to workers: each case goes to the worker that keeps its source, if it is free.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        Read as they are needed, a few ahead.
+    homes : dict or None
+        Worker by the name of the case that it keeps, added to; None where nothing is kept.
+    ahead : int
+        Tasks among which a worker's own are looked for.
+    """
+
+    def __init__(self, tasks: Iterable[Task], homes: Homes | None, *, ahead: int) -> None:
+        self._tasks, self._homes = iter(tasks), homes
+        self._near: list[Task] = []
+        self._ahead = ahead if homes is not None else 1
+        self._read_on()
+
+    def next_for(self, worker: int) -> Task | None:
+        """Take the first task that is the worker's own or nobody's; any if there is none; None at the end."""
+        if not self._near:
+            return None
+        homes = self._homes if self._homes is not None else {}
+        its = (at for at, (case, _) in enumerate(self._near) if homes.get(case.id, worker) == worker)
+        task = self._near.pop(next(its, 0))
+        if self._homes is not None:
+            self._homes.setdefault(task[0].id, worker)
+        self._read_on()
+        return task
+
+    def _read_on(self) -> None:
+        self._near += itertools.islice(self._tasks, self._ahead - len(self._near))
