@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bitdose.cli.decide import Text, certify, read_facts
+from bitdose.cli.decide import Text, show
 from bitdose.cli.rule_options import (
     Alpha,
     Confirm,
@@ -19,7 +19,6 @@ from bitdose.cli.rule_options import (
     Objective,
     Select,
     make_rule,
-    seconds_on,
 )
 
 
@@ -71,6 +70,8 @@ def search(
     """
     from bitdose.cli.progress import study_progress
     from bitdose.cli.study import class_mapping, early_workers, make_spec
+    from bitdose.rule.rule import Rule
+    from bitdose.run import open_run
     from bitdose.search.run import search as run_search
 
     spec = make_spec(
@@ -78,8 +79,9 @@ def search(
         classes=class_mapping(classes), color=color, weights=weights, seed=seed, runtime=runtime,
         precision=precision,
     )  # fmt: skip
+    registered = Rule.from_dict(spec.decision) if spec.decision else None
     rule = make_rule(
-        spec.decision,
+        registered,
         margins=margin,
         alpha=alpha,
         select=select,
@@ -89,9 +91,7 @@ def search(
     )
     folder = out or Path("runs") / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
     with early_workers(spec, workers) as crew:
-        found = run_search(
-            spec, rule, folder, seconds=seconds_on(rule), workers=workers, progress=study_progress, crew=crew
-        )
+        found = run_search(spec, rule, folder, workers=workers, progress=study_progress, crew=crew)
     if found.decision is None:
         done = f"{found.rounds} rounds are done in {folder}, and what the last one measured is kept"
         typer.echo(f"bitdose: interrupted: {done}; run the same call to go on", err=True)
@@ -100,9 +100,9 @@ def search(
         f"{found.evaluated} of {found.whole_grid} case-points measured in {found.rounds} rounds "
         f"({found.whole_grid / found.evaluated:.1f}x fewer)"
     )
-    result = certify(read_facts(folder), found.decision, modality=modality, expires=expires, key=key)
-    result.show(
-        as_json=as_json, more={"evaluated": found.evaluated, "whole_grid": found.whole_grid}, last=cost
-    )
+    run = open_run(folder)
+    written = run.certify(modality=modality, expires=expires, key=key)
+    more = {"evaluated": found.evaluated, "whole_grid": found.whole_grid}
+    show(found.decision, written.sentences, written.files, as_json=as_json, more=more, last=cost)
     if found.decision.certified is None:
         raise typer.Exit(1)

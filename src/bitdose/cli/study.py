@@ -13,7 +13,6 @@ import typer
 from bitdose.cli.rule_options import make_rule
 
 if TYPE_CHECKING:
-    from bitdose.cli.decide import Known
     from bitdose.study.engines.local import PrestartedWorkers
     from bitdose.study.plan import Plan
     from bitdose.study.run import RunOutcome
@@ -128,6 +127,7 @@ def study(
 
     Example: bitdose study xrays/cases.csv --split test --model net.onnx --points paper --out run
     """
+    from bitdose.rule.rule import Rule
     from bitdose.study.plan import make_plan
     from bitdose.study.shards import place_of
 
@@ -144,7 +144,8 @@ def study(
         input={key: value for key, value in inputs.items() if value is not None} or None,
     )  # fmt: skip
     if margin or alpha is not None or spec.decision:
-        rule = make_rule(spec.decision, margins=margin, alpha=alpha)
+        registered = Rule.from_dict(spec.decision) if spec.decision else None
+        rule = make_rule(registered, margins=margin, alpha=alpha)
         spec = spec.updated(decision=rule.to_dict())
     if dry_run:
         _dry_run(make_plan(spec), workers, as_json=as_json)
@@ -166,15 +167,22 @@ def _tell(
         "run": str(folder), "cases": outcome.total, "done": outcome.done, "resumed_past": outcome.skipped,
         "failed": outcome.failed, "points": len(plan.job.points),
     }  # fmt: skip
-    findings: list[str] = []
-    known: Known | None = None
-    if plan.spec.decision:
-        findings, known = _decide(folder, plan.spec, result, with_summary=write_report)
-    if write_report:
-        from bitdose.cli.report import make_report
+    from bitdose.run import open_run
 
-        paths, findings = make_report(folder, images=images, known=known)
-        result |= {"report": str(paths.html)}
+    findings: list[str] = []
+    if plan.spec.decision or write_report:
+        run = open_run(folder)
+        if write_report:
+            run.summary()  # the profile's point is one of it
+        if plan.spec.decision:
+            written = run.certify()
+            findings = list(written.sentences)
+            best = run.decide().certified
+            result |= {name: str(path) for name, path in written.files.items()}
+            result |= {"certified": best.point if best else None}
+        if write_report:
+            result |= {"report": str(run.report(images=images).html)}
+            findings = run.findings()
     if findings:
         result |= {"findings": findings}
     if as_json:
@@ -183,21 +191,6 @@ def _tell(
     done = f"{outcome.done} cases x {len(plan.job.points)} points in {folder}"
     for line in (*findings, "", done, *_next(result)):
         typer.echo(line)
-
-
-def _decide(
-    folder: Path, spec: StudySpec, result: dict[str, Any], *, with_summary: bool
-) -> tuple[list[str], Known]:
-    """Decide by the rule fixed before the run; return the sentences and what a report need not do again."""
-    from bitdose.cli.decide import Known, certify, decision_of, read_facts
-    from bitdose.rule.rule import Rule
-
-    facts = read_facts(folder)
-    decision = decision_of(facts, Rule.from_dict(spec.decision))
-    known = Known(facts, decision, facts.summary() if with_summary else None)
-    decided = certify(facts, decision, summary=known.summary)
-    result |= decided.written | {"certified": decided.certified}
-    return decided.sentences, known
 
 
 def make_spec(data: str, **options: Any) -> StudySpec:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bitdose.decision.base import Decision
 from bitdose.decision.bdrate import bd_rates
+from bitdose.decision.registration import is_registered
 from bitdose.errors import BitdoseError
 from bitdose.links import Link
 from bitdose.report.atomic import write_atomic
@@ -27,7 +28,7 @@ from bitdose.report.findings.decision import evidence_rows, neighbours, rule_row
 from bitdose.report.findings.flips import FlippedCase, flipped_cases, of_model
 from bitdose.report.findings.limitations import not_shown
 from bitdose.report.findings.links import link_rows, link_sentences, link_table
-from bitdose.report.findings.sentences import MARGIN, findings
+from bitdose.report.findings.sentences import findings, headline_margin
 from bitdose.report.findings.subgroups import failures, subgroups
 from bitdose.report.page.html import DecisionSection, Page, Picture, render, render_audit
 from bitdose.report.pareto import front
@@ -135,9 +136,8 @@ def write_report(
     OSError
         If the folder cannot be written; each file is whole, old or new.
     """
-    figures = all_figures(summary, bases=bases, points=points)
-    forests = forest_figures(decision, summary) if decision else ()
-    pending = [(figure, pen(figure)) for figure in (*figures, *forests)]
+    decision = _registered(decision, manifest)
+    pending = [(figure, pen(figure)) for figure in _figures(summary, decision, bases, points)]
     flipped = flipped_cases(table, summary)
     shown = _near_first(flipped, table, summary, decision)
     plates, note = _plates(shown, table, summary, load_variants, max_gallery)
@@ -146,7 +146,7 @@ def write_report(
     page = Page(
         title=title,
         summary=summary,
-        findings=findings(summary, margin=_margin(decision)),
+        findings=findings(summary, margin=headline_margin(decision)),
         curves=[p for f, p, _ in drawn if f.name.startswith(("accuracy", "macro_f1"))],
         matrices=[p for f, p, _ in drawn if isinstance(f, MatrixFigure)],
         flip_bars=[p for f, p, _ in drawn if isinstance(f, FlipFigure)],
@@ -183,10 +183,16 @@ def _looked_at(summary: Summary, decision: Decision | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*default_points(summary), *best)))
 
 
-def _margin(decision: Decision | None) -> float:
-    """Return the loss of accuracy that was accepted; the usual one where none was."""
-    margins = decision.rule.margins if decision else ()
-    return next((margin.limit for margin in margins if margin.name == "accuracy"), MARGIN)
+def _figures(
+    summary: Summary, decision: Decision | None, bases: Sequence[Basis], points: Sequence[str] | None
+) -> tuple[Figure, ...]:
+    figures = all_figures(summary, bases=bases, points=points)
+    return (*figures, *(forest_figures(decision, summary) if decision else ()))
+
+
+def _registered(decision: Decision | None, manifest: Mapping[str, Any]) -> Decision | None:
+    """Read off the manifest whether the rule was registered, whatever the decision says of it."""
+    return decision and replace(decision, preregistered=is_registered(manifest, decision.rule))
 
 
 def _with_decision(

@@ -8,7 +8,7 @@ from typing import Any
 
 from bitdose.errors import UsageError
 from bitdose.hashing import digest
-from bitdose.rule.margins import Margin, checked
+from bitdose.rule.margins import Margin, checked, read_margins
 
 OBJECTIVES = ("ratio", "bytes", "seconds")
 _KEYS = ("margins", "alpha", "order", "select", "confirm", "objective", "link")
@@ -112,3 +112,33 @@ class Rule:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def combined_rule(registered: Rule | None, *, margins: Any = None, **options: Any) -> Rule | None:
+    """Put a rule together: the registered one, and over it what is given; None where there is neither.
+
+    Parameters
+    ----------
+    registered : Rule or None
+        What was fixed before the run.
+    margins : mapping or sequence, optional
+        They replace the registered ones altogether.
+    options
+        Fields of :class:`Rule`; None keeps what is registered.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    if "order" in given:
+        given["order"] = tuple(given["order"])
+    if margins is None and registered is None:
+        if given:
+            raise UsageError("margins: expected at least one, such as accuracy=0.02; none was registered")
+        return None
+    if margins is not None:
+        given["margins"] = _margins(margins)
+    return registered.updated(**given) if registered else Rule(**given)
+
+
+def _margins(margins: Any) -> tuple[Margin, ...]:
+    if isinstance(margins, Mapping):
+        return tuple(Margin.of(str(name), float(limit)) for name, limit in margins.items())
+    return read_margins([margins] if isinstance(margins, str) else map(str, margins))
