@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from bitdose.profile.document import Profile
     from bitdose.report.build import ReportPaths
     from bitdose.report.figures.render_pool import Renderer
+    from bitdose.results.comparison import RunComparison
     from bitdose.results.summary import Summary
 
 DECISION = "decision.json"
@@ -38,12 +39,8 @@ _log = logging.getLogger("bitdose")
 class Written:
     """What certifying wrote.
 
-    Parameters
-    ----------
-    sentences : tuple of str
-        The decision in words.
-    files : dict of str to pathlib.Path
-        ``decision``, and ``profile`` where a point is certified.
+    ``sentences`` is the decision in words; ``files`` names ``decision``, and ``profile`` where a point is
+    certified.
     """
 
     sentences: tuple[str, ...]
@@ -245,6 +242,7 @@ class Run:
         points: Sequence[str] | None = None,
         gallery: int = 6,
         level: float = 0.95,
+        compare: Sequence[Run] = (),
         renderer: Renderer | None = None,
     ) -> ReportPaths:
         """Draw the figures and write the report, with the latest decision.
@@ -261,6 +259,8 @@ class Run:
             Number of cases that are shown, flipped ones first.
         level : float
             Confidence level of the intervals, in (0, 1).
+        compare : sequence of Run
+            Runs beside which this one is shown.
         renderer : callable, optional
             Draws the figures, where its caller has started one already.
         """
@@ -283,9 +283,41 @@ class Run:
                 points=points,
                 decision=decision,
                 links=tuple(LINKS.values()),
+                comparisons=[self.compare(other, level=level) for other in compare],
                 profile=self._profile_id(),
                 pen=drawing,
             )
+
+    def compare(self, other: Run, *, level: float = 0.95) -> RunComparison:
+        """Compare another run with this one: two classifiers, two versions, two sets.
+
+        Parameters
+        ----------
+        other : Run
+            The run that is compared with this one.
+        level : float
+            Confidence level of every interval, in (0, 1).
+
+        Returns
+        -------
+        RunComparison
+            Per point, the other's accuracy minus this one's, and how much more compression costs it; paired
+            where the two hold the same cases.
+
+        Raises
+        ------
+        UsageError
+            If the two have no coded point in common.
+        """
+        from bitdose.results.comparison import compare_tables
+
+        names = distinct_names(self, other)
+        return compare_tables(self._results.shown, other._results.shown, names=names, level=level)
+
+    @property
+    def name(self) -> str:
+        """What the run is called beside others: its folder's name."""
+        return self.folder.resolve().name if self.folder.is_dir() else self.folder.stem
 
     def findings(self, *, level: float = 0.95) -> list[str]:
         """Say in plain sentences what was decided and found."""
@@ -354,45 +386,15 @@ class Run:
             return None
 
 
-def open_run(path: str | Path) -> Run:
-    """Open a run folder, or a results table (Parquet or CSV); raises ``UsageError`` where there is none."""
-    from bitdose.study.store import MANIFEST, read_manifest, read_run
+def distinct_names(first: Run, second: Run) -> tuple[str, str]:
+    """Return what two runs are called: their classifiers where these differ, else their folders.
 
-    place = Path(path)
-    table = read_run(place)
-    return Run(RunResults(table, read_manifest(place) if (place / MANIFEST).exists() else {}), place)
-
-
-def load_results(table: str | Path | Any) -> Run:
-    """Open another lab's results: rows of cases and points with predictions, in BitDose's columns.
-
-    Parameters
-    ----------
-    table : str, pathlib.Path or DataFrame
-        A Parquet or CSV file, or a polars or pandas DataFrame, columns as in :mod:`bitdose.results.schema`.
-
-    Returns
-    -------
-    Run
-        Without a manifest: it can be summarised, decided on and reported, and gives no profile.
-
-    Raises
-    ------
-    UsageError
-        If a column is missing or of another type.
+    Runs of folders with the same name are told apart by the folder above.
     """
-    from bitdose.results.table import check_table
-
-    if isinstance(table, str | Path):
-        return open_run(table)
-    return Run(RunResults(check_table(_as_polars(table)), {}), Path("results.parquet"))
-
-
-def _as_polars(table: Any) -> pl.DataFrame:
-    import polars as pl
-
-    if isinstance(table, pl.DataFrame):
-        return table
-    if type(table).__module__.partition(".")[0] == "pandas":
-        return pl.from_pandas(table)
-    raise UsageError(f"table: expected a path or a polars or pandas DataFrame, got {type(table).__name__}")
+    models = [str(run.table["model"][0]) for run in (first, second)]
+    bare = [model.rpartition("@")[0] or model for model in models]
+    for names in (bare, models, [first.name, second.name]):
+        if names[0] != names[1]:
+            return names[0], names[1]
+    above = [f"{run.folder.resolve().parent.name}/{run.name}" for run in (first, second)]
+    return (above[0], above[1]) if above[0] != above[1] else (f"{above[0]} (1)", f"{above[1]} (2)")

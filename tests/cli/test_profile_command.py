@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
+from bitdose.api import open_run
 from bitdose.cli.profile import app
 from bitdose.errors import BitdoseError
 from bitdose.profile.document import load_profile, save_profile
 from bitdose.profile.signing import KEY_VARIABLE, load_or_make_key
 from bitdose.rule.margins import read_margins
 from bitdose.rule.rule import Rule
-from bitdose.run import open_run
 from bitdose.study.plan import make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec

@@ -58,7 +58,7 @@ def decide(
 
     Example: bitdose decide runs/xrays-net --margin accuracy=0.02 --margin 'sensitivity[covid-19]=0.03'
     """
-    from bitdose.run import open_run
+    from bitdose.api import open_run
 
     opened = open_run(run)
     _check_profile_options(out, modality, expires)

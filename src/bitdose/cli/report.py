@@ -23,17 +23,21 @@ def report(
     level: Annotated[
         float, typer.Option(min=0.5, max=0.999, help="Confidence level of the intervals.")
     ] = 0.95,
+    compare: Annotated[
+        list[Path] | None, typer.Option(help="A run beside which this one is shown; may be repeated.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
 ) -> None:
     """Draw the figures and write the report of a finished or interrupted run.
 
     Example: bitdose report runs/xrays-net
     """
-    from bitdose.run import open_run
+    from bitdose.api import open_run
 
     points = [word.strip() for word in confusion.split(",")] if confusion else None
     opened = open_run(run)
-    paths = opened.report(out=out, images=images, points=points, gallery=gallery, level=level)
+    beside = [open_run(other) for other in compare or ()]
+    paths = opened.report(out=out, images=images, points=points, gallery=gallery, level=level, compare=beside)
     findings = opened.findings(level=level)
     if as_json:
         typer.echo(json.dumps({"report": str(paths.html), "findings": findings}, indent=2))

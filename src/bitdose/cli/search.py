@@ -68,10 +68,10 @@ def search(
 
     Example: bitdose search xrays/cases.csv --split test --model net.onnx --margin accuracy=0.02
     """
+    from bitdose.api import open_run
     from bitdose.cli.progress import study_progress
     from bitdose.cli.study import class_mapping, early_workers, make_spec
     from bitdose.rule.rule import Rule
-    from bitdose.run import open_run
     from bitdose.search.run import search as run_search
 
     spec = make_spec(

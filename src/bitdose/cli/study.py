@@ -167,7 +167,7 @@ def _tell(
         "run": str(folder), "cases": outcome.total, "done": outcome.done, "resumed_past": outcome.skipped,
         "failed": outcome.failed, "points": len(plan.job.points),
     }  # fmt: skip
-    from bitdose.run import open_run
+    from bitdose.api import open_run
 
     findings: list[str] = []
     if plan.spec.decision or write_report:
@@ -198,22 +198,10 @@ def make_spec(data: str, **options: Any) -> StudySpec:
 
     Its runtime is settled here, once for all plans that are made of it.
     """
-    from bitdose.errors import UsageError
     from bitdose.study.plan import with_runtime
-    from bitdose.study.spec import StudySpec, read_spec
+    from bitdose.study.spec import spec_of
 
-    from_file = read_spec(Path(data)) if data.endswith(".toml") else {"data": data}
-    given = {key: value for key, value in options.items() if value is not None}
-    fields = from_file | given
-    if "input" in from_file and "input" in given:
-        fields["input"] = from_file["input"] | given["input"]
-    if "data" not in fields:
-        raise UsageError(f"study file {data}: [data] path is missing")
-    if "model" not in fields:
-        raise UsageError(
-            "--model: expected an .onnx file, a TorchScript file, module:factory or 'phantom', got nothing"
-        )
-    spec, said = with_runtime(StudySpec(**fields))
+    spec, said = with_runtime(spec_of(data, **{k: v for k, v in options.items() if v is not None}))
     if said:
         typer.echo(said, err=True)
     return spec
