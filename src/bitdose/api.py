@@ -132,15 +132,8 @@ def study(
     spec = spec.updated(decision=registered.to_dict() if registered else None)
     plan = _plan(spec, model)
     folder = Path(out) if out is not None else _default_folder(plan)
-    with _watching(len(plan.cases.cases)) as watch:
-        outcome = run_study(
-            plan,
-            folder,
-            workers=workers,
-            resume=resume or retry_failed,
-            retry_failed=retry_failed,
-            watch=watch,
-        )
+    again = {"resume": resume or retry_failed, "retry_failed": retry_failed}
+    outcome = run_study(plan, folder, workers=workers, **again)
     if outcome.interrupted:
         raise KeyboardInterrupt(
             f"{outcome.done} of {outcome.total} cases are done in {folder}; resume=True goes on"
