@@ -222,7 +222,9 @@ def known_decision(facts: Facts) -> Decision | None:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{target}: no decision; remove it, or run 'bitdose decide' again") from error
     except UsageError as error:
-        message = f"{target}: it is not of this run ({error}); remove it, or run 'bitdose decide' again"
+        message = (
+            f"{target}: it is not of this run ({error.message}); remove it, or run 'bitdose decide' again"
+        )
         raise UsageError(message) from error
 
 

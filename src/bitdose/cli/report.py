@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitdose.cli.decide import PROFILE, Facts, Known, known_decision, read_facts
+from bitdose.cli.spelling import spelled
 
 if TYPE_CHECKING:
     from bitdose.decision.base import Decision
@@ -107,7 +108,7 @@ def _profile_id(facts: Facts) -> str:
     try:
         return load_profile(place).id if place.exists() else ""
     except BitdoseError as error:
-        typer.echo(f"bitdose: the report names no profile: {error}", err=True)
+        typer.echo(f"bitdose: the report names no profile: {spelled(error)}", err=True)
         return ""
 
 
@@ -121,5 +122,5 @@ def _variants(facts: Facts) -> Any:
     try:
         return variants_of(facts.run, facts.table)
     except BitdoseError as error:
-        typer.echo(f"bitdose: the report has no images: {error}", err=True)
+        typer.echo(f"bitdose: the report has no images: {spelled(error)}", err=True)
         return None
