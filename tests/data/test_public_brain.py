@@ -128,7 +128,7 @@ def test_damaged_volumes_are_left_out_and_healthy_ones_replaced(tmp_path: Path) 
     assert dict(made.dropped) == {
         "IXI: volume is empty-file": 1,
         "IXI: volume is truncated": 1,
-        "IXI: not needed (--healthy)": 4,
+        "IXI: not needed (more than the healthy volumes asked for)": 4,
         "BraTS: volume is unreadable": 1,
         "BraTS: volume is unsupported": 1,
     }
@@ -169,7 +169,7 @@ def test_how_many_healthy(tmp_path: Path) -> None:
 def test_folders_that_are_none_and_folders_that_are_empty(tmp_path: Path) -> None:
     """A wrong folder is named with its option; an empty class is a warning."""
     ixi, brats = write_sets(tmp_path, healthy=2, low=0, high=2)
-    with pytest.raises(UsageError, match="--brats .*expected the training data of BraTS 2019"):
+    with pytest.raises(UsageError, match="brats .*expected the training data of BraTS 2019"):
         make_brain(ixi, tmp_path / "none")
     assert any("no case of class LGG" in text for text in make_brain(ixi, brats).warnings)
 

@@ -14,7 +14,7 @@ SPEC = InputSpec(labels=("a", "b"), size=(8, 8))
 
 def test_an_unknown_model_lists_what_there_is() -> None:
     """A word that is no model: the error names the kinds of file and what is shipped."""
-    with pytest.raises(UsageError, match=r"--model 'resnet': expected an \.onnx file, .* one of: phantom"):
+    with pytest.raises(UsageError, match=r"model 'resnet': expected an \.onnx file, .* one of: phantom"):
         ModelRef("resnet").load()
 
 
@@ -46,7 +46,7 @@ def test_labels_that_do_not_match_print_both_lists_and_the_way_out() -> None:
 
 def test_labels_with_spaces_are_quoted_for_the_shell() -> None:
     """The example of a mapping can be pasted into a shell as it stands."""
-    with pytest.raises(UsageError, match="--classes 'no finding=normal' .* --classes 'no finding='"):
+    with pytest.raises(UsageError, match="classes={'no finding': 'normal'} .* classes={'no finding': ''}"):
         check_labels(("normal", "sick"), ("no finding", "sick"))
 
 

@@ -21,7 +21,7 @@ SPEC = InputSpec(labels=LABELS, size=(SIDE, SIDE), output="logits")
 def test_the_device_that_is_there_is_taken() -> None:
     """``auto`` takes CUDA where there is one; an unknown name is refused."""
     assert Device("auto").name == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(UsageError, match="--device: expected auto, cpu, cuda, got 'gpu'"):
+    with pytest.raises(UsageError, match="device: expected auto, cpu, cuda, got 'gpu'"):
         Device("gpu")
 
 

@@ -76,7 +76,7 @@ def test_onnx_and_weights_classify_alike_in_a_study(finished: Finished, table: P
 def test_weights_given_as_a_model_say_where_they_belong(finished: Finished) -> None:
     """``--model model.pt`` is no TorchScript file: the message names the option for weights."""
     with pytest.raises(
-        UsageError, match="model.pt: not a TorchScript module: .*; a state_dict goes to --weights"
+        UsageError, match="model.pt: not a TorchScript module: .*; a state_dict goes to weights"
     ):
         ModelRef(str(finished.folder / "model.pt")).load()
 
@@ -162,7 +162,7 @@ def test_the_card_tells_data_metrics_recipe_and_limits(finished: Finished) -> No
         "| `--codec-augment` | [] | ['jpeg:q5', 'jpeg:q50'] |",
     ):  # fmt: skip
         assert row in card
-    assert "`--seed`" not in card
+    assert "`seed`" not in card
 
 
 def test_the_card_names_no_patient_and_no_path(
@@ -180,7 +180,7 @@ def test_the_card_names_no_patient_and_no_path(
         assert "/tmp" not in text
         assert str(tmp_path) not in text
     card = (out / "model.md").read_text()
-    assert "| `--teacher` |  | model.onnx |" in card
+    assert "| `teacher` |  | model.onnx |" in card
     assert "| learned also from | model.onnx model@" in card
     assert "| started from | best.pt, SHA-256 " in card
     assert "Its teacher may have been trained on the cases that chose the epoch" in card

@@ -28,6 +28,7 @@ from bitdose.cli import (
     study,
     train,
 )
+from bitdose.cli.spelling import spelled
 from bitdose.errors import BitdoseError, UsageError
 
 ABOUT = (
@@ -107,7 +108,7 @@ def run(arguments: list[str]) -> int:
         _check_text(arguments)
         code = app(arguments, prog_name="bitdose", standalone_mode=False)
     except BitdoseError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(spelled(error, command=(*arguments, "")[0]), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 1)
     except BrokenPipeError:

@@ -37,12 +37,7 @@ def compress(
     Example: bitdose compress series coded --point jpeg2000:20x
     """
     from bitdose.api import compress as compress_all
-    from bitdose.errors import UsageError
 
-    if overwrite and resume:
-        raise UsageError("--overwrite, --resume: expected one of them, got both")
-    if (point is None) == (profile is None):
-        raise UsageError("--point, --profile: expected one of them, such as --point jpeg2000:20x")
     outcome = compress_all(
         source,
         out,

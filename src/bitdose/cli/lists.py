@@ -15,6 +15,7 @@ def codecs(as_json: AsJson = False) -> None:
 
     Example: bitdose codecs
     """
+    from bitdose.cli.spelling import spelled
     from bitdose.codecs.base import CODECS
     from bitdose.errors import BitdoseError
 
@@ -27,7 +28,7 @@ def codecs(as_json: AsJson = False) -> None:
             row |= {"knobs": knobs, "options": list(codec.option_names), "max_bits": codec.max_bits}
             row |= {"library": codec.library(), "available": True}
         except BitdoseError as error:
-            row |= {"available": False, "reason": str(error)}
+            row |= {"available": False, "reason": spelled(error)}
         rows.append(row)
     _print(rows, as_json, _codec_line)
 

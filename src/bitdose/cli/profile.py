@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitdose.cli.spelling import spelled
+
 if TYPE_CHECKING:
     from bitdose.profile.document import Profile
     from bitdose.profile.verify import Finding
@@ -117,7 +119,7 @@ def _findings(
     try:
         found = read_profile(data)
     except UsageError as error:
-        return [Finding(ERROR, "format", str(error))]
+        return [Finding(ERROR, "format", spelled(error))]
     return look_at(
         found,
         now=when,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bitdose.cli.spelling import spelled
 from bitdose.errors import BitdoseError
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ class SendOutput:
         except StopError:
             raise
         except BitdoseError as error:
-            self.refused_here(f"{name}: {error}")
+            self.refused_here(f"{name}: {spelled(error)}")
             return
         self._pushed = [self._pushed[0] + 1, self._pushed[1] + before, self._pushed[2] + after]
         record = {"event": "pushed", "source": name, "source_bytes": before, "pushed_bytes": after}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument
 
 FOLDER_VARIABLE = "BITDOSE_OUTBOX"
 _WAIT_S = 30.0
@@ -39,7 +39,7 @@ def open_folder(folder: Path) -> Path:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
     except OSError as error:
-        raise BitdoseError(f"--outbox {folder}: cannot be used ({error.strerror})") from error
+        raise BitdoseError(f"{argument('outbox', folder)}: cannot be used ({error.strerror})") from error
     return folder
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from bitdose.codecs.base import CODECS
 from bitdose.codecs.point import Point, knob_of
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 _QUALITIES = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1)
 _RATIOS = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 300, 600)
@@ -61,7 +61,9 @@ def expand_points(texts: str | Iterable[str]) -> tuple[Point, ...]:
         if word:
             points.update(dict.fromkeys(_expand_word(word)))
     if not points:
-        raise UsageError("--points: expected at least one point, got none; try 'paper' or 'jpeg:q10..90/10'")
+        raise UsageError(
+            f"{argument('points')}: expected at least one point, got none; try 'paper' or 'jpeg:q10..90/10'"
+        )
     return (Point(), *walk_order(point for point in points if not point.is_pristine))
 
 

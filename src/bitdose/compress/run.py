@@ -16,7 +16,7 @@ from bitdose.compress.dicom import Uids
 from bitdose.compress.places import Task
 from bitdose.compress.record import Compressed
 from bitdose.data.sniff import sniff
-from bitdose.errors import BitdoseError, CaseError
+from bitdose.errors import BitdoseError, CaseError, argument
 
 
 @dataclass
@@ -156,7 +156,7 @@ def write_whole(target: Path, data: bytes) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise BitdoseError(
-            f"OUT {target}: cannot be written ({error.strerror or type(error).__name__})"
+            f"{argument('out', target)}: cannot be written ({error.strerror or type(error).__name__})"
         ) from error
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitdose.data.base import Case, Scalar
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 if TYPE_CHECKING:
     import polars as pl
@@ -82,7 +82,7 @@ def table_rows(
     """
     text_columns = (path_column, label_column, *_OWN)
     frame = _read(path, text_columns)
-    for option, column in (("--path-column", path_column), ("--label-column", label_column)):
+    for option, column in ((argument("path_column"), path_column), (argument("label_column"), label_column)):
         if column not in frame.columns:
             raise UsageError(
                 f"data {path.name!r}: expected a column {column!r}, got {', '.join(frame.columns)}; "

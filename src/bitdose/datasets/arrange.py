@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument
 from bitdose.hashing import bytes_digest
 
 TABLE = "cases.csv"
@@ -111,7 +111,8 @@ def write_arranged(arranged: Arranged, out: Path, *, force: bool = False) -> Pat
         table = out / TABLE
         if table.exists() and not force and table.read_bytes() != data:
             raise UsageError(
-                f"--out {out}: it holds another {TABLE}; name another folder, or replace it with --force"
+                f"{argument('out', out)}: it holds another {TABLE}; name another folder, or replace "
+                f"it with {argument('force', value=True)}"
             )
         write_whole(table, data)
         write_whole(out / PROVENANCE, _provenance(arranged, data))
@@ -170,7 +171,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
         reason = error.strerror or type(error).__name__
         if error.errno in FULL:
             reason = "the disk is full; what is finished is kept: make room, then run again"
-        raise BitdoseError(f"--out {folder}: cannot write there: {reason}") from error
+        raise BitdoseError(f"{argument('out', folder)}: cannot write there: {reason}") from error
 
 
 def _cell(value: Any) -> str:

@@ -26,7 +26,7 @@ from bitdose.datasets.inputs import Watch, existing_folder
 from bitdose.datasets.paper import absent_warning, paper_set
 from bitdose.datasets.split import held_out, rank
 from bitdose.datasets.volume import VolumeLook, look_at_volume
-from bitdose.errors import CaseError
+from bitdose.errors import CaseError, argument
 
 IXI_SOURCE, BRATS_SOURCE = "ixi", "brats2019"
 HEALTHY = "healthy"
@@ -80,8 +80,8 @@ def make_brain(
     UsageError
         If a folder is none.
     """
-    ixi = existing_folder("--ixi", ixi, "a folder of IXI's T1 volumes (IXI*-T1.nii.gz)")
-    brats = existing_folder("--brats", brats, "the training data of BraTS 2019 (HGG/ and LGG/)")
+    ixi = existing_folder(argument("ixi"), ixi, "a folder of IXI's T1 volumes (IXI*-T1.nii.gz)")
+    brats = existing_folder(argument("brats"), brats, "the training data of BraTS 2019 (HGG/ and LGG/)")
     dropped: Counter[str] = Counter()
     whole = _one_per_patient(sorted(_ixi_files(ixi, dropped), key=_by_patient), "IXI", dropped)
     tumours = _one_per_patient(sorted(_brats_files(brats, dropped), key=_by_patient), "BraTS", dropped)
@@ -92,7 +92,7 @@ def make_brain(
     taken, n_beyond = _opened(whole, wanted, dropped, watch, (len(tumours), total))
     cases += taken
     if n_beyond:
-        dropped["IXI: not needed (--healthy)"] = n_beyond
+        dropped["IXI: not needed (more than the healthy volumes asked for)"] = n_beyond
     share = paper_set("brain").test_share
     test = held_out({case.patient: [case.label] for case in cases}, share, seed=seed, name="brain")
     cases = [replace(case, split="test" if case.patient in test else "train") for case in cases]

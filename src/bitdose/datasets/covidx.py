@@ -41,7 +41,7 @@ from bitdose.datasets.inputs import (
 )
 from bitdose.datasets.paper import absent_warning, paper_set
 from bitdose.datasets.split import held_out
-from bitdose.errors import CaseError, UsageError
+from bitdose.errors import CaseError, UsageError, argument
 from bitdose.hashing import file_digest
 
 FINDINGS = {
@@ -94,10 +94,13 @@ def make_covidx(
         If a folder or table is not what its option expects, or the mappings know none of the
         images.
     """
-    covid, rsna = existing_folder("--covid", covid, _COVID_FORM), existing_folder("--rsna", rsna, _RSNA_FORM)
+    covid, rsna = (
+        existing_folder(argument("covid"), covid, _COVID_FORM),
+        existing_folder(argument("rsna"), rsna, _RSNA_FORM),
+    )
     persons = {} if rsna_map is None else _persons(rsna_map)
     dropped: Counter[str] = Counter()
-    rows = csv_rows("--covid", covid / _METADATA, ("patientid", "finding", "view", "filename"))
+    rows = csv_rows(argument("covid"), covid / _METADATA, ("patientid", "finding", "view", "filename"))
     cases = _covid_cases(covid, rows, dropped)
     labels, n_rows = _rsna_labels(rsna, dropped)
     if rsna_map is not None:
@@ -177,8 +180,8 @@ def _covid_reason(folder: Path, row: dict[str, str]) -> str:
 
 def _rsna_labels(folder: Path, dropped: Counter[str]) -> tuple[dict[str, str], int]:
     """Return the label of each RSNA image that has one, and the number of rows read."""
-    classes = csv_rows("--rsna", folder / _CLASSES, ("patientid", "class"))
-    boxes = csv_rows("--rsna", folder / _BOXES, ("patientid", "target"))
+    classes = csv_rows(argument("rsna"), folder / _CLASSES, ("patientid", "class"))
+    boxes = csv_rows(argument("rsna"), folder / _BOXES, ("patientid", "target"))
     normal = {row["patientid"] for row in classes if row["class"].lower() == "normal"}
     opacity = {row["patientid"] for row in boxes if row["target"] in ("1", "1.0")}
     listed = {row["patientid"] for row in classes} | {row["patientid"] for row in boxes}
@@ -238,10 +241,10 @@ def _persons(path: Path) -> dict[str, str]:
         numbered = rows if isinstance(rows, list) else [rows]
         pairs = {str(row["subset_img_id"]): _NIH_NAME.fullmatch(str(row["img_id"])) for row in numbered}
     except OSError as error:
-        raise UsageError(f"--rsna-map {str(path)!r}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{argument('rsna_map')} {str(path)!r}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError):
         raise UsageError(
-            f"--rsna-map {path.name!r}: expected RSNA's JSON list with subset_img_id and img_id"
+            f"{argument('rsna_map')} {path.name!r}: expected RSNA's JSON list with subset_img_id and img_id"
         ) from None
     return {name: found[1] for name, found in pairs.items() if found is not None}
 
@@ -250,7 +253,8 @@ def _check_mappings(path: Path, persons: Mapping[str, str], images: Mapping[str,
     """Refuse mappings of another set: they would tell nobody apart, and seem to."""
     if images and persons.keys().isdisjoint(images):
         raise UsageError(
-            f"--rsna-map {path.name!r}: expected the persons of the {len(images)} images of --rsna, got "
+            f"{argument('rsna_map')} {path.name!r}: expected the persons of the {len(images)} "
+            f"images of {argument('rsna')}, got "
             f"{len(persons)} mappings and none of these; give this challenge's mappings, or omit it"
         )
 
@@ -261,11 +265,13 @@ def _warnings(cases: list[Case], *, mapped: bool) -> tuple[str, ...]:
     n_unmapped = sum(case.patient.startswith(f"{RSNA_SOURCE}:") for case in images)
     if mapped and n_unmapped:
         found.append(
-            f"--rsna-map tells no person for {n_unmapped} of {len(images)} RSNA images: each counts as a "
+            f"the RSNA mappings tell no person for {n_unmapped} of {len(images)} RSNA images: each "
+            "counts as a "
             "patient, so a person may be in both splits"
         )
     if not mapped:
         found.append(
-            "an RSNA patientId is one image, so a person may be in both splits; --rsna-map tells the persons"
+            "an RSNA patientId is one image, so a person may be in both splits; RSNA's mappings "
+            "tell the persons"
         )
     return (*found, *absent_warning("covidx", (case.label for case in cases)))

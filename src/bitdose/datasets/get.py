@@ -26,7 +26,7 @@ from bitdose.datasets.arrange import (
 from bitdose.datasets.fetch import DiskError, fetch_file
 from bitdose.datasets.manifest import Manifest, RemoteFile
 from bitdose.datasets.web import PATIENT, FetchError, How, Session
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.hashing import file_digest
 from bitdose.lock import lock_folder
 
@@ -155,7 +155,9 @@ def _check_room(manifest: Manifest, out: Path) -> None:
     needed -= sum(_size(out / f"{file.path}.part") for file in manifest.files)
     free = shutil.disk_usage(out).free
     if needed > free:
-        raise DiskError(f"--out {out}: {needed} bytes are still to come, {free} are free: make room there")
+        raise DiskError(
+            f"{argument('out', out)}: {needed} bytes are still to come, {free} are free: make room there"
+        )
 
 
 def _size(path: Path) -> int:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument, command
 from bitdose.results.schema import OK, PRISTINE, probability_columns
 from bitdose.results.table import labels_of
 
@@ -180,7 +180,8 @@ def check_disjoint(first: Cohort, second: Cohort) -> None:
     both = set(first.patients) & set(second.patients)
     if both:
         raise UsageError(
-            f"--select and --confirm: expected no patient in both splits, got {len(both)}; "
+            f"{argument('select')} and {argument('confirm')}: expected no patient in both splits, "
+            f"got {len(both)}; "
             "move all cases of a patient into one split"
         )
 
@@ -202,7 +203,10 @@ def _of_split(table: pl.DataFrame, split: str) -> pl.DataFrame:
     if not len(rows):
         known = sorted(str(name) for name in table["case_split"].unique() if name)
         there = f"the run has {', '.join(known)}" if known else "the run has no splits"
-        raise UsageError(f"split {split!r}: {there}; run 'bitdose study' with --split all")
+        raise UsageError(
+            f"split {split!r}: {there}; run {command('study', python='bitdose.study()')} with "
+            f"{argument('split', 'all')}"
+        )
     return rows
 
 

@@ -13,7 +13,7 @@ from bitdose.decision.cohort import Cohort, check_disjoint, make_cohort
 from bitdose.decision.fixed_sequence import Seconds, Tester, chains_of
 from bitdose.decision.margin_tests import among, changed_share, is_share
 from bitdose.decision.registration import check_complete, is_registered
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.rule.margins import check_labels
 from bitdose.rule.rule import Rule
 from bitdose.stats.noninferiority import cases_needed
@@ -162,7 +162,9 @@ def _ordered(order: Sequence[str], cohort: Cohort) -> list[str]:
             near = difflib.get_close_matches(name, [*chains, *cohort.points], n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}? " if near else ""
             listed = ", ".join(chains)
-            raise UsageError(f"--order: {name!r} is no point or chain of the run: {hint}chains: {listed}")
+            raise UsageError(
+                f"{argument('order')}: {name!r} is no point or chain of the run: {hint}chains: {listed}"
+            )
         points.update(dict.fromkeys(chains.get(name, [name])))
     return list(points)
 

@@ -275,7 +275,7 @@ def profile_of(document: Any) -> Profile:
     try:
         return record_of(Profile, document, "")
     except UsageError as error:
-        raise UsageError(f"profile: {error}") from error
+        raise UsageError(f"profile: {error.message}") from error
 
 
 def read_profile(data: bytes) -> Profile:

@@ -302,7 +302,7 @@ def _notes(coding: Mapping[str, Any], decision: Decision) -> list[str]:
     if LAYERED in coding["studied_modes"]:
         found.append(
             "The study cut this point's streams out of an encode shared with others; a client encodes "
-            "alone, slightly better: 'bitdose study' without --layered studies that."
+            "alone, slightly better: a study that is not layered measures that."
         )
     if not decision.preregistered:
         found.append("The margins were not fixed in the study file before the run.")

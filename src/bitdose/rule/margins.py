@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 
 class Metric(NamedTuple):
@@ -68,11 +68,13 @@ class Margin:
         """Read ``METRIC=LIMIT`` or ``METRIC[CLASS]=LIMIT``; raises ``UsageError`` if it is neither."""
         name, sign, number = text.rpartition("=")
         if not sign:
-            raise UsageError(f"--margin {text!r}: expected METRIC=LIMIT such as accuracy=0.02")
+            raise UsageError(f"{argument('margins')} {text!r}: expected METRIC=LIMIT such as accuracy=0.02")
         try:
             limit = float(number)
         except ValueError:
-            raise UsageError(f"--margin {text!r}: expected a number after '=', got {number!r}") from None
+            raise UsageError(
+                f"{argument('margins')} {text!r}: expected a number after '=', got {number!r}"
+            ) from None
         return cls.of(name.strip(), limit)
 
     @classmethod
@@ -122,7 +124,7 @@ def read_margins(texts: Iterable[str]) -> tuple[Margin, ...]:
 def checked(margins: Sequence[Margin]) -> tuple[Margin, ...]:
     """Sort margins; raises ``UsageError`` if there is none or a metric has two."""
     if not margins:
-        raise UsageError("--margin: expected at least one, such as accuracy=0.02, got none")
+        raise UsageError(f"{argument('margins')}: expected at least one, such as accuracy=0.02, got none")
     names = [margin.name for margin in margins]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:

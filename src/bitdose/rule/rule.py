@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument, command
 from bitdose.hashing import digest
 from bitdose.rule.margins import Margin, checked, read_margins
 
@@ -55,17 +55,30 @@ class Rule:
         """Check what needs no table."""
         object.__setattr__(self, "margins", checked(self.margins))
         if not 0 < self.alpha < 0.5:  # noqa: PLR2004
-            raise UsageError(f"--alpha: expected a fraction above 0 and below 0.5, got {self.alpha:g}")
+            raise UsageError(
+                f"{argument('alpha')}: expected a fraction above 0 and below 0.5, got {self.alpha:g}"
+            )
         if bool(self.select) != bool(self.confirm):
-            raise UsageError("--select and --confirm: expected both or neither")
+            raise UsageError(f"{argument('select')} and {argument('confirm')}: expected both or neither")
         if self.select and self.select == self.confirm:
-            raise UsageError(f"--select and --confirm: expected two splits, got {self.select!r} twice")
+            raise UsageError(
+                f"{argument('select')} and {argument('confirm')}: expected two splits, got "
+                f"{self.select!r} twice"
+            )
         if self.select and self.order:
-            raise UsageError("--order: not together with --select: the first split gives the order")
+            raise UsageError(
+                f"{argument('order')}: not together with {argument('select')}: the first split "
+                "gives the order"
+            )
         if self.objective not in OBJECTIVES:
-            raise UsageError(f"--objective: expected {', '.join(OBJECTIVES)}, got {self.objective!r}")
+            raise UsageError(
+                f"{argument('objective')}: expected {', '.join(OBJECTIVES)}, got {self.objective!r}"
+            )
         if self.objective == "seconds" and not self.link:
-            raise UsageError("--objective seconds: expected --link too; 'bitdose links' lists them")
+            raise UsageError(
+                f"{argument('objective', 'seconds')}: expected {argument('link')} too; "
+                f"{command('links', python='bitdose.links.LINKS')} lists them"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rule as JSON values, as a study file's ``[decision]`` holds them."""
@@ -131,7 +144,9 @@ def combined_rule(registered: Rule | None, *, margins: Any = None, **options: An
         given["order"] = tuple(given["order"])
     if margins is None and registered is None:
         if given:
-            raise UsageError("margins: expected at least one, such as accuracy=0.02; none was registered")
+            raise UsageError(
+                f"{argument('margins')}: expected at least one, such as accuracy=0.02; none was registered"
+            )
         return None
     if margins is not None:
         given["margins"] = _margins(margins)

@@ -20,7 +20,7 @@ from bitdose.codecs.grid import chains_of, expand_points
 from bitdose.codecs.point import Point
 from bitdose.decision.base import Decision
 from bitdose.decision.registration import SEARCH, is_search
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.hashing import rng_for
 from bitdose.models.base import Classifier
 from bitdose.results.schema import OK
@@ -103,7 +103,9 @@ def search(
         If too many cases failed.
     """
     if rule.order:
-        raise UsageError("--order: a search walks no order; leave it out, or use 'study' and 'decide'")
+        raise UsageError(
+            f"{argument('order')}: a search walks no order; leave it out, or use 'study' and 'decide'"
+        )
     whole = replace(spec, ssim=False, decision=rule.to_dict())
     chains = chains_of(expand_points(spec.points))
     grid = {name: [str(point) for point in points] for name, points in chains.items()}
@@ -195,14 +197,16 @@ def _claim(out: Path, plan: Plan, held: Mapping[str, object]) -> None:
     """Make the folder this search's, or check that it is."""
     manifest = {**plan.manifest, SEARCH: dict(held)}
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: expected a folder, it is a file")
+        raise UsageError(f"{argument('out', out)}: expected a folder, it is a file")
     if (out / MANIFEST).exists():
         there = read_manifest(out)
         if not is_search(there) or there.get("identity") != manifest["identity"]:
-            raise UsageError(f"--out {out}: it holds another study; choose another folder")
+            raise UsageError(f"{argument('out', out)}: it holds another study; choose another folder")
         return
     if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"--out {out}: the folder holds other files; choose a new or empty folder")
+        raise UsageError(
+            f"{argument('out', out)}: the folder holds other files; choose a new or empty folder"
+        )
     with disk_errors(out):
         (out / PARTS).mkdir(parents=True, exist_ok=True)
         write_manifest(out, manifest, plan.spec.resolved().to_toml())

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 PREFIX = "BITDOSE_"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -190,10 +190,12 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         found = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"--config {str(path)!r}: {error}") from error
+        raise UsageError(f"{argument('config')} {str(path)!r}: {error}") from error
     known = [field.name for field in dataclasses.fields(Settings)]
     if unknown := sorted(found.keys() - set(known)):
-        raise UsageError(f"--config: unknown key {unknown[0]!r}; expected some of: {', '.join(known)}")
+        raise UsageError(
+            f"{argument('config')}: unknown key {unknown[0]!r}; expected some of: {', '.join(known)}"
+        )
     return found
 
 

@@ -109,7 +109,7 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
 
 
 def with_runtime(spec: StudySpec) -> tuple[StudySpec, str]:
-    """Settle ``--runtime auto`` as :func:`~bitdose.models.load.choose_runtime` does."""
+    """Settle ``runtime="auto"`` as :func:`~bitdose.models.load.choose_runtime` does."""
     ref, said = choose_runtime(_reference(spec))
     return spec.updated(runtime=ref.runtime), said
 

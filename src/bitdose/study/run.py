@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument, command
 from bitdose.hashing import file_digest
 from bitdose.study.engines.local import Finished, PrestartedWorkers, open_pool
 from bitdose.study.engines.pipeline import run_split
@@ -160,10 +160,12 @@ def _copied(shards: Shards | None, out: Path) -> Iterator[None]:
 
 def _check_out(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: expected a folder, it is a file")
+        raise UsageError(f"{argument('out', out)}: expected a folder, it is a file")
     foreign = out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).exists()
     if foreign and not (out / ".lock").exists():
-        raise UsageError(f"--out {out}: the folder holds other files; choose a new or empty folder")
+        raise UsageError(
+            f"{argument('out', out)}: the folder holds other files; choose a new or empty folder"
+        )
 
 
 def _claim(store: Store, plan: Plan, *, resume: bool) -> dict[str, DoneCase]:
@@ -173,12 +175,15 @@ def _claim(store: Store, plan: Plan, *, resume: bool) -> dict[str, DoneCase]:
         return {}
     differs = difference(plan.identity, read_manifest(store.folder).get("identity", {}))
     if differs:
-        raise UsageError(f"--out {store.folder}: it holds another study ({differs}); choose another folder")
+        raise UsageError(
+            f"{argument('out', store.folder)}: it holds another study ({differs}); choose another folder"
+        )
     done = store.done()
     if done and not resume:
         raise UsageError(
-            f"--out {store.folder}: {len(done)} of {len(plan.cases.cases)} cases are already there; "
-            "add --resume to go on, or choose another folder"
+            f"{argument('out', store.folder)}: {len(done)} of {len(plan.cases.cases)} cases are "
+            "already there; "
+            f"add {argument('resume', value=True)} to go on, or choose another folder"
         )
     _check_unchanged(store.folder, plan, done)
     return done
@@ -199,7 +204,7 @@ def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> 
             changed += 1
     if changed:
         raise UsageError(
-            f"--out {folder}: the files of {changed} finished cases have changed or gone since; "
+            f"{argument('out', folder)}: the files of {changed} finished cases have changed or gone since; "
             "choose another folder"
         )
 
@@ -209,8 +214,9 @@ def check_failures(failed: int, plan: Plan) -> None:
     total = len(plan.cases.cases)
     if failed > plan.spec.max_failures * total:
         raise BitdoseError(
-            f"{failed} cases failed, more than --max-failures {plan.spec.max_failures:g} of {total}; "
-            "'bitdose report' lists the reasons"
+            f"{failed} cases failed, more than {argument('max_failures', plan.spec.max_failures)} "
+            f"of {total}; "
+            f"{command('report', python='run.report()')} lists the reasons"
         )
 
 

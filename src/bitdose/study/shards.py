@@ -36,7 +36,7 @@ _USER = re.compile(r"(?<=://)[^/@]*@")
 
 
 def place_of(out: str, default: Path) -> tuple[Path, str]:
-    """Tell the run folder and the shards' URL (empty for none) from what a user writes after ``--out``.
+    """Tell the run folder and the shards' URL (empty for none) from what a user gives as ``out``.
 
     A ``file://`` URL is a folder like any other. For another URL the run folder is of the URL's last
     name, beside ``default``.

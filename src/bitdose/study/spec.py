@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from bitdose.data.base import Color
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 _TABLES: dict[str, tuple[str, ...]] = {
     "data": ("path", "split", "limit", "classes", "color", "path_column", "label_column"),
@@ -30,9 +30,9 @@ class StudySpec:
     data : str
         Folder or table of cases.
     model : str
-        As after ``--model``.
+        An ONNX or TorchScript file, ``module:factory`` or the name of a shipped one.
     points : tuple of str
-        As after ``--points``.
+        Text forms of points or grids, such as ``jpeg:q10..90/10``, or ``paper``.
     split : str or None
         Split of the table; None where it has one or none.
     limit : int or None
@@ -48,7 +48,7 @@ class StudySpec:
     input : dict
         Fields of the input spec that the model does not state.
     runtime, precision : str
-        As after ``--runtime`` and ``--precision``.
+        One of ``RUNTIMES`` and of ``PRECISIONS`` of :mod:`bitdose.models.load`, or ``auto``.
     exact : bool
         JPEG 2000 as each rate alone gives it; otherwise one layered encode for all rates.
     ssim : bool
@@ -90,15 +90,20 @@ class StudySpec:
     def __post_init__(self) -> None:
         """Check what needs no file."""
         if self.color not in COLORS:
-            raise UsageError(f"--color: expected {' or '.join(COLORS)}, got {self.color!r}")
+            raise UsageError(f"{argument('color')}: expected {' or '.join(COLORS)}, got {self.color!r}")
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit: expected 1 or more cases, got {self.limit}")
+            raise UsageError(f"{argument('limit')}: expected 1 or more cases, got {self.limit}")
         if not 0 <= self.max_failures <= 1:
-            raise UsageError(f"--max-failures: expected a share from 0 to 1, got {self.max_failures}")
+            raise UsageError(
+                f"{argument('max_failures')}: expected a share from 0 to 1, got {self.max_failures}"
+            )
         if self.engine not in ENGINES:
-            raise UsageError(f"--engine: expected {' or '.join(ENGINES)}, got {self.engine!r}")
+            raise UsageError(f"{argument('engine')}: expected {' or '.join(ENGINES)}, got {self.engine!r}")
         if self.address and self.engine != "ray":
-            raise UsageError(f"--address {self.address}: a cluster's address goes with --engine ray")
+            raise UsageError(
+                f"{argument('address', self.address)}: a cluster's address goes with "
+                f"{argument('engine', 'ray')}"
+            )
 
     def updated(self, **changes: Any) -> StudySpec:
         """Return the spec with every change that is not None."""
@@ -147,7 +152,8 @@ def spec_of(data: str, **given: Any) -> StudySpec:
         raise UsageError(f"study file {data}: [data] path is missing")
     if "model" not in fields:
         raise UsageError(
-            "model: expected an .onnx file, a TorchScript file, module:factory or 'phantom', got nothing"
+            f"{argument('model')}: expected an .onnx file, a TorchScript file, module:factory or 'phantom', "
+            "got nothing"
         )
     unknown = next((key for key in fields if key not in StudySpec.__dataclass_fields__), None)
     if unknown:

@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument
 from bitdose.lock import lock_folder
 from bitdose.results.schema import OK
 from bitdose.results.table import PARTS, merge_tables, read_table, rows_to_table, write_part
@@ -199,7 +199,8 @@ def disk_errors(folder: Path) -> Iterator[None]:
         reason = error.strerror or type(error).__name__
         if error.errno in _FULL:
             reason = (
-                "the disk is full; finished cases are safe: make room, then run again (a study with --resume)"
+                "the disk is full; finished cases are safe: make room, then run again (a "
+                f"study with {argument('resume', value=True)})"
             )
         raise BitdoseError(f"cannot write to {folder}: {reason}") from error
 

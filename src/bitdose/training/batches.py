@@ -16,7 +16,7 @@ from itertools import groupby
 import numpy as np
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, CaseError
+from bitdose.errors import BitdoseError, CaseError, argument
 from bitdose.hashing import rng_for
 from bitdose.training.samples import Sample
 
@@ -49,7 +49,8 @@ class Failures:
         if len(self.reasons) > self.max_share * self.total:
             raise BitdoseError(
                 f"{len(self.reasons)} of {self.total} cases cannot be read, more than the share of "
-                f"{self.max_share:g} allowed (--max-failures; {FAILED_FILE} names them); the last: "
+                f"{self.max_share:g} allowed ({argument('max_failures')}; {FAILED_FILE} names "
+                "them); the last: "
                 f"{error.status}: {error.reason}"
             )
 

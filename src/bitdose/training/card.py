@@ -184,8 +184,7 @@ def _metrics_section(measured: dict[str, PointSummary | None]) -> str:
 def _recipe_section(facts: CardFacts) -> str:
     departures = facts.choices.departures()
     rows = [
-        (f"`--{key.replace('_', '-')}`", str(old), str(_names(facts).get(key, new)))
-        for key, (old, new) in departures.items()
+        (f"`{key}`", str(old), str(_names(facts).get(key, new))) for key, (old, new) in departures.items()
     ]
     table = _table(("departs from the default", "default", "here"), rows) if rows else "All as by default."
     full = json.dumps(facts.choices.recipe().to_dict() | _names(facts), indent=2)
@@ -205,7 +204,9 @@ def _limits_section(facts: CardFacts) -> str:
         "- Answers depend on the input's preparation; the sidecar states it.",
     ]
     if facts.choices.recipe().color == "grey":
-        lines.append("- It learned from grey images: colour ones must become grey first (`--color grey`).")
+        lines.append(
+            "- It learned from grey images: colour ones must become grey first (`color` of a study)."
+        )
     if facts.teacher:
         lines.append(
             "- Its teacher may have been trained on the cases that chose the epoch, which flatters the "

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.malloc import keep_freed_memory
 from bitdose.models.base import InputSpec
 from bitdose.training.samples import Sample
@@ -41,13 +41,18 @@ class Device:
         import torch
 
         if name not in DEVICES:
-            raise UsageError(f"--device: expected {', '.join(DEVICES)}, got {name!r}")
+            raise UsageError(f"{argument('device')}: expected {', '.join(DEVICES)}, got {name!r}")
         found = torch.cuda.is_available()
         if name == "cuda" and not found:
-            raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu")
+            raise UsageError(
+                f"{argument('device', 'cuda')}: torch finds no CUDA device here; use "
+                f"{argument('device', 'cpu')}"
+            )
         self.name = "cuda" if name != "cpu" and found else "cpu"
         if precision == "fp16" and self.name == "cpu":
-            raise UsageError("--precision fp16: needs a CUDA device; on the CPU use bf16 or fp32")
+            raise UsageError(
+                f"{argument('precision', 'fp16')}: needs a CUDA device; on the CPU use bf16 or fp32"
+            )
         self.precision = precision
         if threads is not None:
             torch.set_num_threads(threads)

@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError
+from bitdose.errors import BitdoseError, argument
 from bitdose.hashing import rng_for
 from bitdose.training import checkpoint
 from bitdose.training.augment import apply, draw
@@ -287,7 +287,7 @@ class Trainer:
             reason = str(error).splitlines()[0]
             raise BitdoseError(
                 f"the network cannot learn from a batch of {len(batch)} at this size ({reason}); "
-                "raise --batch or --size"
+                f"raise {argument('batch')} or {argument('size')}"
             ) from error
 
     def _average(self) -> None:
@@ -339,4 +339,7 @@ class Trainer:
     def _way_on(self) -> str:
         best = self.progress.best_epoch
         kept = f"{checkpoint.BEST} keeps the weights of epoch {best}" if best else "no epoch was finished"
-        return f"{kept}; try a lower --rate, --clip 1 or --precision fp32 in another --out"
+        return (
+            f"{kept}; try a lower {argument('rate')}, {argument('clip', 1)} or "
+            f"{argument('precision', 'fp32')} in another {argument('out')}"
+        )

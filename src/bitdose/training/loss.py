@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.training.recipe import parse_class_weights
 
 
@@ -45,7 +45,9 @@ def class_weights(
         counts = Counter(counted)
         return [len(counted) / (len(labels) * counts[label]) if counts[label] else 0.0 for label in labels]
     if set(parsed) != set(labels):
-        raise UsageError(f"--class-weights: expected a weight for each of {list(labels)}, got {list(parsed)}")
+        raise UsageError(
+            f"{argument('class_weights')}: expected a weight for each of {list(labels)}, got {list(parsed)}"
+        )
     return [parsed[label] for label in labels]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.models.base import CallableClassifier, InputSpec
 from bitdose.models.load import REFERENCE, probe
 from bitdose.models.spec import fields_of, merge_spec
@@ -68,7 +68,7 @@ def build_network(name: str, labels: tuple[str, ...], *, size: int) -> Network:
     fields = fields_of(getattr(module, "bitdose_spec", {}), origin=f"{name}.bitdose_spec")
     ours = {"labels": labels, "size": (size, size), "output": "logits"}
     if tuple(fields.get("size", ours["size"])) != ours["size"]:
-        raise UsageError(f"--size {size}: {name} states {list(fields['size'])} as its size")
+        raise UsageError(f"{argument('size', size)}: {name} states {list(fields['size'])} as its size")
     if fields.get("output", "logits") != "logits":
         raise UsageError(f"network {name}: states {fields['output']!r} as its output; training needs logits")
     spec = merge_spec({"model": {key: value for key, value in fields.items() if key != "threshold"} | ours})

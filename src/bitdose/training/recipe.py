@@ -1,7 +1,7 @@
 """A training recipe: every choice of a run that is not the data, as one frozen record of JSON values.
 
 The defaults of ``covid-next`` and ``brain-tumor`` are the paper's; each field that departs from
-them is a flag of ``bitdose train``, and the model card prints them all.
+them can be set by itself, and the model card prints them all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from bitdose.codecs.grid import expand_points
 from bitdose.codecs.point import Point
 from bitdose.data.base import Color
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("plateau", "cosine", "constant")
@@ -149,7 +149,7 @@ class Recipe:
         _expect(set(self.flips) <= set(FLIPS), "flips", "letters of 'hv', or none", repr(self.flips))
         parse_class_weights(self.class_weights)
         if self.codec_augment:
-            expected = "points that code (--codec-share leaves the rest pristine)"
+            expected = f"points that code ({argument('codec_share')} leaves the rest pristine)"
             _expect(self.coding_points(), "codec_augment", expected, "pristine alone")
 
     def coding_points(self) -> tuple[Point, ...]:
@@ -157,7 +157,7 @@ class Recipe:
         try:
             points = expand_points(self.codec_augment) if self.codec_augment else ()
         except UsageError as error:
-            raise UsageError(f"--codec-augment: {error}") from error
+            raise UsageError(f"{argument('codec_augment')}: {error.message}") from error
         return tuple(point for point in points if not point.is_pristine)
 
     def to_dict(self) -> dict[str, Any]:
@@ -217,4 +217,4 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _expect(ok: object, name: str, expected: str, came: object) -> None:
     if not ok:
-        raise UsageError(f"--{name.replace('_', '-')}: expected {expected}, got {came}")
+        raise UsageError(f"{argument(name)}: expected {expected}, got {came}")

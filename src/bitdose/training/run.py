@@ -14,7 +14,7 @@ import tomli_w
 
 from bitdose.data.base import Case
 from bitdose.data.read import read_source
-from bitdose.errors import BitdoseError, CaseError, UsageError
+from bitdose.errors import BitdoseError, CaseError, UsageError, argument
 from bitdose.hashing import file_digest
 from bitdose.image import Image
 from bitdose.lock import lock_folder
@@ -173,7 +173,9 @@ def train(job: TrainingJob, options: Options, *, announce: Watch, watch: Watch, 
     except KeyboardInterrupt as error:
         begun = (options.out / PLAN).is_file()
         raise BitdoseError(
-            "interrupted: run again with --resume to go on" if begun else "interrupted"
+            f"interrupted: run again with {argument('resume', value=True)} to go on"
+            if begun
+            else "interrupted"
         ) from error
     finally:
         loader.close()
@@ -197,7 +199,8 @@ def _network(recipe: Recipe, splits: Splits, weights: Path | None) -> Network:
         if stated is not None and tuple(stated) != network.spec.labels:
             ours = list(network.spec.labels)
             raise UsageError(
-                f"--weights {weights.name}: its sidecar has the labels {list(stated)}, the run {ours}"
+                f"{argument('weights', weights.name)}: its sidecar has the labels {list(stated)}, "
+                f"the run {ours}"
             )
         load_start(network.module, weights, network.trunk)
     return network
@@ -227,16 +230,19 @@ def _taken_folder(job: TrainingJob, options: Options, splits: Splits) -> IO[str]
     """Make and lock the run folder, or lock and check that the one to go on in is of the same run."""
     path, document = options.out / PLAN, job.document(splits)
     if options.out.exists() and not options.out.is_dir():
-        raise UsageError(f"--out {options.out}: expected a folder, got a file")
+        raise UsageError(f"{argument('out', options.out)}: expected a folder, got a file")
     if options.resume:
         _check_same(path, document, job.choices.network)
     elif path.exists():
-        raise UsageError(f"--out {options.out}: holds a training run; --resume goes on, or choose another")
+        raise UsageError(
+            f"{argument('out', options.out)}: holds a training run; "
+            f"{argument('resume', value=True)} goes on, or choose another"
+        )
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(options.out, writer="another training")
     except OSError as error:
-        raise BitdoseError(f"--out {options.out}: cannot be written: {error.strerror}") from error
+        raise BitdoseError(f"{argument('out', options.out)}: cannot be written: {error.strerror}") from error
     if not options.resume:
         checkpoint.write_text_atomically(path, tomli_w.dumps(document))
     return lock
@@ -246,15 +252,20 @@ def _check_same(path: Path, document: dict[str, Any], network: str) -> None:
     try:
         before = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(f"--resume: {path.parent} holds no training run; leave --resume out") from error
+        raise UsageError(
+            f"{argument('resume', value=True)}: {path.parent} holds no training run; leave "
+            f"{argument('resume', value=True)} out"
+        ) from error
     except (OSError, ValueError) as error:
-        raise UsageError(f"--resume: {PLAN} is damaged: {error}") from error
+        raise UsageError(f"{argument('resume', value=True)}: {PLAN} is damaged: {error}") from error
     default = Recipe(network=network).to_dict()  # of fields that an older version did not know
     for part, key in ((before, "teacher_sha256"), (before.get("data", {}), "file_sizes_sha256")):
         part.setdefault(key, (document if part is before else document["data"]).get(key))
     changed = _differences(before | {"recipe": default | before.get("recipe", {})}, document)
     if changed:
-        raise UsageError(f"--resume: the run in {path.parent} is another one: {'; '.join(changed)}")
+        raise UsageError(
+            f"{argument('resume', value=True)}: the run in {path.parent} is another one: {'; '.join(changed)}"
+        )
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from bitdose.data.base import Case
 from bitdose.data.load import ALL_SPLITS, load_cases
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.hashing import digest
 
 TRAINING_NAMES = ("train", "training")
@@ -85,7 +84,9 @@ def make_splits(
     train = [case for case in whole.cases if chosen in (ALL_SPLITS, case.split)]
     if not train:
         listed = ", ".join(sorted(repr(name) for name in names))
-        raise UsageError(f"--split {chosen!r}: expected a split with cases, the data have {listed}")
+        raise UsageError(
+            f"{argument('split')} {chosen!r}: expected a split with cases, the data have {listed}"
+        )
     _check_classes(train, whole.labels, "the training split")
     others = [case for case in whole.cases if chosen not in (ALL_SPLITS, case.split)]
     validation = [case for case in others if case.split in VALIDATION_NAMES]
@@ -146,7 +147,7 @@ def _training_split(names: set[str]) -> str:
     if usual:
         return usual[0]
     listed = ", ".join(sorted(repr(name) for name in names))
-    raise UsageError(f"--split: the data have no split 'train'; choose one of {listed}, or 'all'")
+    raise UsageError(f"{argument('split')}: the data have no split 'train'; choose one of {listed}, or 'all'")
 
 
 def _check_classes(cases: Sequence[Case], labels: Sequence[str], what: str) -> None:
@@ -157,5 +158,5 @@ def _check_classes(cases: Sequence[Case], labels: Sequence[str], what: str) -> N
     if lacking:
         raise UsageError(
             f"{what} has no case of {', '.join(map(repr, lacking))}: give each class more patients, "
-            f"or drop one, as by --classes {shlex.quote(f'{lacking[0]}=')}"
+            f"or drop one, as by {argument('classes', {lacking[0]: ''})}"
         )

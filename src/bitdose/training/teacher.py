@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.models.base import CallableClassifier, InputSpec
 from bitdose.models.load import ModelRef
 
@@ -43,13 +43,17 @@ class Teacher:
         try:
             self._classifier: CallableClassifier = ModelRef(model).load(threads=1)
         except UsageError as error:
-            raise UsageError(f"--teacher: {error}") from error
+            raise UsageError(f"{argument('teacher')}: {error.message}") from error
         torch.set_num_threads(threads)  # one made by torch has taken the student's threads
         own = self._classifier.spec
         if set(own.labels) != set(spec.labels):
-            raise UsageError(f"--teacher: its labels are {list(own.labels)}, the data's {list(spec.labels)}")
+            raise UsageError(
+                f"{argument('teacher')}: its labels are {list(own.labels)}, the data's {list(spec.labels)}"
+            )
         if own.takes_volumes != spec.takes_volumes:
-            raise UsageError("--teacher: one of teacher and student takes volumes, the other images")
+            raise UsageError(
+                f"{argument('teacher')}: one of teacher and student takes volumes, the other images"
+            )
         self._order = [own.labels.index(label) for label in spec.labels]
         self.name = f"{Path(model).name} {self._classifier.name}"
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from bitdose.client.sending.intake import Intake, Taken
 from bitdose.data.guard import decoding
-from bitdose.errors import BitdoseError, CaseError, MissingBackendError, UsageError
+from bitdose.errors import BitdoseError, CaseError, MissingBackendError, UsageError, argument
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
 # What is read here; video and JPIP are not (PS3.5, section 10).
@@ -62,12 +62,15 @@ class Node:
 
     def __post_init__(self) -> None:
         """Check titles and port (PS3.5 6.2, AE)."""
-        for option, title in (("--aet", self.title), *(("--caller", one) for one in self.callers)):
+        for option, title in (
+            (argument("title"), self.title),
+            *((argument("callers"), one) for one in self.callers),
+        ):
             plain = title.isascii() and title.isprintable() and "\\" not in title
             if not (plain and title.strip() and len(title) <= _LONGEST_TITLE):
                 raise UsageError(f"{option} {title!r}: expected 1 to {_LONGEST_TITLE} signs, no backslash")
         if not 0 <= self.port < 1 << 16:
-            raise UsageError(f"--port {self.port}: expected 0 to 65535")
+            raise UsageError(f"{argument('port', self.port)}: expected 0 to 65535")
 
 
 @contextmanager
@@ -118,7 +121,9 @@ def listening(
         handlers = [(library.evt.EVT_C_STORE, store)]
         server = entity.start_server((node.host, node.port), block=False, evt_handlers=handlers)
     except OSError as error:
-        raise BitdoseError(f"--port {node.port}: cannot listen at {node.host} ({error.strerror})") from error
+        raise BitdoseError(
+            f"{argument('port', node.port)}: cannot listen at {node.host} ({error.strerror})"
+        ) from error
     try:
         yield int(server.server_address[1])
     finally:

@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import bitdose
-from bitdose.errors import BitdoseError, MissingBackendError, UsageError
+from bitdose.errors import BitdoseError, MissingBackendError, UsageError, argument
 
 if TYPE_CHECKING:
     import httpx
@@ -94,7 +94,7 @@ class Server:
     >>> Server("http://clinic.example.org", "t")
     Traceback (most recent call last):
         ...
-    bitdose.errors.UsageError: --server 'http://clinic.example.org': plain HTTP would show the token; ...
+    bitdose.errors.UsageError: url 'http://clinic.example.org': plain HTTP would show the token; ...
     """
 
     url: str
@@ -105,9 +105,13 @@ class Server:
         """Check the address."""
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise UsageError(f"--server {self.url!r}: expected an address such as https://exams.example.org")
+            raise UsageError(
+                f"{argument('url')} {self.url!r}: expected an address such as https://exams.example.org"
+            )
         if parts.scheme == "http" and not _is_this_machine(parts.hostname):
-            raise UsageError(f"--server {self.url!r}: plain HTTP would show the token; give https://")
+            raise UsageError(
+                f"{argument('url')} {self.url!r}: plain HTTP would show the token; give https://"
+            )
 
     def __repr__(self) -> str:
         """Show the address alone."""
@@ -119,7 +123,7 @@ class Server:
         return self.url.rstrip("/")
 
 
-def read_token(file: Path | None) -> str:
+def read_token(token_file: Path | None) -> str:
     """Return the token of a file, or of the variable ``BITDOSE_TOKEN``.
 
     Raises
@@ -127,19 +131,23 @@ def read_token(file: Path | None) -> str:
     UsageError
         If there is none, or others may read the file.
     """
-    if file is None:
+    if token_file is None:
         token = os.environ.get(TOKEN_VARIABLE, "").strip()
         if not token:
-            raise UsageError(f"no token: give --token-file or set {TOKEN_VARIABLE}")
+            raise UsageError(f"no token: give {argument('token_file')} or set {TOKEN_VARIABLE}")
         return token
     try:
-        if os.name != "nt" and file.stat().st_mode & _OTHERS_MAY_READ:
-            raise UsageError(f"--token-file {file}: others may read it; run: chmod 600 {file}")
-        token = file.read_text("ascii").strip()
+        if os.name != "nt" and token_file.stat().st_mode & _OTHERS_MAY_READ:
+            raise UsageError(
+                f"{argument('token_file', token_file)}: others may read it; run: chmod 600 {token_file}"
+            )
+        token = token_file.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--token-file {file}: cannot be read ({type(error).__name__})") from error
+        raise UsageError(
+            f"{argument('token_file', token_file)}: cannot be read ({type(error).__name__})"
+        ) from error
     if not token or not token.isprintable() or " " in token:
-        raise UsageError(f"--token-file {file}: expected a token on one line")
+        raise UsageError(f"{argument('token_file', token_file)}: expected a token on one line")
     return token
 
 
@@ -157,7 +165,9 @@ def connect(server: Server, *, answer_s: float = _ANSWER_S) -> httpx.Client:
     try:
         verify = ssl.create_default_context(cafile=server.ca_file) if server.ca_file else True
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"--ca-file {server.ca_file}: cannot be read as PEM certificates") from error
+        raise UsageError(
+            f"{argument('ca_file', server.ca_file)}: cannot be read as PEM certificates"
+        ) from error
     client: httpx.Client = library.Client(
         base_url=server.name,
         verify=verify,
@@ -187,11 +197,13 @@ def over_the_line() -> Iterator[None]:
         yield
     except library.TransportError as error:
         if _is_certificate(error):
-            message = "the server's certificate is not trusted; its own authority goes to --ca-file"
-            raise StopError(f"--server: {message}") from error
+            message = (
+                f"the server's certificate is not trusted; its own authority goes to {argument('ca_file')}"
+            )
+            raise StopError(f"{argument('url')}: {message}") from error
         raise LaterError(f"no connection ({type(error).__name__})") from error
     except library.InvalidURL as error:
-        raise StopError("--server: the address is none") from error
+        raise StopError(f"{argument('url')}: the address is none") from error
 
 
 def check(response: httpx.Response) -> httpx.Response:
@@ -201,9 +213,11 @@ def check(response: httpx.Response) -> httpx.Response:
         return response
     said = f"the service answers {status}{_detail(response)}"
     if status in _STOP:
-        raise StopError(f"{said}; is the token still good? '{TOKEN_VARIABLE}' or --token-file holds it")
+        raise StopError(
+            f"{said}; is the token still good? '{TOKEN_VARIABLE}' or {argument('token_file')} holds it"
+        )
     if _REDIRECTS <= status < 400:  # noqa: PLR2004  RFC 9110, 15.4
-        raise StopError(f"--server: {said}: a redirect; give the address that it leads to")
+        raise StopError(f"{argument('url')}: {said}: a redirect; give the address that it leads to")
     if status in _GONE:
         raise GoneError(said)
     if status in _LATER or status >= _SERVER_ERRORS:

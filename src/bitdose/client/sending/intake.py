@@ -16,7 +16,7 @@ from bitdose.client.deidentify.pseudonyms import Pseudonyms
 from bitdose.client.sending.outbox import Outbox
 from bitdose.client.sending.prepare import coded_exam, open_exam, pristine_exam
 from bitdose.data.folder import image_files, plain_text
-from bitdose.errors import BitdoseError, CaseError, UsageError
+from bitdose.errors import BitdoseError, CaseError, UsageError, argument
 from bitdose.profile.document import Profile
 from bitdose.wire import ExamMeta
 
@@ -137,7 +137,7 @@ def files_of(places: list[Path]) -> list[Path]:
         elif place.exists():
             found.append(place)
         else:
-            raise UsageError(f"FILES {place}: expected a file or folder, found nothing there")
+            raise UsageError(f"{argument('places', place)}: expected a file or folder, found nothing there")
     return found
 
 
@@ -154,7 +154,7 @@ class Watched:
 
     def __init__(self, folder: Path, outbox: Outbox) -> None:
         if not folder.is_dir():
-            raise UsageError(f"--watch: expected a folder, got {folder}")
+            raise UsageError(f"{argument('watch')}: expected a folder, got {folder}")
         self._folder, self._outbox = folder, outbox
         self._before: dict[Path, str] = {}
 
@@ -163,7 +163,9 @@ class Watched:
         try:
             now = {path: _mark(path) for path in image_files(self._folder)}
         except OSError as error:
-            raise BitdoseError(f"--watch {self._folder}: cannot be read ({error.strerror})") from error
+            raise BitdoseError(
+                f"{argument('watch', self._folder)}: cannot be read ({error.strerror})"
+            ) from error
         ready = [path for path, mark in now.items() if mark and self._before.get(path) == mark]
         self._before = now
         return [path for path in ready if not self._outbox.is_seen(self._name(path), now[path])]

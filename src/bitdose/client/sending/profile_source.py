@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bitdose.client.sending.connection import LaterError, check, over_the_line
 from bitdose.compress.run import write_whole
-from bitdose.errors import BitdoseError
+from bitdose.errors import BitdoseError, argument
 from bitdose.hashing import bytes_digest
 from bitdose.profile.document import Profile, load_profile, profile_of
 from bitdose.profile.verify import ERROR, WARNING, verify
@@ -37,7 +37,7 @@ class ActiveProfile(NamedTuple):
 
 def profile_of_file(path: Path) -> ActiveProfile:
     """Read a profile that the clinic was given; raises ``BitdoseError`` if it must not be used."""
-    return _verified(load_profile(path), f"--profile {path}", 0.0)
+    return _verified(load_profile(path), argument("profile", path), 0.0)
 
 
 def profile_of_service(client: httpx.Client, folder: Path, server: str) -> ActiveProfile:
@@ -70,7 +70,8 @@ def profile_of_service(client: httpx.Client, folder: Path, server: str) -> Activ
     except LaterError as error:
         if not data:
             raise BitdoseError(
-                f"--server {server}: {error}, and no profile of it is known; give --profile"
+                f"{argument('server', server)}: {error.message}, and no profile of it is known; "
+                f"give {argument('profile')}"
             ) from error
         return _of_view(data, server)
     found = _of_view(data, server)
@@ -124,8 +125,8 @@ def _of_view(data: bytes, server: str) -> ActiveProfile:
     try:
         view = ProfileView.model_validate_json(data)
     except ValidationError as error:
-        raise BitdoseError(f"--server {server}: what it gives as its profile is none") from error
-    return _verified(profile_of(view.profile), f"--server {server}", view.sentinel_share)
+        raise BitdoseError(f"{argument('server', server)}: what it gives as its profile is none") from error
+    return _verified(profile_of(view.profile), argument("server", server), view.sentinel_share)
 
 
 def _verified(profile: Profile, origin: str, share: float) -> ActiveProfile:

@@ -25,7 +25,7 @@ from bitdose.client.sending.connection import (
 )
 from bitdose.client.sending.outbox import Item, ItemState, Outbox, can_wait
 from bitdose.client.sending.tus import PendingUpload, announce, append, find
-from bitdose.errors import BitdoseError
+from bitdose.errors import BitdoseError, command
 from bitdose.wire import EXAMS, ExamState, ExamView
 
 if TYPE_CHECKING:
@@ -142,7 +142,7 @@ class Sender:
             if not forever and stuck > patience_s:
                 raise BitdoseError(
                     f"nothing could be sent for {stuck:.0f} s; all of it waits in the queue: "
-                    "'bitdose send' goes on"
+                    f"{command('send', python='sending again')} goes on"
                 )
             time.sleep(min(_LOOK_S if wait is None else wait, _LOOK_S))
 

@@ -22,7 +22,7 @@ import sys
 import threading
 from typing import Any
 
-from bitdose.errors import BitdoseError, MissingBackendError
+from bitdose.errors import BitdoseError, MissingBackendError, argument
 from bitdose.service.db.database import make_engine
 from bitdose.service.exams import worker
 from bitdose.service.exams.supervisor import Workers
@@ -140,7 +140,7 @@ def load_ray() -> Any:
         import ray
     except ImportError as error:
         raise MissingBackendError(
-            f"serve --workers-on ray needs ray: pip install 'bitdose[ray]' ({error})"
+            f"serve {argument('workers_on', 'ray')} needs ray: pip install 'bitdose[ray]' ({error})"
         ) from error
     return ray
 
@@ -167,7 +167,7 @@ def connect(address: str, n_workers: int) -> Any:
         ray.init(logging_level=logging.ERROR, **({"address": address} if address else alone))
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         place = f"at {address}" if address else "on this machine"
-        raise BitdoseError(f"--workers-on: no Ray {place} ({type(error).__name__})") from error
+        raise BitdoseError(f"{argument('workers_on')}: no Ray {place} ({type(error).__name__})") from error
     return ray
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from bitdose.codecs.point import Point
-from bitdose.errors import BitdoseError, CaseError, UsageError
+from bitdose.errors import BitdoseError, CaseError, UsageError, argument
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef
 from bitdose.profile.document import Profile
@@ -199,7 +199,9 @@ def load_classifier(settings: Settings, profile: Profile) -> Classifier:
         found = ModelRef(settings.model, settings.weights, spec).load()
     mine, theirs = found.name.rpartition("@")[2].lower(), profile.classifier.digest
     if not (mine.startswith(theirs) or theirs.startswith(mine)):
-        raise UsageError(f"--model {settings.model}: the profile is for another: digest {theirs}, got {mine}")
+        raise UsageError(
+            f"{argument('model', settings.model)}: the profile is for another: digest {theirs}, got {mine}"
+        )
     return found
 
 

@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, Self
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, CaseError
+from bitdose.errors import BitdoseError, CaseError, argument
 from bitdose.malloc import keep_freed_memory
 from bitdose.models.base import Classifier
 from bitdose.study.engines.task_queue import Homes, Points, Task, TaskQueue
@@ -301,7 +301,7 @@ def loaded(job: StudyJob, name: str) -> Classifier:
     if classifier.name != name:
         raise BitdoseError(
             f"model: it comes out different each time it is loaded ({name}, then {classifier.name}): "
-            "save its weights and give them with --weights"
+            f"save its weights and give them with {argument('weights')}"
         )
     return classifier
 

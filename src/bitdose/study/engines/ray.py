@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, CaseError, UsageError
+from bitdose.errors import BitdoseError, CaseError, UsageError, argument
 from bitdose.study.engines.local import Finished
 from bitdose.study.engines.ray_actors import CaseWorker, Coder, Order
 from bitdose.study.engines.ray_session import connected, import_ray
@@ -53,7 +53,8 @@ def check_ray(plan: Plan) -> None:
     """
     if plan.job.model is None:
         raise UsageError(
-            "--engine ray: the classifier must be given by reference (a file, module:factory or a name): "
+            f"{argument('engine', 'ray')}: the classifier must be given by reference (a file, "
+            "module:factory or a name): "
             "one handed over as an object runs in its own process only; use the local engine"
         )
     import_ray()
@@ -250,7 +251,8 @@ class Team:
         self._failed_starts += 1
         if not self._members:
             raise BitdoseError(
-                f"--engine ray: no worker can start: {_last_line(error)}; BitDose must be installed on every "
+                f"{argument('engine', 'ray')}: no worker can start: {_last_line(error)}; BitDose "
+                "must be installed on every "
                 "machine of the cluster"
             ) from error
 
@@ -298,7 +300,8 @@ class Team:
             self._working_at = time.monotonic()
         elif time.monotonic() - self._working_at > _START_S:
             raise BitdoseError(
-                f"--engine ray: no worker could start in {_START_S:.0f} s: the cluster has no CPU "
+                f"{argument('engine', 'ray')}: no worker could start in {_START_S:.0f} s: the "
+                "cluster has no CPU "
                 "(or GPU) free"
             )
 

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, CaseError
+from bitdose.errors import BitdoseError, CaseError, argument
 from bitdose.models.base import Classifier, InputSpec
 from bitdose.study.engines.local import run_in_process
 from bitdose.study.plan import StudyJob, codec_libraries
@@ -111,7 +111,8 @@ def _prepare_process(order: Order) -> None:
         for name, planned in order.identity[table].items():
             if found.get(name) != planned:
                 raise BitdoseError(
-                    f"--engine ray: the machine {socket.gethostname()} has {name} {found.get(name)}, this "
+                    f"{argument('engine', 'ray')}: the machine {socket.gethostname()} has {name} "
+                    f"{found.get(name)}, this "
                     f"study was planned with {planned}: install the same on every machine"
                 )
 
@@ -124,11 +125,12 @@ def _load(order: Order) -> Classifier:
     if classifier.name != order.model:
         raise BitdoseError(
             f"model: it comes out different each time it is loaded ({order.model}, then {classifier.name}): "
-            "save its weights and give them with --weights"
+            f"save its weights and give them with {argument('weights')}"
         )
     if classifier.device != order.identity["device"]:
         raise BitdoseError(
-            f"--engine ray: the machine {socket.gethostname()} runs the classifier on {classifier.device}, "
+            f"{argument('engine', 'ray')}: the machine {socket.gethostname()} runs the classifier "
+            f"on {classifier.device}, "
             f"this study was planned on {order.identity['device']}: start it on a machine like the workers'"
         )
     return classifier

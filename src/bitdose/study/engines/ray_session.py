@@ -17,7 +17,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from bitdose.errors import BitdoseError, MissingBackendError
+from bitdose.errors import BitdoseError, MissingBackendError, argument
 
 INSTALL = "pip install 'bitdose[ray]'"
 
@@ -38,7 +38,9 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise MissingBackendError(f"--engine ray: Ray is missing: {INSTALL} ({error})") from error
+        raise MissingBackendError(
+            f"{argument('engine', 'ray')}: Ray is missing: {INSTALL} ({error})"
+        ) from error
     return ray
 
 
@@ -99,9 +101,12 @@ def _start(ray: Any, target: str, workers: int | None, *, small_store: bool) -> 
     except Exception as error:  # Ray raises many kinds: what they say counts
         said = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
         if target == "local":
-            raise BitdoseError(f"--engine ray: Ray does not start on this machine: {said}") from error
+            raise BitdoseError(
+                f"{argument('engine', 'ray')}: Ray does not start on this machine: {said}"
+            ) from error
         raise BitdoseError(
-            f"--address {target}: no Ray cluster that this BitDose can join: {said}; is it of the same Ray, "
+            f"{argument('address', target)}: no Ray cluster that this BitDose can join: {said}; is "
+            "it of the same Ray, "
             "and where it asks for a token, is RAY_AUTH_MODE=token set here?"
         ) from error
 
@@ -132,7 +137,8 @@ def _check_answers(target: str) -> None:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
     except (OSError, ValueError, OverflowError) as error:
         raise BitdoseError(
-            f"--address {target}: expected HOST:PORT of a Ray cluster's head, and nothing answers there "
+            f"{argument('address', target)}: expected HOST:PORT of a Ray cluster's head, and "
+            "nothing answers there "
             f"({error}); 'ray start --head' prints it"
         ) from error
 
