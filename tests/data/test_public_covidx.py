@@ -282,13 +282,13 @@ def _huge_cell(covid: Path, rsna: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (_no_metadata, r"--covid: expected metadata.csv in it, found none"),
-        (_no_column, r"--covid: metadata.csv lacks the column finding"),
-        (_binary, r"--covid: metadata.csv is no CSV table in UTF-8"),
-        (_empty, r"--covid: metadata.csv lacks the column patientid"),
-        (_no_boxes, r"--rsna: expected stage_2_train_labels.csv"),
-        (_folder_for_file, r"--covid: metadata.csv cannot be read"),
-        (_huge_cell, r"--covid: metadata.csv is no CSV table"),
+        (_no_metadata, r"covid: expected metadata.csv in it, found none"),
+        (_no_column, r"covid: metadata.csv lacks the column finding"),
+        (_binary, r"covid: metadata.csv is no CSV table in UTF-8"),
+        (_empty, r"covid: metadata.csv lacks the column patientid"),
+        (_no_boxes, r"rsna: expected stage_2_train_labels.csv"),
+        (_folder_for_file, r"covid: metadata.csv cannot be read"),
+        (_huge_cell, r"covid: metadata.csv is no CSV table"),
     ],
 )
 def test_a_download_that_is_none_is_one_line(downloads: tuple[Path, Path], spoil: Any, says: str) -> None:

@@ -82,8 +82,8 @@ def test_a_teacher_of_torch_does_not_take_the_students_threads(finished: Finishe
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        (InputSpec(labels=("a", "b")), r"--teacher: its labels are \['dark', 'grey', 'light'\], the data's"),
-        (InputSpec(labels=LABELS, layout="NCDHW"), "--teacher: one of teacher and student takes volumes"),
+        (InputSpec(labels=("a", "b")), r"teacher: its labels are \['dark', 'grey', 'light'\], the data's"),
+        (InputSpec(labels=LABELS, layout="NCDHW"), "teacher: one of teacher and student takes volumes"),
     ],
 )
 def test_a_teacher_of_other_things_is_refused(finished: Finished, spec: InputSpec, says: str) -> None:

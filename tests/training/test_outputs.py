@@ -156,10 +156,10 @@ def test_the_card_tells_data_metrics_recipe_and_limits(finished: Finished) -> No
         )
         assert len(metrics) == 2 + 2 * len(LABELS), part
     for row in (
-        "| `--epochs` | 40 | 3 |", "| `--batch` | 64 | 8 |", "| `--rate` | 0.0001 | 0.02 |",
-        "| `--ema` | 0.0 | 0.5 |", "| `--affine` | False | True |", "| `--accumulate` | 1 | 2 |",
-        "| `--validation` | 0.15 | 0.3 |", f"| `--size` | 256 | {SIDE} |",
-        "| `--codec-augment` | [] | ['jpeg:q5', 'jpeg:q50'] |",
+        "| `epochs` | 40 | 3 |", "| `batch` | 64 | 8 |", "| `rate` | 0.0001 | 0.02 |",
+        "| `ema` | 0.0 | 0.5 |", "| `affine` | False | True |", "| `accumulate` | 1 | 2 |",
+        "| `validation` | 0.15 | 0.3 |", f"| `size` | 256 | {SIDE} |",
+        "| `codec_augment` | [] | ['jpeg:q5', 'jpeg:q50'] |",
     ):  # fmt: skip
         assert row in card
     assert "`seed`" not in card
