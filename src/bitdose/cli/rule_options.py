@@ -35,14 +35,14 @@ Key = Annotated[Path | None, typer.Option(help="Signing key. [default: made on f
 
 
 def make_rule(
-    registered: Mapping[str, Any], *, margins: list[str] | None, **options: str | float | None
+    registered: Rule | Mapping[str, Any] | None, *, margins: list[str] | None, **options: str | float | None
 ) -> Rule:
     """Put a rule together: what was fixed before the run, and over it what the command line says.
 
     Parameters
     ----------
-    registered : mapping
-        The study file's ``[decision]``; empty where there is none.
+    registered : Rule, mapping or None
+        What was fixed before the run, or the study file's ``[decision]``; None or empty where there is none.
     margins : list of str or None
         As after ``--margin``; they replace the registered ones altogether.
     options
@@ -57,7 +57,7 @@ def make_rule(
     from bitdose.rule.margins import read_margins
     from bitdose.rule.rule import Rule
 
-    values: dict[str, Any] = dict(registered)
+    values = registered.to_dict() if isinstance(registered, Rule) else dict(registered or {})
     if margins:
         values["margins"] = {margin.name: margin.limit for margin in read_margins(margins)}
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}

@@ -79,7 +79,7 @@ def search(
         precision=precision,
     )  # fmt: skip
     rule = make_rule(
-        spec.decision,
+        spec.rule,
         margins=margin,
         alpha=alpha,
         select=select,

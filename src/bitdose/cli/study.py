@@ -14,6 +14,7 @@ from bitdose.cli.rule_options import make_rule
 
 if TYPE_CHECKING:
     from bitdose.cli.decide import Known
+    from bitdose.rule.rule import Rule
     from bitdose.study.engines.local import PrestartedWorkers
     from bitdose.study.plan import Plan
     from bitdose.study.run import RunOutcome
@@ -143,9 +144,8 @@ def study(
         ssim=ssim, seed=seed, max_failures=max_failures,
         input={key: value for key, value in inputs.items() if value is not None} or None,
     )  # fmt: skip
-    if margin or alpha is not None or spec.decision:
-        rule = make_rule(spec.decision, margins=margin, alpha=alpha)
-        spec = spec.updated(decision=rule.to_dict())
+    if margin or alpha is not None or spec.rule:
+        spec = spec.updated(rule=make_rule(spec.rule, margins=margin, alpha=alpha))
     if dry_run:
         _dry_run(make_plan(spec), workers, as_json=as_json)
         return
@@ -168,8 +168,8 @@ def _tell(
     }  # fmt: skip
     findings: list[str] = []
     known: Known | None = None
-    if plan.spec.decision:
-        findings, known = _decide(folder, plan.spec, result, with_summary=write_report)
+    if plan.spec.rule:
+        findings, known = _decide(folder, plan.spec.rule, result, with_summary=write_report)
     if write_report:
         from bitdose.cli.report import make_report
 
@@ -186,14 +186,13 @@ def _tell(
 
 
 def _decide(
-    folder: Path, spec: StudySpec, result: dict[str, Any], *, with_summary: bool
+    folder: Path, rule: Rule, result: dict[str, Any], *, with_summary: bool
 ) -> tuple[list[str], Known]:
     """Decide by the rule fixed before the run; return the sentences and what a report need not do again."""
     from bitdose.cli.decide import Known, certify, decision_of, read_facts
-    from bitdose.rule.rule import Rule
 
     facts = read_facts(folder)
-    decision = decision_of(facts, Rule.from_dict(spec.decision))
+    decision = decision_of(facts, rule)
     known = Known(facts, decision, facts.summary() if with_summary else None)
     decided = certify(facts, decision, summary=known.summary)
     result |= decided.written | {"certified": decided.certified}
