@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.metrics import classification as kernel
+from bitdose.metrics.influence import Changes, Influence, f1_changes, f1_influence
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -55,6 +56,8 @@ class Metric:
         of another class), ``probabilities``.
     every_class : bool
         Whether, without a class, it needs all of this of every class.
+    among : str
+        What a share is of, ``{}`` for the class: said where there is none.
     share : callable, optional
         From true and predicted class indices ``(n_cases,)`` and a class index (-1: no class) to the hits and
         the cases that they are among, both ``(n_cases,)`` bool.
@@ -63,6 +66,9 @@ class Metric:
     confusion : callable, optional
         From confusion matrices ``(..., K, K)``, counts or weights, to values: ``(..., K)`` if of a class,
         else ``(...)``.
+    influence, changes : callable, optional
+        By class, ``(n_cases, K)``, in closed form; as ``f1_influence`` and ``f1_changes`` of
+        ``metrics/influence.py``. Where none is given, the slope of ``confusion`` is taken.
     event : callable, optional
         From true classes, predictions before and predictions after to the cases that flip, ``(n_cases,)``
         bool.
@@ -84,9 +90,12 @@ class Metric:
     percent: bool = False
     needs: frozenset[str] = field(default_factory=frozenset)
     every_class: bool = False
+    among: str = "classified case"
     share: Share | None = None
     paired: bool = True
     confusion: Callable[[NDArray[Any]], Floats] | None = None
+    influence: Influence | None = None
+    changes: Changes | None = None
     event: Event | None = None
     undefined: str = "the metric is undefined on these cases"
     charted: bool = False
@@ -155,28 +164,32 @@ METRICS: dict[str, Metric] = {
     "sensitivity": Metric(
         "share", "may", "share of a class's cases predicted as it; without a class, the mean",
         "sensitivity", "Sensitivity", {"en": "sensitivity", "pt": "sensibilidade"},
-        percent=True, needs=frozenset({"positives"}), every_class=True, share=_found,
-        confusion=kernel.sensitivity,
+        percent=True, needs=frozenset({"positives"}), every_class=True, among="case of class {}",
+        share=_found, confusion=kernel.sensitivity,
     ),
     "specificity": Metric(
         "share", "must", "share of the other cases not predicted as the class", "specificity", "Specificity",
         {"en": "specificity", "pt": "especificidade"},
-        percent=True, needs=frozenset({"negatives"}), share=_spared, confusion=kernel.specificity,
+        percent=True, needs=frozenset({"negatives"}), among="case outside class {}",
+        share=_spared, confusion=kernel.specificity,
     ),
     "precision": Metric(
         "share", "must", "share of the predictions of a class that are right", "precision", "Precision",
         {"en": "precision", "pt": "precisão"},
-        percent=True, needs=frozenset({"positives", "negatives"}), share=_confirmed, paired=False,
+        percent=True, needs=frozenset({"positives", "negatives"}), among="prediction of class {}",
+        share=_confirmed, paired=False,
         confusion=kernel.precision,
     ),
     "f1": Metric(
         "confusion", "must", "2 TP / (2 TP + FP + FN) of a class", "F1", "F1", {"en": "F1", "pt": "F1"},
         needs=frozenset({"positives"}), confusion=kernel.f1_score,
+        influence=f1_influence, changes=f1_changes,
     ),
     "macro_f1": Metric(
         "confusion", "never", "mean of the classes' F1", "macro F1", "Macro F1",
         {"en": "macro F1", "pt": "F1 macro"},
-        needs=frozenset({"positives"}), every_class=True, confusion=kernel.macro_f1, charted=True,
+        needs=frozenset({"positives"}), every_class=True, confusion=kernel.macro_f1,
+        influence=f1_influence, changes=f1_changes, charted=True,
     ),
     "mcc": Metric(
         "confusion", "never", "Matthews' correlation of predicted and true classes, -1 to 1",

@@ -131,7 +131,7 @@ def matthews_correlation(confusion: Confusion) -> Floats:
     true, predicted = counts.sum(-1), counts.sum(-2)
     others = 1 - np.eye(counts.shape[-1])  # one class alone makes an exact 0, as a difference may not
     spread = [(side * (side @ others)).sum(-1) for side in (true, predicted)]
-    return _ratio(right * n - (true * predicted).sum(-1), np.sqrt(spread[0] * spread[1]))
+    return _ratio(right * n - (true * predicted).sum(-1), np.sqrt(np.maximum(spread[0] * spread[1], 0)))
 
 
 def auroc(positive: ArrayLike, score: ArrayLike) -> float:

@@ -16,14 +16,14 @@ from bitdose.report.atomic import write_atomic
 from bitdose.report.exports import write_compressai_json
 from bitdose.report.figures.base import Figure, FlipFigure, ForestFigure, MatrixFigure
 from bitdose.report.figures.drawing import Drawing
-from bitdose.report.figures.figure_data import BASES, Basis, all_figures
+from bitdose.report.figures.figure_data import BASES, Basis, all_figures, charted
 from bitdose.report.figures.forest import forest_figures
 from bitdose.report.figures.gallery import LoadVariants, crop_box, gallery_cases, load_panels, points_for
 from bitdose.report.figures.gallery_image import gallery_png
 from bitdose.report.figures.render_pool import Renderer, here
 from bitdose.report.findings.audit import audit_rows
 from bitdose.report.findings.chosen_points import default_points
-from bitdose.report.findings.decision import evidence_rows, neighbours, rule_rows, sentences, walk_rows
+from bitdose.report.findings.decision import chain_test_rows, evidence_rows, neighbours, rule_rows, sentences
 from bitdose.report.findings.flips import FlippedCase, flipped_cases, of_model
 from bitdose.report.findings.limitations import not_shown
 from bitdose.report.findings.links import link_rows, link_sentences, link_table
@@ -43,7 +43,7 @@ AUDIT = "audit.html"
 AUDIT_TITLE = "Audit of compressed input to this classifier"
 # The names of all files that a report ever puts there.
 _OURS = re.compile(
-    r"(?:(?:accuracy|macro_f1)_(?:file|pixels)|confusion|flips|(?:forest|ratio_knob)_[\w.-]+)\.(?:svg|png)"
+    rf"(?:(?:{'|'.join(charted())})_(?:file|pixels)|confusion|flips|(?:forest|ratio_knob)_[\w.-]+)\.(?:svg|png)"
     r"|case_\d{2,}\.png"
 )
 
@@ -147,7 +147,7 @@ def write_report(
         title=title,
         summary=summary,
         findings=findings(summary, margin=_margin(decision)),
-        curves=[p for f, p, _ in drawn if f.name.startswith(("accuracy", "macro_f1"))],
+        curves=[p for f, p, _ in drawn if f.name.startswith(charted())],
         matrices=[p for f, p, _ in drawn if isinstance(f, MatrixFigure)],
         flip_bars=[p for f, p, _ in drawn if isinstance(f, FlipFigure)],
         knobs=[p for f, p, _ in drawn if f.name.startswith("ratio_knob")],
@@ -158,7 +158,7 @@ def write_report(
         subgroups=groups,
         manifest=manifest,
         front=front(summary.points),
-        bd_rates=[b for score in ("accuracy", "macro_f1") for b in bd_rates(summary, score=score)],
+        bd_rates=[b for score in charted() for b in bd_rates(summary, score=score)],
     )
     marked = [p for f, p, _ in drawn if isinstance(f, ForestFigure)]
     page = _with_decision(page, table, decision, marked, links)
@@ -204,7 +204,7 @@ def _with_decision(
         sentences=sentences(decision, table),
         rule=rule_rows(decision),
         evidence=evidence_rows(decision),
-        walks=walk_rows(decision),
+        chain_tests=chain_test_rows(decision),
         notes=decision.notes,
         forests=forests,
         not_shown=not_shown(decision, table, page.summary, groups=page.subgroups, links=links),

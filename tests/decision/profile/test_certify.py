@@ -48,7 +48,7 @@ def test_every_estimate_of_the_summary_is_kept(run: Any) -> None:
 def test_an_undefined_estimate_is_null_with_its_reason(run: Any) -> None:
     """NaN becomes null, and the reason stays."""
     lost = replace(run.point.macro_f1, value=math.nan, low=math.nan, high=math.nan, reason="one class only")
-    point = replace(run.point, macro_f1=lost)
+    point = run.point.with_estimates(macro_f1=lost)
     found = {r.metric: r for r in replace(run, point=point).profile().evidence.estimates}["macro_f1"]
     assert (found.value, found.low, found.reason) == (None, None, "one class only")
 
