@@ -156,7 +156,7 @@ def test_a_point_that_does_not_answer_every_case_is_not_certified(make_rows: Mak
     absent = table.filter(~((pl.col("point") == "jpeg:q50") & (pl.col("case_id") == "case-0007")))
     walk = decide(absent, rule()).chain_tests[0]
     assert walk.failed.point == "jpeg:q50"
-    assert "1 of 400 cases have no answer at this point (no row 1)" in walk.failed.tests[0].test.reason
+    assert "1 of 400 cases have no prediction at this point (no row 1)" in walk.failed.tests[0].test.reason
     assert math.isnan(walk.failed.tests[0].test.upper)
     here = (pl.col("point") == "jpeg:q50") & (pl.col("case_id") == "case-0007")
     failed = table.with_columns(pl.when(here).then(pl.lit("codec-limit")).otherwise("status").alias("status"))
@@ -171,7 +171,7 @@ def test_cases_that_fail_at_pristine_are_left_out_and_counted(make_rows: MakeRow
     status = pl.when(pl.col("case_id") == "case-0000").then(pl.lit("unreadable")).otherwise("status")
     found = decide(table.with_columns(status.alias("status")), rule())
     assert found.n_cases == N - 1
-    assert found.notes[0] == "1 cases have no answer at pristine and are left out."
+    assert found.notes[0] == "1 cases have no prediction at pristine and are left out."
 
 
 def test_one_class_only_leaves_means_over_classes_undefined(make_rows: MakeRows) -> None:
@@ -327,7 +327,7 @@ def test_an_ok_row_without_an_answer_is_no_answer(make_rows: MakeRows) -> None:
         table.with_columns(pl.when(here).then(None).otherwise("predicted").alias("predicted")), rule()
     )
     assert (
-        "1 of 400 cases have no answer at this point (no-answer 1)"
+        "1 of 400 cases have no prediction at this point (no-prediction 1)"
         in found.chain_tests[0].failed.tests[0].test.reason
     )
 

@@ -435,7 +435,7 @@ def test_calibration_is_of_all_classes(sure: tuple[pl.DataFrame, Summary]) -> No
     before, after = found.points
     for name in ("brier", "ece"):
         gap = after.estimates[name].value - before.estimates[name].value
-        difference = getattr(after, f"{name}_difference")
+        difference = after.estimates[f"{name}_difference"]
         assert difference.value == pytest.approx(gap)
         assert difference.low < gap < difference.high
     assert after.estimates["brier_difference"].low > 0
@@ -447,11 +447,11 @@ def test_each_class_has_its_differences(sure: tuple[pl.DataFrame, Summary]) -> N
     before, after = found.points
     for old, new in zip(before.classes, after.classes, strict=True):
         for name in ("sensitivity", "specificity", "f1", "auroc"):
-            difference = getattr(new, f"{name}_difference")
+            difference = new.estimates[f"{name}_difference"]
             gap = new.estimates[name].value - old.estimates[name].value
             assert difference.value == pytest.approx(gap, abs=1e-12)
             assert difference.low < difference.value < difference.high
-            assert getattr(old, f"{name}_difference").value == 0
+            assert old.estimates[f"{name}_difference"].value == 0
 
 
 def test_paired_differences_of_a_class_go_by_its_cases() -> None:

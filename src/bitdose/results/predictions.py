@@ -177,7 +177,7 @@ def _rows(table: pl.DataFrame, split: str, labels: tuple[str, ...]) -> pl.DataFr
         .select(columns)
         .with_columns(
             pl.col("case_patient").fill_null(pl.col("case_id")),
-            pl.when(unpredicted).then(pl.lit("no-answer")).otherwise("status").alias("status"),
+            pl.when(unpredicted).then(pl.lit("no-prediction")).otherwise("status").alias("status"),
         )
     )
 
