@@ -124,7 +124,8 @@ def _macro_f1(setting: Setting, rng: np.random.Generator, repeat: int) -> Found:
     cohort = population.draw(np.array([[strength]]), rng)
     now, then = _conditions(cohort, repeat)
     yield "macro F1 (BCa)", estimates.estimate_of(METRICS["macro_f1"], then), population.value(margin)
-    yield "macro F1 difference (Tango, effective)", estimates.difference_of(METRICS["macro_f1"], now, then), -setting.change
+    difference = estimates.difference_of(METRICS["macro_f1"], now, then)
+    yield "macro F1 difference (Tango, effective)", difference, -setting.change
 
 
 def _calibration(setting: Setting, rng: np.random.Generator, repeat: int) -> Found:

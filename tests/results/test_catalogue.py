@@ -118,7 +118,7 @@ def test_the_service_names_a_metric_by_the_catalogue(made_up: dict[str, Metric])
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_matthews_correlation_end_to_end(several: bool) -> None:  # noqa: FBT001
+def test_matthews_correlation_end_to_end(several: bool) -> None:
     """Estimate, difference and decision hold scikit-learn's values, with intervals and words."""
     table = made_table(several=several)
     summary = summarize(table, draws=500)
