@@ -265,7 +265,9 @@ def test_a_table_without_probabilities_decides_on_answers_alone(make_rows: MakeR
 
 def test_a_decision_is_json(make_rows: MakeRows) -> None:
     """Everything in it, NaN as null; the rule with its digest."""
-    found = decide(make_rows(ANSWERS, TRUTH), rule("harmful_flips=0.05"), preregistered=True)
+    table, asked = make_rows(ANSWERS, TRUTH), rule("harmful_flips=0.05")
+    identity = {"cases": len(TRUTH), "points": list(ANSWERS), "decision": asked.to_dict()}
+    found = decide(table, asked, manifest={"identity": identity})
     written = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert written["preregistered"] is True
     assert written["rule_digest"] == found.rule.digest()

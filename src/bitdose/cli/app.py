@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import typer
 
 from bitdose.cli import (
+    compare,
     compress,
     data,
     decide,
@@ -62,6 +63,7 @@ app.command("demo")(demo.demo)
 app.command("study")(study.study)
 app.command("fetch")(fetch.fetch)
 app.command("report")(report.report)
+app.command("compare")(compare.compare)
 app.command("decide")(decide.decide)
 app.command("search")(search.search)
 app.add_typer(profile.app, name="profile")

@@ -23,9 +23,8 @@ def demo(
 
     Example: bitdose demo --out demo-run
     """
-    from bitdose.cli.decide import Known, certify, decision_of, read_facts
+    from bitdose.api import open_run
     from bitdose.cli.progress import study_progress
-    from bitdose.cli.report import make_report
     from bitdose.cli.rule_options import make_rule
     from bitdose.data.phantoms import write_phantoms
     from bitdose.errors import UsageError
@@ -38,7 +37,7 @@ def demo(
         phantoms = write_phantoms(out / f"phantoms-{per_class}", n_per_class=per_class, seed=_SEED)
     except OSError as error:
         raise UsageError(f"--out {out}: expected a folder to write to: {error.strerror}") from error
-    rule = make_rule({}, margins=[_MARGIN])
+    rule = make_rule(None, margins=[_MARGIN])
     plan = make_plan(StudySpec(data=str(phantoms), model="phantom", rule=rule))
     with study_progress(len(plan.cases.cases)) as watch:
         outcome = run_study(plan, out / "run", workers=workers, resume=True, watch=watch)
@@ -48,10 +47,9 @@ def demo(
             err=True,
         )
         raise typer.Exit(1)
-    facts = read_facts(out / "run")
-    known = Known(facts, decision_of(facts, rule), facts.summary())
-    decided = certify(facts, known.decision, summary=known.summary, key=out / "demo-key.pem")
-    paths, findings = make_report(out / "run", known=known)
-    files = [f"{name}: {path}" for name, path in (decided.written | {"report": str(paths.html)}).items()]
-    for line in (*findings, "", *files):
+    run = open_run(out / "run")
+    run.summary()  # the profile's point is one of it
+    written = run.certify(rule, key=out / "demo-key.pem")
+    files = {**written.files, "report": run.report().html}
+    for line in (*run.findings(), "", *(f"{name}: {path}" for name, path in files.items())):
         typer.echo(line)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bitdose.cli.decide import Text, certify, read_facts
+from bitdose.cli.decide import Text, show
 from bitdose.cli.rule_options import (
     Alpha,
     Confirm,
@@ -19,7 +19,6 @@ from bitdose.cli.rule_options import (
     Objective,
     Select,
     make_rule,
-    seconds_on,
 )
 
 
@@ -69,6 +68,7 @@ def search(
 
     Example: bitdose search xrays/cases.csv --split test --model net.onnx --margin accuracy=0.02
     """
+    from bitdose.api import open_run
     from bitdose.cli.progress import study_progress
     from bitdose.cli.study import class_mapping, early_workers, make_spec
     from bitdose.search.run import search as run_search
@@ -89,9 +89,7 @@ def search(
     )
     folder = out or Path("runs") / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
     with early_workers(spec, workers) as crew:
-        found = run_search(
-            spec, rule, folder, seconds=seconds_on(rule), workers=workers, progress=study_progress, crew=crew
-        )
+        found = run_search(spec, rule, folder, workers=workers, progress=study_progress, crew=crew)
     if found.decision is None:
         done = f"{found.rounds} rounds are done in {folder}, and what the last one measured is kept"
         typer.echo(f"bitdose: interrupted: {done}; run the same call to go on", err=True)
@@ -100,9 +98,9 @@ def search(
         f"{found.evaluated} of {found.whole_grid} case-points measured in {found.rounds} rounds "
         f"({found.whole_grid / found.evaluated:.1f}x fewer)"
     )
-    result = certify(read_facts(folder), found.decision, modality=modality, expires=expires, key=key)
-    result.show(
-        as_json=as_json, more={"evaluated": found.evaluated, "whole_grid": found.whole_grid}, last=cost
-    )
+    run = open_run(folder)
+    written = run.certify(modality=modality, expires=expires, key=key)
+    more = {"evaluated": found.evaluated, "whole_grid": found.whole_grid}
+    show(found.decision, written.sentences, written.files, as_json=as_json, more=more, last=cost)
     if found.decision.certified is None:
         raise typer.Exit(1)

@@ -13,8 +13,6 @@ import typer
 from bitdose.cli.rule_options import make_rule
 
 if TYPE_CHECKING:
-    from bitdose.cli.decide import Known
-    from bitdose.rule.rule import Rule
     from bitdose.study.engines.local import PrestartedWorkers
     from bitdose.study.plan import Plan
     from bitdose.study.run import RunOutcome
@@ -166,15 +164,22 @@ def _tell(
         "run": str(folder), "cases": outcome.total, "done": outcome.done, "resumed_past": outcome.skipped,
         "failed": outcome.failed, "points": len(plan.job.points),
     }  # fmt: skip
-    findings: list[str] = []
-    known: Known | None = None
-    if plan.spec.rule:
-        findings, known = _decide(folder, plan.spec.rule, result, with_summary=write_report)
-    if write_report:
-        from bitdose.cli.report import make_report
+    from bitdose.api import open_run
 
-        paths, findings = make_report(folder, images=images, known=known)
-        result |= {"report": str(paths.html)}
+    findings: list[str] = []
+    if plan.spec.rule or write_report:
+        run = open_run(folder)
+        if write_report:
+            run.summary()  # the profile's point is one of it
+        if plan.spec.rule:
+            written = run.certify()
+            findings = list(written.sentences)
+            best = run.decide().certified
+            result |= {name: str(path) for name, path in written.files.items()}
+            result |= {"certified": best.point if best else None}
+        if write_report:
+            result |= {"report": str(run.report(images=images).html)}
+            findings = run.findings()
     if findings:
         result |= {"findings": findings}
     if as_json:
@@ -185,41 +190,15 @@ def _tell(
         typer.echo(line)
 
 
-def _decide(
-    folder: Path, rule: Rule, result: dict[str, Any], *, with_summary: bool
-) -> tuple[list[str], Known]:
-    """Decide by the rule fixed before the run; return the sentences and what a report need not do again."""
-    from bitdose.cli.decide import Known, certify, decision_of, read_facts
-
-    facts = read_facts(folder)
-    decision = decision_of(facts, rule)
-    known = Known(facts, decision, facts.summary() if with_summary else None)
-    decided = certify(facts, decision, summary=known.summary)
-    result |= decided.written | {"certified": decided.certified}
-    return decided.sentences, known
-
-
 def make_spec(data: str, **options: Any) -> StudySpec:
     """Put a spec together: a study file, and over it what the command line says.
 
     Its runtime is settled here, once for all plans that are made of it.
     """
-    from bitdose.errors import UsageError
     from bitdose.study.plan import with_runtime
-    from bitdose.study.spec import StudySpec, read_spec
+    from bitdose.study.spec import spec_of
 
-    from_file = read_spec(Path(data)) if data.endswith(".toml") else {"data": data}
-    given = {key: value for key, value in options.items() if value is not None}
-    fields = from_file | given
-    if "input" in from_file and "input" in given:
-        fields["input"] = from_file["input"] | given["input"]
-    if "data" not in fields:
-        raise UsageError(f"study file {data}: [data] path is missing")
-    if "model" not in fields:
-        raise UsageError(
-            "--model: expected an .onnx file, a TorchScript file, module:factory or 'phantom', got nothing"
-        )
-    spec, said = with_runtime(StudySpec(**fields))
+    spec, said = with_runtime(spec_of(data, **{k: v for k, v in options.items() if v is not None}))
     if said:
         typer.echo(said, err=True)
     return spec

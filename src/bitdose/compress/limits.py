@@ -54,7 +54,7 @@ def limit_check(limits: Limits) -> Callable[[SourceFacts], None]:
     >>> limits = SimpleNamespace(
     ...     modalities=("CR",), height=(256, 4096), width=None, slices=None, bits=(8, 12), photometric=()
     ... )
-    >>> limit_check(limits)(Facts("CR", 100, 128, 12))
+    >>> limit_check(limits)(SourceFacts("CR", 100, 128, 12))
     Traceback (most recent call last):
         ...
     bitdose.errors.CaseError: outside-profile: height 100: the profile holds for 256 to 4096

@@ -25,6 +25,8 @@ class CompressOutcome:
 
     Parameters
     ----------
+    point : Point
+        What was applied.
     written, kept : int
         Files made, and files that were there already.
     failures : list of tuple of str
@@ -33,6 +35,7 @@ class CompressOutcome:
         Sources, their raw pixels, streams, and files made; of what was written.
     """
 
+    point: Point
     written: int = 0
     kept: int = 0
     failures: list[tuple[str, str, str]] = field(default_factory=list)
@@ -40,6 +43,11 @@ class CompressOutcome:
     bytes_pixels: int = 0
     bytes_coded: int = 0
     bytes_written: int = 0
+
+    @property
+    def n_files(self) -> int:
+        """Files asked for and dealt with."""
+        return self.written + self.kept + len(self.failures)
 
     @property
     def ratio_file(self) -> float:
@@ -106,7 +114,7 @@ def compress_files(
     BitdoseError
         If a target cannot be written (a full disk, no permission): the next would fail as well.
     """
-    outcome, uids = CompressOutcome(), Uids()
+    outcome, uids = CompressOutcome(point), Uids()
     for count, task in enumerate(tasks, start=1):
         if resume and task.target.exists():
             outcome.kept += 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bitdose.decision.base import ChainTest, Decision, MarginTest, PointTest, RequiredSampleSize
 from bitdose.decision.fixed_sequence import Seconds, Tester, chains_of
 from bitdose.decision.margin_tests import among, changed_share, is_share
+from bitdose.decision.registration import check_complete, is_registered
 from bitdose.errors import UsageError
 from bitdose.results.predictions import Cohort, check_disjoint, make_cohort
 from bitdose.rule.margins import check_labels
@@ -29,8 +30,8 @@ def decide(
     rule: Rule,
     *,
     seconds: Seconds | None = None,
+    manifest: Mapping[str, Any] | None = None,
     seed: int = 0,
-    preregistered: bool = False,
 ) -> Decision:
     """Find the best point whose loss is shown to be within every margin.
 
@@ -42,10 +43,11 @@ def decide(
         Margins, alpha, order, splits, objective.
     seconds : callable, optional
         From coded bytes per exam ``(n,)`` to seconds per exam ``(n,)`` on the rule's link.
+    manifest : mapping, optional
+        Of the run that the table is of: the decision says from it whether the rule was registered before the
+        run, and is refused where the table is not the whole run. Without it, nothing was registered.
     seed : int
         Seed of the weightings, with the names of the cases.
-    preregistered : bool
-        Whether the rule stood in the study file before the run.
 
     Returns
     -------
@@ -56,11 +58,14 @@ def decide(
     ------
     UsageError
         If the table has no pristine rows, several models, not the split asked for, no coded point,
-        an order that names what is not there, or a margin for a class that is not there.
+        an order that names what is not there, a margin for a class that is not there, or if the table is
+        not the whole of the manifest's run.
     BitdoseError
         If no case was classified at pristine.
     """
-    call = Call(table, rule, seconds, seed, preregistered)
+    if manifest is not None:
+        check_complete(table, manifest)
+    call = Call(table, rule, seconds, seed, manifest is not None and is_registered(manifest, rule))
     if rule.select:
         return _decide_on_two(call)
     cohort = call.cohort("")
@@ -81,7 +86,7 @@ class Call:
     rule: Rule
     seconds: Seconds | None
     seed: int
-    preregistered: bool
+    preregistered: bool = False
 
     def cohort(self, split: str, *, coded: bool = True) -> Cohort:
         """Read a split's cohort; ``coded`` says that there must be a point besides pristine."""

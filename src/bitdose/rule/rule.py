@@ -127,3 +127,29 @@ class Rule:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def combined_rule(
+    registered: Rule | None, *, margins: GivenMargins | None = None, **options: Any
+) -> Rule | None:
+    """Put a rule together: the registered one, and over it what is given; None where there is neither.
+
+    Parameters
+    ----------
+    registered : Rule or None
+        What was fixed before the run.
+    margins : mapping or sequence, optional
+        They replace the registered ones altogether.
+    options
+        Fields of :class:`Rule`; None keeps what is registered.
+    """
+    given = {key: value for key, value in options.items() if value is not None}
+    if "order" in given:
+        given["order"] = tuple(given["order"])
+    if margins is None and registered is None:
+        if given:
+            raise UsageError("margins: expected at least one, such as accuracy=0.02; none was registered")
+        return None
+    if margins is not None:
+        given["margins"] = read_margins(margins)
+    return registered.updated(**given) if registered else Rule(**given)

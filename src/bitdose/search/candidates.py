@@ -169,8 +169,8 @@ def standing_of(verdicts: Sequence[CandidateState]) -> Standing:
 
     Examples
     --------
-    >>> chain = [Verdict.ALONE, Verdict.IN_TURN, Verdict.UNSEEN, Verdict.OUT, Verdict.UNSEEN]
-    >>> standing_of(chain)
+    >>> state = CandidateState
+    >>> standing_of([state.ALONE, state.IN_TURN, state.UNSEEN, state.OUT, state.UNSEEN])
     Standing(anchor=0, certified=1, stop=3, unsettled=(2,))
     """
     anchor = max((at for at, verdict in enumerate(verdicts) if verdict is CandidateState.ALONE), default=-1)

@@ -78,7 +78,7 @@ class Racing:
         Every chain's points from mild to harsh.
     sizes : mapping
         Number of cases by split; under the empty name, of all.
-    seconds, seed, preregistered
+    seconds, seed
         As for ``decide``.
 
     Notes
@@ -94,11 +94,10 @@ class Racing:
         *,
         seconds: Seconds | None = None,
         seed: int = 0,
-        preregistered: bool = False,
     ) -> None:
         self.rule, self.grid, self.sizes = rule, grid, sizes
         self.seed = seed
-        self._seconds, self._preregistered = seconds, preregistered
+        self._seconds = seconds
         self._judged: dict[tuple[str, int], Candidate] = {}
         self._testers: dict[float, Tester] = {}
         self._reachable: dict[float, bool] = {}
@@ -122,7 +121,7 @@ class Racing:
         UsageError
             As ``decide`` does.
         """
-        call = Call(table, self.rule, self._seconds, self.seed, self._preregistered)
+        call = Call(table, self.rule, self._seconds, self.seed)
         rows = call.rows_by_point(self.rule.select)
         news = {point for point, part in rows.items() if (point, len(part)) not in self._judged} | {PRISTINE}
         fresh = replace(call, table=table.filter(table["point"].is_in(list(news))))

@@ -19,14 +19,15 @@ from typing import TYPE_CHECKING
 from bitdose.codecs.grid import chains_of, expand_points
 from bitdose.codecs.point import Point
 from bitdose.decision.base import Decision
-from bitdose.decision.fixed_sequence import Seconds
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.decision.registration import SEARCH, is_search
+from bitdose.errors import UsageError
 from bitdose.hashing import rng_for
 from bitdose.models.base import Classifier
-from bitdose.results.schema import OK, PRISTINE
+from bitdose.results.schema import OK
 from bitdose.results.table import PARTS, write_part
 from bitdose.rule.rule import Rule
 from bitdose.search.racing import Racing, Request
+from bitdose.search.run_results import of_search, seconds_on
 from bitdose.study.engines.local import Pool, PrestartedWorkers, open_pool
 from bitdose.study.engines.task_queue import Task
 from bitdose.study.plan import Plan, make_plan
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 ROUNDS = "rounds"
-_KEY = "search"
 _KEEP_BYTES = 2**32  # at most, and no more than an eighth of the machine's memory
 
 Progress = Callable[[int], AbstractContextManager[Watcher | None]]
@@ -71,7 +71,6 @@ def search(
     out: Path,
     *,
     classifier: Classifier | None = None,
-    seconds: Seconds | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     crew: PrestartedWorkers | None = None,
@@ -89,8 +88,6 @@ def search(
         The run folder.
     classifier : Classifier, optional
         A loaded classifier in place of ``spec.model``.
-    seconds : callable, optional
-        As for ``decide``.
     workers : int, optional
         As for ``run_study``.
     progress : callable, optional
@@ -114,7 +111,7 @@ def search(
     plans = {name: make_plan(replace(whole, split=name) if name else whole, classifier) for name in names}
     sizes = {name: len(plan.cases.cases) for name, plan in plans.items()}
     _claim(out, plans[rule.select], {"grid": grid, "sizes": sizes})
-    race = Racing(rule, grid, sizes, seconds=seconds, seed=spec.seed, preregistered=True)
+    race = Racing(rule, grid, sizes, seconds=seconds_on(rule), seed=spec.seed)
     found = _Search(race, plans, out, progress or _unseen)
     plan, most = plans[rule.select], max(sizes.values())
     early = crew or PrestartedWorkers(0)
@@ -145,7 +142,9 @@ class _Search:
             if isinstance(found, Decision):
                 with disk_errors(self.out):
                     write_part(table, self.out / PARTS / "search.parquet")
-                return self._found(_noted(found), table, rounds)
+                return self._found(
+                    of_search(found, self.plans[self.race.rule.select].manifest), table, rounds
+                )
             asked = found
 
     def _measure(
@@ -192,40 +191,9 @@ class _Search:
         return Found(decision, rounds, 0 if table is None else len(table), cases * points)
 
 
-def seen_on_all_cases(table: pl.DataFrame) -> pl.DataFrame:
-    """Leave out points that a race gave up or passed by: their few cases are no picture of the whole."""
-    import polars as pl
-
-    seen = table.group_by("case_split", "point").len()
-    whole = seen.filter(pl.col("point") == PRISTINE).select("case_split", pl.col("len").alias("cases"))
-    kept = seen.join(whole, on="case_split", nulls_equal=True).filter(pl.col("len") == pl.col("cases"))
-    return table.join(
-        kept.select("case_split", "point"), on=["case_split", "point"], how="semi", nulls_equal=True
-    )
-
-
-def is_search(manifest: Mapping[str, object]) -> bool:
-    """Whether a run folder's manifest is a search's."""
-    return _KEY in manifest
-
-
-def replayed(table: pl.DataFrame, manifest: Mapping[str, object], *, seconds: Seconds | None) -> Decision:
-    """Reach a finished search's decision again from its rows; raises ``BitdoseError`` if it is unfinished."""
-    held = manifest[_KEY]
-    identity = manifest["identity"]
-    if not isinstance(held, dict) or not isinstance(identity, dict) or "sizes" not in held:
-        raise BitdoseError("manifest: the search it describes cannot be read; search again in a new folder")
-    rule, seed = Rule.from_dict(identity["decision"]), int(str(manifest.get("seed", 0)))
-    race = Racing(rule, held["grid"], held["sizes"], seconds=seconds, seed=seed, preregistered=True)
-    found = race.step(table)
-    if isinstance(found, Request):
-        raise BitdoseError("the search is not finished; run 'bitdose search' again to go on")
-    return _noted(found)
-
-
 def _claim(out: Path, plan: Plan, held: Mapping[str, object]) -> None:
     """Make the folder this search's, or check that it is."""
-    manifest = {**plan.manifest, _KEY: dict(held)}
+    manifest = {**plan.manifest, SEARCH: dict(held)}
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: expected a folder, it is a file")
     if (out / MANIFEST).exists():
@@ -252,16 +220,6 @@ def _seen(table: pl.DataFrame | None, split: str) -> dict[str, int]:
         return {}
     mine = table.filter(table["case_split"] == split) if split else table
     return dict(mine.group_by("point").len().iter_rows())
-
-
-def _noted(found: Decision) -> Decision:
-    if found.rule.select:
-        return found
-    note = (
-        "Found by a search, which takes for granted that the true loss does not fall along a chain; points "
-        "that it gave up or passed by saw some of the cases only, and stand in no figure."
-    )
-    return replace(found, notes=(*found.notes, note))
 
 
 def _room() -> int:

@@ -20,6 +20,7 @@ from bitdose.hashing import digest
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef, check_labels, choose_runtime, probe
 from bitdose.results.schema import SCHEMA_VERSION
+from bitdose.results.table import CASES_DIGEST, cases_digest
 from bitdose.study.spec import StudySpec
 
 _LIBRARIES = (
@@ -192,7 +193,12 @@ def _manifest(spec: StudySpec, cases: CaseSet, identity: dict[str, Any]) -> dict
         "bitdose": _version("bitdose"),
         "schema": SCHEMA_VERSION,
         "identity": identity,
-        "data": {"name": cases.name, "split": cases.split, "labels": list(cases.labels)},
+        "data": {
+            "name": cases.name,
+            "split": cases.split,
+            "labels": list(cases.labels),
+            CASES_DIGEST: cases_digest((c.id, c.label, c.patient, c.split) for c in cases.cases),
+        },
         "seed": spec.seed,
         "platform": platform.platform(),
         "processor": _processor(),

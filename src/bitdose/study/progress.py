@@ -16,7 +16,7 @@ class StudyProgress:
 
     Examples
     --------
-    >>> tally = Tally()
+    >>> tally = StudyProgress()
     >>> row = {"point": "pristine", "codec_chain": "pristine", "status": "ok"}
     >>> tally.add([row | {"case_label": "a", "predicted": "a"}])
     >>> tally.accuracy_by_chain()

@@ -124,6 +124,38 @@ class StudySpec:
         return tomli_w.dumps(document)
 
 
+def spec_of(data: str, **given: Any) -> StudySpec:
+    """Put a spec together: a study file, or data, and over it what is given.
+
+    Parameters
+    ----------
+    data : str
+        A study's TOML file, a folder or a table.
+    given
+        Fields of :class:`StudySpec`; those of ``input`` are merged with the file's.
+
+    Raises
+    ------
+    UsageError
+        If data or model is missing, or a field cannot be read.
+    """
+    found = read_spec(Path(data)) if data.endswith(".toml") else {"data": data}
+    fields = found | given
+    if "input" in found and "input" in given:
+        fields["input"] = found["input"] | given["input"]
+    if "data" not in fields:
+        raise UsageError(f"study file {data}: [data] path is missing")
+    if "model" not in fields:
+        raise UsageError(
+            "model: expected an .onnx file, a TorchScript file, module:factory or 'phantom', got nothing"
+        )
+    unknown = next((key for key in fields if key not in StudySpec.__dataclass_fields__), None)
+    if unknown:
+        known = ", ".join(StudySpec.__dataclass_fields__)
+        raise UsageError(f"{unknown}: no such argument of a study; known: {known}")
+    return StudySpec(**fields)
+
+
 def load_spec(path: Path) -> StudySpec:
     """Read a study file that must be complete; raises ``UsageError`` if data or model is missing."""
     found = read_spec(path)

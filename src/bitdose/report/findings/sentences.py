@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from bitdose.decision.base import Decision
 from bitdose.results.summary import PointSummary, Summary
 from bitdose.stats.estimate import Estimate
 from bitdose.stats.proportions import smallest_provable_loss
@@ -15,6 +16,12 @@ _JPEG_FLOOR_BPP = 6 / 64
 _NEAR_FLOOR = 1.35
 _OWN_TABLES = ("optimize", "progressive")
 _MAX_REASONS = 3
+
+
+def headline_margin(decision: Decision | None) -> float:
+    """Return the loss of accuracy that a decision accepts; the usual one where it accepts none."""
+    margins = decision.rule.margins if decision else ()
+    return next((margin.limit for margin in margins if margin.name == "accuracy"), MARGIN)
 
 
 def findings(summary: Summary, *, margin: float = MARGIN) -> list[str]:

@@ -18,6 +18,7 @@ from bitdose.report.findings.links import LinkTable, seconds_text
 from bitdose.report.findings.phrasing import bytes_text, shown_amount
 from bitdose.report.findings.sentences import counted, signed
 from bitdose.report.findings.subgroups import Failure, Subgroup
+from bitdose.results.comparison import RunComparison
 from bitdose.results.summary import PointSummary, Summary
 from bitdose.rule.margins import Margin
 from bitdose.stats.estimate import Estimate
@@ -63,6 +64,15 @@ class DecisionSection:
 
 
 @dataclass(frozen=True)
+class ComparisonSection:
+    """Two runs side by side as a page shows them: the first sentence says how they were compared."""
+
+    found: RunComparison
+    sentences: Sequence[str]
+    figure: Picture
+
+
+@dataclass(frozen=True)
 class Page:
     """All that the page shows, in its order.
 
@@ -90,6 +100,7 @@ class Page:
     link_points: Sequence[str] = ()
     front: Sequence[PointSummary] = ()
     bd_rates: Sequence[BdRate] = ()
+    comparisons: Sequence[ComparisonSection] = ()
 
 
 def render(page: Page) -> str:
@@ -100,6 +111,7 @@ def render(page: Page) -> str:
         .get_template("report.html.j2")
         .render(
             page=page,
+            comparisons=page.comparisons,
             summary=page.summary,
             disclaimer=DISCLAIMER,
             flipped=page.flipped[:MAX_FLIPPED_ROWS],
@@ -123,6 +135,12 @@ def render_audit(title: str, questions: Sequence[Question]) -> str:
     tally = {state: states.count(state) for state in dict.fromkeys(states)}
     template = _environment().get_template("audit.html.j2")
     return template.render(title=title, disclaimer=DISCLAIMER, topics=topics, tally=tally)
+
+
+def render_comparison(title: str, comparisons: Sequence[ComparisonSection]) -> str:
+    """Write the page of a comparison as HTML text."""
+    template = _environment().get_template("compare.html.j2")
+    return template.render(title=title, disclaimer=DISCLAIMER, comparisons=comparisons)
 
 
 def _environment() -> Environment:
