@@ -91,7 +91,7 @@ def main() -> None:
         start = time.perf_counter(), time.process_time()
         found = decide(table, Rule(read_margins([margins])))
         report(f"decide, {margins}", *start)
-        tested = sum(len(walk.tested) for walk in found.walks)
+        tested = sum(len(walk.tested) for walk in found.chain_tests)
         print(f"  {tested} points tested, certified: {found.certified.point if found.certified else 'none'}")
 
 

@@ -23,7 +23,8 @@ errors
 malloc native hashing
 registry lock resample
 image stats wire links
-metrics rule
+metrics
+rule
 codecs data models
 results saliency compressed
 datasets study training testing compress decision

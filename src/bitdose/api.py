@@ -129,7 +129,7 @@ def study(
 
     spec = _spec(cases, model, points=points, labels=labels, **options)
     registered = _registered(spec, rule, margins=margins, alpha=alpha)
-    spec = spec.updated(decision=registered.to_dict() if registered else None)
+    spec = spec.updated(rule=registered)
     plan = _plan(spec, model)
     folder = Path(out) if out is not None else _default_folder(plan)
     outcome = run_study(
@@ -320,8 +320,7 @@ def _registered(spec: StudySpec, rule: Rule | None, *, margins: Any, alpha: floa
         if margins is not None or alpha is not None:
             raise UsageError("rule: expected a rule alone, or margins and alpha without one")
         return rule
-    of_file = Rule.from_dict(spec.decision) if spec.decision else None
-    return combined_rule(of_file, margins=margins, alpha=alpha)
+    return combined_rule(spec.rule, margins=margins, alpha=alpha)
 
 
 def _plan(spec: StudySpec, model: Any) -> Plan:

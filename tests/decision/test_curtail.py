@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bitdose.decision.cohort import make_cohort
 from bitdose.decision.dirichlet import DirichletWeights
 from bitdose.decision.margin_tests import check_margin
+from bitdose.results.predictions import make_cohort
 from bitdose.rule.margins import Margin
 from bitdose.search.futility import given_up, seen_of
 
@@ -77,7 +77,7 @@ def test_with_everything_seen_it_agrees_with_the_test_itself(make_rows: MakeRows
         cohort = make_cohort(make_rows({"pristine": TRUTH, POINT: coded}, TRUTH))
         draws = DirichletWeights.of(N, alpha=ALPHA, rng=np.random.default_rng(0))
         test = check_margin(
-            Margin.parse("accuracy=0.05"), cohort, cohort.points[POINT].answers, draws, alpha=ALPHA
+            Margin.parse("accuracy=0.05"), cohort, cohort.points[POINT].predictions, draws, alpha=ALPHA
         )
         assert bool(verdict(make_rows, "accuracy=0.05", list(range(lost)), N)) is not test.passed
 

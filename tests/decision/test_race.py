@@ -64,8 +64,8 @@ def test_it_finds_what_the_full_walk_finds(make_rows: MakeRows) -> None:
     found, have, _ = run(table, rule)
     assert found.certified.point == decide(table, rule).certified.point == "jpeg:q10@256"
     assert len(have) < len(table) / 3
-    assert all(walk.searched for walk in found.walks)
-    for walk in found.walks:
+    assert all(walk.searched for walk in found.chain_tests)
+    for walk in found.chain_tests:
         told = [test.point for test in walk.tested] + list(walk.untested)
         assert sorted(told) == sorted(GRID[walk.name])
 
@@ -73,7 +73,7 @@ def test_it_finds_what_the_full_walk_finds(make_rows: MakeRows) -> None:
 def test_a_harsh_point_is_given_up_after_few_cases(make_rows: MakeRows) -> None:
     """What loses a third of all answers never sees more than a few dozen cases, and says why."""
     found, have, _ = run(whole_table(make_rows), Rule(read_margins(["accuracy=0.03"])))
-    walk = next(walk for walk in found.walks if walk.name == "jpeg@256")
+    walk = next(walk for walk in found.chain_tests if walk.name == "jpeg@256")
     out = {test.point: test for test in walk.tested if not test.passed}
     harsh = out["jpeg:q5@256"]
     assert harsh.n == len(have.filter(pl.col("point") == "jpeg:q5@256")) <= 96
@@ -105,7 +105,7 @@ def test_the_order_of_the_losses_decides_not_their_luck(make_rows: MakeRows) -> 
     found, _, _ = run(table, rule)
     whole = decide(table, rule)
     assert found.certified.point == whole.certified.point
-    passed = {test.point for walk in found.walks for test in walk.passed}
+    passed = {test.point for walk in found.chain_tests for test in walk.passed}
     assert "jpeg:q30@256" not in passed
     assert whole.certified.point in passed
 
@@ -113,9 +113,9 @@ def test_the_order_of_the_losses_decides_not_their_luck(make_rows: MakeRows) -> 
 def test_the_levels_add_up_to_the_chains(make_rows: MakeRows) -> None:
     """Alone: a small share of the chain's level over its points. In turn: the rest."""
     found, _, _ = run(whole_table(make_rows), Rule(read_margins(["accuracy=0.03"]), alpha=0.04))
-    levels = {round(test.alpha, 12) for walk in found.walks for test in walk.tested}
+    levels = {round(test.alpha, 12) for walk in found.chain_tests for test in walk.tested}
     assert levels <= {round(0.02 * ALONE_SHARE / 12, 12), round(0.02 * (1 - ALONE_SHARE), 12)}
-    assert found.walks[0].alpha == pytest.approx(0.02)
+    assert found.chain_tests[0].alpha == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize("first_bad", [0, 2, 5])
@@ -136,8 +136,8 @@ def test_two_splits_race_on_the_first_and_prove_on_the_second(make_rows: MakeRow
     rule = Rule(read_margins(["accuracy=0.04"]), select="a", confirm="b")
     found, have, _ = run(table, rule)
     assert found.certified is not None
-    assert [walk.name for walk in found.walks] == ["confirm"]
-    assert found.walks[0].alpha == 0.05
+    assert [walk.name for walk in found.chain_tests] == ["confirm"]
+    assert found.chain_tests[0].alpha == 0.05
     assert have.filter(pl.col("case_split") == "b")["point"].n_unique() <= 1 + len(found.candidates)
     assert found.certified.point in found.candidates
     whole = decide(table, rule)
@@ -164,8 +164,8 @@ def test_too_few_cases_cost_one_point_and_tell_how_many_it_takes(make_rows: Make
     table = whole_table(make_rows).filter(pl.col("case_id") < "case-0020")
     found, have, asked = run(table, Rule(read_margins(["accuracy=0.05"])))
     assert found.certified is None
-    assert found.shortfall[0].point == "jpeg:q95"
-    assert found.shortfall[0].least > 59
+    assert found.required_sample_sizes[0].point == "jpeg:q95"
+    assert found.required_sample_sizes[0].least > 59
     assert len(asked) == 2
     assert have.filter(pl.col("point") == "jpeg:q95").height == 20
 

@@ -38,7 +38,7 @@ def test_curve_has_a_line_per_chain_and_pristine_with_its_interval(summary: Summ
 def test_undefined_point_stays_as_a_gap(summary: Summary) -> None:
     """A point whose metric is undefined stays in its line as NaN, never left out or zero."""
     target = summary.chains()["jpeg"][3]
-    holed = replace(target, accuracy=undefined("no classified case"))
+    holed = target.with_estimates(accuracy=undefined("no classified case"))
     points = tuple(holed if p is target else p for p in summary.points)
     line = series.curve(replace(summary, points=points), "accuracy", "file").series[0]
     assert math.isnan(line.y[3])

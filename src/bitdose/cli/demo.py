@@ -38,7 +38,7 @@ def demo(
     except OSError as error:
         raise UsageError(f"--out {out}: expected a folder to write to: {error.strerror}") from error
     rule = make_rule(None, margins=[_MARGIN])
-    plan = make_plan(StudySpec(data=str(phantoms), model="phantom", decision=rule.to_dict()))
+    plan = make_plan(StudySpec(data=str(phantoms), model="phantom", rule=rule))
     with study_progress(len(plan.cases.cases)) as watch:
         outcome = run_study(plan, out / "run", workers=workers, resume=True, watch=watch)
     if outcome.interrupted:

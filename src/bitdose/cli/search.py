@@ -71,7 +71,6 @@ def search(
     from bitdose.api import open_run
     from bitdose.cli.progress import study_progress
     from bitdose.cli.study import class_mapping, early_workers, make_spec
-    from bitdose.rule.rule import Rule
     from bitdose.search.run import search as run_search
 
     spec = make_spec(
@@ -79,9 +78,8 @@ def search(
         classes=class_mapping(classes), color=color, weights=weights, seed=seed, runtime=runtime,
         precision=precision,
     )  # fmt: skip
-    registered = Rule.from_dict(spec.decision) if spec.decision else None
     rule = make_rule(
-        registered,
+        spec.rule,
         margins=margin,
         alpha=alpha,
         select=select,

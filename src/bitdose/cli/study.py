@@ -127,7 +127,6 @@ def study(
 
     Example: bitdose study xrays/cases.csv --split test --model net.onnx --points paper --out run
     """
-    from bitdose.rule.rule import Rule
     from bitdose.study.plan import make_plan
     from bitdose.study.shards import place_of
 
@@ -143,10 +142,8 @@ def study(
         ssim=ssim, seed=seed, max_failures=max_failures,
         input={key: value for key, value in inputs.items() if value is not None} or None,
     )  # fmt: skip
-    if margin or alpha is not None or spec.decision:
-        registered = Rule.from_dict(spec.decision) if spec.decision else None
-        rule = make_rule(registered, margins=margin, alpha=alpha)
-        spec = spec.updated(decision=rule.to_dict())
+    if margin or alpha is not None or spec.rule:
+        spec = spec.updated(rule=make_rule(spec.rule, margins=margin, alpha=alpha))
     if dry_run:
         _dry_run(make_plan(spec), workers, as_json=as_json)
         return
@@ -170,11 +167,11 @@ def _tell(
     from bitdose.api import open_run
 
     findings: list[str] = []
-    if plan.spec.decision or write_report:
+    if plan.spec.rule or write_report:
         run = open_run(folder)
         if write_report:
             run.summary()  # the profile's point is one of it
-        if plan.spec.decision:
+        if plan.spec.rule:
             written = run.certify()
             findings = list(written.sentences)
             best = run.decide().certified

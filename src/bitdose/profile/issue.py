@@ -212,7 +212,7 @@ def estimates_of(record: Any, prefix: str = "", suffix: str = "") -> Iterator[tu
     Parameters
     ----------
     record : dataclass
-        A record of estimates, of records, and of lists of records with a ``label``.
+        A record of estimates, of mappings of estimates, of records, and of lists of records with a ``label``.
     prefix, suffix : str
         Put around each name.
     """
@@ -220,6 +220,9 @@ def estimates_of(record: Any, prefix: str = "", suffix: str = "") -> Iterator[tu
         value = getattr(record, field.name)
         if isinstance(value, Estimate):
             yield f"{prefix}{field.name}{suffix}", value
+        elif isinstance(value, Mapping):
+            for name, found in value.items():
+                yield f"{prefix}{name}{suffix}", found
         elif is_dataclass(value):
             yield from estimates_of(value, f"{field.name}.")
         elif isinstance(value, tuple):

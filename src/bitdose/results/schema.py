@@ -59,9 +59,9 @@ COLUMNS: dict[str, Column] = {
     "psnr_db": Column("double", False, "against the original; infinite where identical"),
     "ssim": Column("double", False, "against the original, after Wang's downsampling"),
     "model": Column("string", False, "name and digest of the classifier"),
-    "predicted": Column("string", True, "class the classifier answers"),
+    "predicted": Column("string", True, "class that the classifier predicts"),
     "fp32_predicted": Column(
-        "string", False, "of a classifier in another precision, at pristine: its answer in fp32"
+        "string", False, "of a classifier in another precision, at pristine: its prediction in fp32"
     ),
     "fp32_gap": Column("double", False, "and the largest difference of a class's probability from fp32"),
     "status": Column("string", True, "ok, or what failed"),

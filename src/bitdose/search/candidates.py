@@ -9,9 +9,9 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from bitdose.decision.base import MarginTest, PointTest
-from bitdose.decision.cohort import Cohort, PointRows
 from bitdose.decision.decide import LIKELY, worst_p
 from bitdose.decision.fixed_sequence import Tester
+from bitdose.results.predictions import Cohort, PointRows
 from bitdose.rule.margins import Margin
 from bitdose.search.futility import InterimCounts, given_up, seen_of
 from bitdose.stats.noninferiority import untestable
@@ -109,10 +109,12 @@ class Judge:
         """Return why the point is given up, by margin; empty where it is not."""
         margins = self.in_turn.margins
         if seen.failed:
-            reason = f"{seen.failed} of {seen.failed + seen.places.size} cases have no answer at this point"
+            reason = (
+                f"{seen.failed} of {seen.failed + seen.places.size} cases have no prediction at this point"
+            )
             return dict.fromkeys(margins, reason)
-        draws, alpha = self.in_turn.draws, self._last_alpha
-        found = {margin: given_up(margin, cohort, seen, draws, alpha=alpha) for margin in margins}
+        weights, alpha = self.in_turn.weights, self._last_alpha
+        found = {margin: given_up(margin, cohort, seen, weights, alpha=alpha) for margin in margins}
         return {margin: reason for margin, reason in found.items() if reason}
 
     def _untested(self, margin: Margin, reasons: Mapping[Margin, str], cohort: Cohort) -> MarginTest:

@@ -6,7 +6,7 @@ a pass into a failure, so no guarantee depends on it; ``benchmarks/search.py`` s
 an answer.
 
 Filled in are answers, so metrics of answers can be curtailed: shares of cases, rates of flips, precision
-and F1. AUROC, the Brier score and calibration see all cases.
+and F1. Metrics of probabilities see all cases.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.decision.cohort import Answers, Cohort, indices_of
 from bitdose.decision.dirichlet import DirichletWeights
-from bitdose.decision.margin_tests import among, check_margin, right
+from bitdose.decision.margin_tests import among, check_margin, is_share, right
+from bitdose.results.predictions import Cohort, ConditionPredictions, class_indices
 from bitdose.results.schema import OK
 from bitdose.rule.margins import Margin
 from bitdose.stats.proportions import tango
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 Ints = NDArray[np.int64]
 
 _DOUBT = 0.01  # chance that the rest is kinder than what is filled in
-_OF_PROBABILITIES = {"auroc", "brier", "ece"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,11 +60,11 @@ def seen_of(rows: pl.DataFrame, cohort: Cohort) -> InterimCounts:
     mine = rows.filter(pl.col("case_id").is_in(list(place)))
     ok = mine.filter(pl.col("status") == OK)
     places = np.array([place[case] for case in ok["case_id"].to_list()], np.int64)
-    return InterimCounts(places, indices_of(ok["predicted"], cohort.labels), len(mine) - len(ok))
+    return InterimCounts(places, class_indices(ok["predicted"], cohort.labels), len(mine) - len(ok))
 
 
 def given_up(
-    margin: Margin, cohort: Cohort, seen: InterimCounts, draws: DirichletWeights, *, alpha: float
+    margin: Margin, cohort: Cohort, seen: InterimCounts, weights: DirichletWeights, *, alpha: float
 ) -> str:
     """Say why a margin can no longer be shown at a point; empty where it still may.
 
@@ -77,7 +76,7 @@ def given_up(
         All cases, with their pristine answers.
     seen : InterimCounts
         The point's answers so far.
-    draws : DirichletWeights
+    weights : DirichletWeights
         Weightings of the cohort's patients.
     alpha : float
         Level of the test on all cases.
@@ -86,10 +85,10 @@ def given_up(
     ----------
     Lan, Simon & Halperin 1982, Commun Stat C 1:207.
     """
-    if margin.metric in _OF_PROBABILITIES or not seen.places.size:
+    if "probabilities" in margin.kind.needs or not seen.places.size:
         return ""
     filled = _filled_in(margin, cohort, seen)
-    if filled is None or check_margin(margin, cohort, filled, draws, alpha=alpha).passed:
+    if filled is None or check_margin(margin, cohort, filled, weights, alpha=alpha).passed:
         return ""
     gained, lost = _changes(margin, cohort, seen)
     return (
@@ -103,16 +102,16 @@ def _changes(
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Return which of the cases seen, among the metric's own, were gained and lost, ``(n_among,)`` each."""
     mine = among(margin, cohort)[seen.places]
-    then, now = cohort.pristine.predicted[seen.places][mine], seen.predicted[mine]
-    if margin.metric == "flips":
-        return np.zeros(then.size, bool), then != now
+    now = _predictions_of(cohort, seen)
+    if margin.kind.event:
+        event = margin.kind.event(cohort.true, cohort.pristine.predicted, now.predicted)[seen.places][mine]
+        return np.zeros_like(event), event
     before = right(margin, cohort, cohort.pristine)[seen.places][mine]
-    after = right(margin, cohort, _answers_of(cohort, seen))[seen.places][mine]
-    lost = before & ~after
-    return (np.zeros_like(lost) if margin.is_rate else after & ~before), lost
+    after = right(margin, cohort, now)[seen.places][mine]
+    return after & ~before, before & ~after
 
 
-def _filled_in(margin: Margin, cohort: Cohort, seen: InterimCounts) -> Answers | None:
+def _filled_in(margin: Margin, cohort: Cohort, seen: InterimCounts) -> ConditionPredictions | None:
     """Return answers on all cases, the unseen as kind as the seen allow; None if nothing is known."""
     gained, lost = _changes(margin, cohort, seen)
     if not lost.size:
@@ -121,8 +120,8 @@ def _filled_in(margin: Margin, cohort: Cohort, seen: InterimCounts) -> Answers |
     rest[seen.places] = False
     least = -tango(int(gained.sum()), int(lost.sum()), lost.size, level=1 - 2 * _DOUBT).high
     more = least * int(rest.sum())
-    answers = _answers_of(cohort, seen)
-    keep = np.ones_like(rest) if margin.metric == "flips" else right(margin, cohort, cohort.pristine)
+    answers = _predictions_of(cohort, seen)
+    keep = _can_lose(margin, cohort)
     if more > 0:
         _turn(answers.predicted, rest & keep, math.floor(more), _wrong(margin, cohort))
     elif not margin.is_rate:
@@ -130,10 +129,17 @@ def _filled_in(margin: Margin, cohort: Cohort, seen: InterimCounts) -> Answers |
     return answers
 
 
-def _answers_of(cohort: Cohort, seen: InterimCounts) -> Answers:
+def _can_lose(margin: Margin, cohort: Cohort) -> NDArray[np.bool_]:
+    """Return which cases another prediction than pristine's would count as lost, ``(n_cases,)``."""
+    if margin.kind.event is None:
+        return right(margin, cohort, cohort.pristine)
+    return margin.kind.event(cohort.true, cohort.pristine.predicted, _wrong(margin, cohort))
+
+
+def _predictions_of(cohort: Cohort, seen: InterimCounts) -> ConditionPredictions:
     predicted = cohort.pristine.predicted.copy()
     predicted[seen.places] = seen.predicted
-    return Answers(predicted, cohort.pristine.probabilities)
+    return ConditionPredictions(predicted, cohort.pristine.probabilities)
 
 
 def _turn(predicted: Ints, among_these: NDArray[np.bool_], count: int, answers: Ints) -> None:
@@ -145,12 +151,20 @@ def _turn(predicted: Ints, among_these: NDArray[np.bool_], count: int, answers: 
 
 def _wrong(margin: Margin, cohort: Cohort) -> Ints:
     """Return an answer per case that loses, where pristine's is right, in the metric's sense."""
-    if margin.metric == "specificity":
-        return np.full_like(cohort.true, cohort.labels.index(margin.label))
+    if margin.label and not margin.is_rate and is_share(margin):
+        return _first(margin, cohort, hit=False)
     return np.asarray((cohort.pristine.predicted + 1) % len(cohort.labels))
 
 
 def _right_answers(margin: Margin, cohort: Cohort) -> Ints:
-    if margin.metric == "specificity":
-        return np.full_like(cohort.true, (cohort.labels.index(margin.label) + 1) % len(cohort.labels))
+    if margin.label and not margin.is_rate and is_share(margin):
+        return _first(margin, cohort, hit=True)
     return cohort.true
+
+
+def _first(margin: Margin, cohort: Cohort, *, hit: bool) -> Ints:
+    """Return per case the first class that is a hit of a share, or none, if predicted."""
+    of_class = [np.full_like(cohort.true, k) for k in range(len(cohort.labels))]
+    none = cohort.pristine.probabilities
+    hits = np.stack([right(margin, cohort, ConditionPredictions(one, none)) for one in of_class], 1)
+    return np.asarray((hits == hit).argmax(1))

@@ -29,9 +29,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitdose.decision.base import ChainTest, Decision, PointTest
-from bitdose.decision.cohort import Cohort
 from bitdose.decision.decide import Call, best, candidates_of
 from bitdose.decision.fixed_sequence import Seconds, Tester
+from bitdose.results.predictions import Cohort
 from bitdose.results.schema import PRISTINE
 from bitdose.rule.rule import Rule
 from bitdose.search.candidates import Candidate, CandidateState, Judge, Scout, Standing, standing_of
@@ -241,7 +241,7 @@ class Racing:
             return Request(rule.confirm, ((PRISTINE, n), (candidates[0], n)))
         cohort = call.disjoint_from(rule.select, rule.confirm)
         known = candidates[: next((k for k, p in enumerate(candidates) if p not in cohort.points), None)]
-        walk = call.tester(cohort, rule.alpha).walk("confirm", known)
+        walk = call.tester(cohort, rule.alpha).test_in_order("confirm", known)
         if walk.failed is None and len(known) < len(candidates):
             return Request(rule.confirm, ((candidates[len(known)], n),))
         untested = tuple(candidates[len(walk.tested) :])

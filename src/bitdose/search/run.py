@@ -106,7 +106,7 @@ def search(
         raise UsageError(
             f"{argument('order')}: a search walks no order; leave it out, or use 'study' and 'decide'"
         )
-    whole = replace(spec, ssim=False, decision=rule.to_dict())
+    whole = replace(spec, ssim=False, rule=rule)
     chains = chains_of(expand_points(spec.points))
     grid = {name: [str(point) for point in points] for name, points in chains.items()}
     names = (rule.select, rule.confirm) if rule.select else ("",)

@@ -176,7 +176,7 @@ def _identity(spec: StudySpec, cases: CaseSet, job: StudyJob, classifier: Classi
         "device": classifier.device,
         "libraries": {name: _version(name) for name in _libraries(classifier.device)},
     }
-    return found | ({"decision": spec.decision} if spec.decision else {})
+    return found | ({"decision": spec.rule.to_dict()} if spec.rule else {})
 
 
 def _case_identity(case: Case) -> list[Any]:

@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from bitdose.data.base import Color
 from bitdose.errors import UsageError, argument
+from bitdose.rule.rule import Rule
 
 _TABLES: dict[str, tuple[str, ...]] = {
     "data": ("path", "split", "limit", "classes", "color", "path_column", "label_column"),
@@ -61,9 +62,8 @@ class StudySpec:
         Where cases run; no part of a run's identity, since the rows are the same.
     address : str
         A Ray cluster's; empty starts a Ray on this machine.
-    decision : dict
-        The rule of a decision, fixed before the run, as ``rule/rule.py`` writes it; empty where
-        none was fixed.
+    rule : Rule or None
+        The rule of a decision, fixed before the run: a study file's ``[decision]``. None where none was.
     """
 
     data: str
@@ -85,7 +85,7 @@ class StudySpec:
     max_failures: float = 0.2
     engine: str = "local"
     address: str = ""
-    decision: dict[str, Any] = field(default_factory=dict)
+    rule: Rule | None = None
 
     def __post_init__(self) -> None:
         """Check what needs no file."""
@@ -124,8 +124,8 @@ class StudySpec:
             values = {key: getattr(self, _RENAMED.get((table, key), key)) for key in keys}
             kept = {key: value for key, value in values.items() if value not in (None, {}, "")}
             document[table] = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
-        if self.decision:
-            document[_DECISION] = self.decision
+        if self.rule:
+            document[_DECISION] = self.rule.to_dict()
         return tomli_w.dumps(document)
 
 
@@ -187,7 +187,7 @@ def read_spec(path: Path) -> dict[str, Any]:
     for table, values in document.items():
         known = _TABLES.get(table)
         if table == _DECISION and isinstance(values, dict):
-            found[_DECISION] = values
+            found["rule"] = Rule.from_dict(values)
             continue
         if known is None or not isinstance(values, dict):
             tables = ", ".join((*_TABLES, _DECISION))
@@ -219,7 +219,7 @@ def _beside(path: Path, value: Any) -> Any:
 def _checked_types(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     kinds: dict[str, tuple[type, ...]] = {
         "limit": (int,), "seed": (int,), "exact": (bool,), "ssim": (bool,), "classes": (dict,),
-        "input": (dict,), "decision": (dict,), "max_failures": (int, float), "points": (tuple,),
+        "input": (dict,), "rule": (Rule,), "max_failures": (int, float), "points": (tuple,),
     }  # fmt: skip
     for key, value in found.items():
         wanted = kinds.get(key, (str,))

@@ -174,8 +174,8 @@ def _metrics_section(measured: dict[str, PointSummary | None]) -> str:
             continue
         rows = [("accuracy", f"{point.accuracy:.3f}"), ("macro F1", f"{point.macro_f1:.3f}")]
         for own in point.classes:
-            rows.append((f"sensitivity, {own.label}", f"{own.sensitivity:.3f}"))
-            rows.append((f"specificity, {own.label}", f"{own.specificity:.3f}"))
+            rows.append((f"sensitivity, {own.label}", f"{own.estimates['sensitivity']:.3f}"))
+            rows.append((f"specificity, {own.label}", f"{own.estimates['specificity']:.3f}"))
         failed = f", {point.n_failed} more could not be read" if point.n_failed else ""
         lines += ["", _table((f"{name} ({point.n_ok} cases{failed})", "pristine images"), rows)]
     return "\n".join(lines)
@@ -217,7 +217,7 @@ def _limits_section(facts: CardFacts) -> str:
 
 def _document(point: PointSummary) -> dict[str, Any]:
     classes = {
-        own.label: {"sensitivity": own.sensitivity.to_dict(), "specificity": own.specificity.to_dict()}
+        own.label: {name: own.estimates[name].to_dict() for name in ("sensitivity", "specificity")}
         for own in point.classes
     }
     overall = {"accuracy": point.accuracy.to_dict(), "macro_f1": point.macro_f1.to_dict()}

@@ -42,11 +42,10 @@ export function bytes(count) {
 export const duration = (seconds) =>
   seconds < 120 ? word("js.seconds", { n: number(seconds, seconds < 10 ? 1 : 0) }) : word("js.minutes", { n: number(seconds / 60) });
 
-const NO_SHARES = ["auroc", "brier", "ece"];
-
-/** A metric's name for people, `sensitivity[covid-19]` with its class; and a value or a loss of it. */
+/** A metric's name for people, `sensitivity[covid-19]` with its class; and a value or a loss of it. The page knows them. */
 export function metric(name) {
   const [, kind, label] = /^(\w+)(?:\[(.+)\])?$/.exec(name) ?? [null, name];
-  const figure = (value) => (NO_SHARES.includes(kind) ? number(value, 3) : percent(value));
-  return { name: word(`metric.${kind}`) + (label ? ` (${label})` : ""), figure };
+  const known = JSON.parse(document.getElementById("metrics")?.textContent ?? "{}")[kind] ?? { name: kind, percent: false };
+  const figure = (value) => (known.percent ? percent(value) : number(value, 3));
+  return { name: known.name + (label ? ` (${label})` : ""), figure };
 }

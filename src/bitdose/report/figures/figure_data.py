@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Literal, get_args
 
 from bitdose.errors import UsageError
+from bitdose.metrics.catalogue import METRICS
 from bitdose.report.figures.base import (
     Figure,
     FlipFigure,
@@ -24,7 +25,6 @@ from bitdose.results.summary import PointSummary, Summary
 from bitdose.stats.estimate import Estimate
 
 Basis = Literal["file", "pixels"]
-Metric = Literal["accuracy", "macro_f1"]
 BASES: tuple[Basis, ...] = get_args(Basis)
 
 _RATIO_TITLES = {
@@ -32,7 +32,6 @@ _RATIO_TITLES = {
     "pixels": "Average compression ratio (raw pixel bytes / coded bytes)",
 }
 _BASIS_WORDS = {"file": "of the source files", "pixels": "of the raw pixels"}
-_METRIC_WORDS = {"accuracy": "Accuracy", "macro_f1": "Macro F1"}
 _KNOB = re.compile(r":([A-Za-z]*)-?[0-9.]+([A-Za-z]*)")
 _NOT_IN_FILES = re.compile(r"[^\w.-]")
 _KNOB_TITLES = {"q": "Quality setting", "x": "Ratio asked for", "dB": "PSNR asked for (dB)"}
@@ -43,15 +42,20 @@ def ratio_of(point: PointSummary, basis: Basis) -> float:
     return point.ratio_file if basis == "file" else point.ratio_pixels
 
 
-def curve(summary: Summary, metric: Metric, basis: Basis) -> LineFigure:
-    """Accuracy or macro F1 against the average ratio: a line per chain, pristine as reference.
+def charted() -> tuple[str, ...]:
+    """Return the metrics that are drawn against the ratio."""
+    return tuple(name for name, metric in METRICS.items() if metric.charted)
+
+
+def curve(summary: Summary, metric: str, basis: Basis) -> LineFigure:
+    """Put a metric against the average ratio: a line per chain, pristine as reference.
 
     Parameters
     ----------
     summary : Summary
         The study.
-    metric : {"accuracy", "macro_f1"}
-        What is on the y axis, as a fraction in [0, 1].
+    metric : str
+        What is on the y axis, in its own unit: a metric of all classes in ``metrics/catalogue.py``.
     basis : {"file", "pixels"}
         What the ratio is of.
 
@@ -60,12 +64,12 @@ def curve(summary: Summary, metric: Metric, basis: Basis) -> LineFigure:
     LineFigure
         Undefined points stay in as NaN, so that the line has a gap there.
     """
-    word = _METRIC_WORDS[metric]
+    word = METRICS[metric].title
     lines = tuple(
-        _series(name, points, [ratio_of(p, basis) for p in points], [_metric(p, metric) for p in points])
+        _series(name, points, [ratio_of(p, basis) for p in points], [p.estimates[metric] for p in points])
         for name, points in summary.chains().items()
     )
-    pristine = _metric(summary.pristine(), metric)
+    pristine = summary.pristine().estimates[metric]
     reference = ReferenceLine("pristine", pristine.value, pristine.low, pristine.high)
     return LineFigure(
         name=f"{metric}_{basis}",
@@ -75,7 +79,7 @@ def curve(summary: Summary, metric: Metric, basis: Basis) -> LineFigure:
         y_title=word,
         series=lines,
         references=() if math.isnan(reference.value) else (reference,),
-        percent=metric == "accuracy",
+        percent=METRICS[metric].percent,
     )
 
 
@@ -151,8 +155,7 @@ def all_figures(
     matrices = confusions(summary, points)
     if not summary.chains():
         return (matrices,)
-    metrics: tuple[Metric, ...] = get_args(Metric)
-    curves = [curve(summary, metric, basis) for basis in bases for metric in metrics]
+    curves = [curve(summary, metric, basis) for basis in bases for metric in charted()]
     knobs = [figure for basis in bases for figure in knob_curves(summary, basis)]
     return (*curves, matrices, flip_bars(summary), *knobs)
 
@@ -168,10 +171,6 @@ def _series(
         tuple(e.high for e in estimates),
         tuple(p.point for p in points),
     )
-
-
-def _metric(point: PointSummary, metric: Metric) -> Estimate:
-    return point.accuracy if metric == "accuracy" else point.macro_f1
 
 
 def _knob_unit(point: str) -> str:

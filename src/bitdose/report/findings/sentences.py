@@ -39,7 +39,7 @@ def findings(summary: Summary, *, margin: float = MARGIN) -> list[str]:
     -------
     list of str
         Sentences: that the study is unfinished, if it is, then the pristine result, then the rest.
-        A chain is walked from its mildest point and stops at the first that can lose more than the
+        A chain is followed from its weakest compression and stops at the first that can lose more than the
         margin, so that a lucky point further on does not count.
     """
     chains = summary.chains()
@@ -56,7 +56,7 @@ def findings(summary: Summary, *, margin: float = MARGIN) -> list[str]:
 
 
 def strongest_within(points: Sequence[PointSummary], margin: float) -> PointSummary | None:
-    """Walk a chain from its mildest point; return the last before one that can lose the margin."""
+    """Follow a chain from its weakest compression; return the last before one that can lose the margin."""
     held = None
     for point in points:
         if not point.accuracy_difference.low > -margin:
@@ -66,9 +66,9 @@ def strongest_within(points: Sequence[PointSummary], margin: float) -> PointSumm
 
 
 def first_loss(points: Sequence[PointSummary]) -> PointSummary | None:
-    """Return the mildest point from which on every interval of the difference lies below zero.
+    """Return the weakest compression from which on every interval of the difference lies below zero.
 
-    A single interval below zero among many milder and stronger ones can be chance; points without
+    A single interval below zero among many weaker and stronger ones can be chance; points without
     a difference say nothing and are passed over.
     """
     lost = None
@@ -161,7 +161,7 @@ def _chain(name: str, points: Sequence[PointSummary], margin: float) -> str:
     held = strongest_within(points, margin)
     room = f"{100 * margin:g} points"
     if held is None:
-        start = f"already at its mildest point, {_at(points[0])}, a loss of {room} cannot be ruled out"
+        start = f"already at its weakest compression, {_at(points[0])}, a loss of {room} cannot be ruled out"
         start += f" ({points_of(points[0].accuracy_difference)})"
     else:
         start = f"within {room} of pristine up to {_at(held)}"

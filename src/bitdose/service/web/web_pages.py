@@ -21,6 +21,7 @@ from sqlalchemy import select
 
 from bitdose import __version__
 from bitdose.links import LINKS
+from bitdose.metrics.catalogue import METRICS
 from bitdose.profile.document import Profile
 from bitdose.service.db.database import reading
 from bitdose.service.db.tables import ExamRow
@@ -42,7 +43,6 @@ LINKS_BY_ROLE = (
 
 _HOME = {Role.CLINIC: "/send", Role.PHYSICIAN: "/worklist", Role.ADMIN: "/admin"}
 _LANGUAGE_COOKIE = "lang"
-_NO_SHARES = ("auroc", "brier", "ece")
 _YEAR_S = 31_536_000
 _TYPES = {
     ".js": "text/javascript",
@@ -128,6 +128,7 @@ def _page(request: Request, name: str, caller: Caller | None, **values: Any) -> 
         for_sending=_for_sending(profile, context.settings.sentinel_share) if profile else None,
         certified=partial(_certified, language),
         level=partial(_level, language),
+        metrics=partial(_metrics, language),
         share_text=partial(_percent, language),
         **values,
     )
@@ -176,11 +177,20 @@ def _certified(language: str, profile: Profile) -> list[dict[str, str]]:
     rows = []
     for proof in profile.evidence.margins:
         kind, _, label = proof.metric.partition("[")
-        name = _strings(language).get(f"metric.{kind}", kind) + (f" ({label.rstrip(']')})" if label else "")
-        say = partial(_number, language) if kind in _NO_SHARES else partial(_percent, language)
+        metric = METRICS[kind]
+        name = metric.page_names[language] + (f" ({label.rstrip(']')})" if label else "")
+        say = partial(_percent if metric.percent else _number, language)
         found = {"loss": proof.loss, "upper": proof.upper, "margin": proof.limit}
         rows.append({"metric": name} | {key: say(value) for key, value in found.items()})
     return rows
+
+
+def _metrics(language: str) -> dict[str, dict[str, Any]]:
+    """Return what a script needs to tell of a metric: its name, and whether it is told in percent."""
+    return {
+        kind: {"name": metric.page_names[language], "percent": metric.percent}
+        for kind, metric in METRICS.items()
+    }
 
 
 def _level(language: str, profile: Profile) -> str:
