@@ -27,7 +27,7 @@ from bitdose.profile.document import Profile, load_profile
 from bitdose.report.figures.figure_data import quality_curves
 from bitdose.results.summarize import summarize
 from bitdose.study.store import read_run
-from bitdose.testing import check_codec
+from bitdose.testing import check_codec, textured_image
 
 JPEGLS = Path(__file__).resolve().parent / "jpegls" / "bitdose_jpegls.py"
 POINTS = {"webp": "webp:q100,webp:q90,webp:q70", "jpegls": "jpegls:1near,jpegls:2near,jpegls:4near"}
@@ -122,6 +122,19 @@ def test_the_service_enforces_it(certified: tuple[str, Path, Profile], many_text
         assert payload_refusal(meta, payload[:-9], profile) != ""
         other = meta.model_copy(update={"rows": image.height + 1})
         assert "a stream is 96x96" in payload_refusal(other, payload, profile)
+
+
+@pytest.mark.parametrize("quality", [30, 50, 75, 90])
+def test_webp_finds_what_is_20_qualities_below(quality: int) -> None:
+    """As the example says: whatever the image, never its own stream, always one 20 qualities below."""
+    codec, strong = Point(f"webp:q{quality}").build_codec(), Point(f"webp:q{quality - 20}").build_codec()
+    flat = Image(np.zeros((40, 60), np.uint8))
+    for seed in range(4):
+        for colour in (False, True):
+            size = 64 + 48 * seed, 200 - 30 * seed
+            image = textured_image(*size, rng=np.random.default_rng([quality, seed]), colour=colour)
+            assert codec.too_strong(codec.encode(image)) == codec.too_strong(codec.encode(flat)) == ""
+            assert "its quantiser is" in codec.too_strong(strong.encode(image))
 
 
 def test_a_codec_that_cannot_tell_is_refused_by_the_service(monkeypatch: pytest.MonkeyPatch) -> None:
