@@ -143,7 +143,7 @@ def test_figures_exist_in_both_formats(paths: ReportPaths) -> None:
         "macro_f1_file",
         "confusion",
         "flips",
-        "ratio_knob_jpeg_q_file",
+        "ratio_quality_jpeg_q_file",
     ):
         assert {f"{stem}.svg", f"{stem}.png"} <= names
     assert {"case_01.png", "case_02.png"} <= names

@@ -64,7 +64,7 @@ def test_unknown_point_is_refused_with_the_known_ones(summary: Summary) -> None:
 
 def test_knobs_of_different_codecs_never_share_an_axis(summary: Summary) -> None:
     """Ratio against knob is one figure per codec, with the chains that share the knob."""
-    figures = series.knob_curves(summary, "pixels")
+    figures = series.quality_curves(summary, "pixels")
     assert [[line.name for line in f.series] for f in figures] == [
         ["jpeg", "jpeg@256"],
         ["jpeg2000", "jpeg2000@256"],
@@ -89,6 +89,6 @@ def test_study_without_chains_still_has_its_matrix(summary: Summary) -> None:
 def test_figure_names_are_safe_file_names(summary: Summary) -> None:
     """A codec's name cannot lead a figure's file out of its folder."""
     point = replace(summary.points[1], codec="../x y")
-    (figure,) = series.knob_curves(replace(summary, points=(summary.points[0], point)), "file")
+    (figure,) = series.quality_curves(replace(summary, points=(summary.points[0], point)), "file")
     assert "/" not in figure.name
     assert " " not in figure.name

@@ -11,7 +11,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program."
 
 
 def codecs(as_json: AsJson = False) -> None:
-    """List the codecs: knobs, options, library builds.
+    """List the codecs: quality, options, abilities, library builds.
 
     Example: bitdose codecs
     """
@@ -24,9 +24,9 @@ def codecs(as_json: AsJson = False) -> None:
         row: dict[str, Any] = {"codec": name, "target": CODECS.targets[name]}
         try:
             codec = CODECS.get(name)
-            knobs = [f"{k.text(k.low)}..{k.text(k.high)} ({k.meaning})" for k in codec.knobs]
-            row |= {"knobs": knobs, "options": list(codec.option_names), "max_bits": codec.max_bits}
-            row |= {"library": codec.library(), "available": True}
+            ranges = [f"{k.text(k.low)}..{k.text(k.high)} ({k.meaning})" for k in codec.quality_parameters]
+            row |= {"quality": ranges, "options": list(codec.option_names), "max_bits": codec.max_bits}
+            row |= {"library": codec.library(), "available": True} | _abilities(codec)
         except BitdoseError as error:
             row |= {"available": False, "reason": spelled(error)}
         rows.append(row)
@@ -77,12 +77,25 @@ def models(as_json: AsJson = False) -> None:
     _print(rows, as_json, _model_line)
 
 
+def _abilities(codec: Any) -> dict[str, Any]:
+    """Say where a codec's streams can go."""
+    syntax = getattr(codec, "dicom", None)
+    return {
+        "title": getattr(codec, "title", ""),
+        "service": hasattr(codec, "too_strong"),
+        "dicom": syntax.uid if syntax else "",
+        "browser": hasattr(codec, "browser"),
+    }
+
+
 def _codec_line(row: dict[str, Any]) -> str:
     if not row["available"]:
         return f"{row['codec']:<10} missing: {row['reason']}"
     options = f"; options: {', '.join(row['options'])}" if row["options"] else ""
-    knobs = ", ".join(row["knobs"])
-    return f"{row['codec']:<10} {knobs}{options}; up to {row['max_bits']} bits; {row['library']}"
+    ranges = ", ".join(row["quality"])
+    places = [word for word in ("service", "dicom", "browser") if row[word]]
+    taken = f"; taken by: {', '.join(places)}" if places else ""
+    return f"{row['codec']:<10} {ranges}{options}; up to {row['max_bits']} bits{taken}; {row['library']}"
 
 
 def _model_line(row: dict[str, Any]) -> str:

@@ -18,13 +18,14 @@ from datetime import datetime
 from io import BytesIO
 from typing import Any
 
+from bitdose.codecs.base import DicomSyntax
 from bitdose.codecs.coding import encode_point
 from bitdose.codecs.point import Point
 from bitdose.compress.derived import Derivation, Ids, Step, derive, source_step
 from bitdose.compress.geometry import downsize_attributes
 from bitdose.compress.record import Compressed, SourceFacts
 from bitdose.compress.samples import Samples, stored_samples
-from bitdose.compress.syntax import Syntax, syntax_of
+from bitdose.compress.syntax import syntax_of
 from bitdose.compress.values import check_depth, remap_values, sixteen_bits_by
 from bitdose.data.decoded import MAX_PIXELS, check_pixel_count
 from bitdose.data.dicom import check_pixel_data, is_lossy, parse_dicom
@@ -171,7 +172,7 @@ def _open(data: bytes, max_pixels: int) -> Any:
     return dataset
 
 
-def _streams(samples: Samples, point: Point, syntax: Syntax) -> list[bytes]:
+def _streams(samples: Samples, point: Point, syntax: DicomSyntax) -> list[bytes]:
     return [samples.finish(encode_point(frame, point).data[0], syntax) for frame in samples.frames]
 
 
@@ -204,7 +205,7 @@ def _derivation(
     return Derivation(step, earlier, "; ".join(said), resampled, is_lossy(dataset) is True)
 
 
-def _describe_pixels(dataset: Any, samples: Samples, syntax: Syntax) -> None:
+def _describe_pixels(dataset: Any, samples: Samples, syntax: DicomSyntax) -> None:
     """Make the Image Pixel module agree with the streams (PS3.5 8.2.1 and 8.2.4)."""
     # Readers differ on 8-bit streams in 16 bits allocated: only where a definition asks for these.
     dataset.BitsAllocated = 8 if samples.bits <= _BYTE and not sixteen_bits_by(dataset) else 16
@@ -236,7 +237,7 @@ def _is_palette(element: int) -> bool:
     return 0x1101 <= element <= 0x1104 or element == 0x1199 or 0x1201 <= element <= 0x1224  # noqa: PLR2004
 
 
-def _written(dataset: Any, syntax: Syntax) -> bytes:
+def _written(dataset: Any, syntax: DicomSyntax) -> bytes:
     import pydicom
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import UID

@@ -4,12 +4,12 @@
 windowed image; the object that travels must keep the whole range, or a reader could not
 window it again.
 
-- JPEG 2000: the samples keep Bits Stored and sign. They are shifted up to fill 8 or 16
-  bits, and ``precision.py`` has the stream say their true depth.
-- JPEG: what is not unsigned 8 bits is mapped linearly, the whole range of Bits Stored
+- A codec that keeps the depth (JPEG 2000): the samples keep Bits Stored and sign. They are shifted up to
+  fill 8 or 16 bits, and the codec has the stream say their true depth.
+- Any other (JPEG): what is not unsigned 8 bits is mapped linearly, the whole range of Bits Stored
   onto 0..255. :attr:`Samples.scale` and :attr:`Samples.offset` lead back.
 - Palettes and YBR become RGB: a lossy index is another colour (PS3.5 8.2.1, 8.2.4 list no PALETTE
-  COLOR). Colour deeper than 8 bits is mapped to 8 for JPEG.
+  COLOR). Colour deeper than 8 bits is mapped to 8 where the depth is not kept.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bitdose.compress.bit_depth import with_precision
-from bitdose.compress.syntax import Syntax
+from bitdose.codecs.base import DicomSyntax
 from bitdose.data.dicom import palette_to_rgb
 from bitdose.errors import CaseError
 from bitdose.image import Image, container, rescale_bits
@@ -62,14 +61,14 @@ class Samples:
         """Whether stored values mean something else than before."""
         return (self.scale, self.offset) != (1.0, 0.0)
 
-    def finish(self, stream: bytes, syntax: Syntax) -> bytes:
+    def finish(self, stream: bytes, syntax: DicomSyntax) -> bytes:
         """Have a frame's stream say the true depth, where its format can."""
-        if not syntax.keeps_depth or (self.bits in (_BYTE, _WORD) and not self.signed):
+        if syntax.with_depth is None or (self.bits in (_BYTE, _WORD) and not self.signed):
             return stream
-        return with_precision(stream, self.bits, signed=self.signed)
+        return bytes(syntax.with_depth(stream, self.bits, signed=self.signed))
 
 
-def stored_samples(frames: NDArray[Any], dataset: Any, syntax: Syntax) -> Samples:
+def stored_samples(frames: NDArray[Any], dataset: Any, syntax: DicomSyntax) -> Samples:
     """Prepare decoded frames for a codec; the top of this file says how.
 
     Parameters
@@ -78,7 +77,7 @@ def stored_samples(frames: NDArray[Any], dataset: Any, syntax: Syntax) -> Sample
         As :func:`bitdose.data.dicom_frames.decode_frames` gives them.
     dataset : pydicom.Dataset
         The attributes of the source.
-    syntax : Syntax
+    syntax : DicomSyntax
         Where the streams will stand.
 
     Raises
@@ -108,7 +107,7 @@ def _from_zero(frames: NDArray[Any], bits: int, *, signed: bool) -> NDArray[Any]
     return clean ^ clean.dtype.type(1 << (bits - 1)) if signed else clean
 
 
-def _grey(frames: NDArray[Any], bits: int, syntax: Syntax, *, signed: bool) -> Samples:
+def _grey(frames: NDArray[Any], bits: int, syntax: DicomSyntax, *, signed: bool) -> Samples:
     kind = container(bits)
     images = [Image(frame.astype(kind), bits) for frame in frames]
     low = -(1 << (bits - 1)) if signed else 0
@@ -125,7 +124,7 @@ def _filled(image: Image) -> Image:
     return Image(image.pixels << (full - image.bits), full, image.photometric)
 
 
-def _colour(frames: NDArray[Any], bits: int, syntax: Syntax) -> Samples:
+def _colour(frames: NDArray[Any], bits: int, syntax: DicomSyntax) -> Samples:
     stacked = frames[None] if frames.ndim == _RGB else frames
     if stacked.shape[-1] != _RGB:
         raise CaseError("unsupported", f"DICOM colour of {stacked.shape[-1]} samples per pixel; 3 are coded")

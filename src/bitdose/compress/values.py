@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
+from bitdose.codecs.base import DicomSyntax
 from bitdose.compress.samples import Samples
-from bitdose.compress.syntax import Syntax
+from bitdose.compress.syntax import syntaxes
 from bitdose.errors import CaseError
 
 _TOP = 255
@@ -46,7 +47,7 @@ def sixteen_bits_by(dataset: Any) -> str:
     return _SIXTEEN_BITS.get(str(dataset.SOPClassUID), "")
 
 
-def check_depth(dataset: Any, syntax: Syntax) -> None:
+def check_depth(dataset: Any, syntax: DicomSyntax) -> None:
     """Refuse to make 8 bits of an object whose definition has 16 bits allocated.
 
     Raises
@@ -56,8 +57,9 @@ def check_depth(dataset: Any, syntax: Syntax) -> None:
     """
     definition = sixteen_bits_by(dataset)
     if definition and not syntax.keeps_depth:
+        deep = " or ".join(name for name, known in syntaxes().items() if known.keeps_depth)
         raise CaseError(
-            "codec-limit", f"this codec holds 8 bits, the object must have 16 ({definition}); take jpeg2000"
+            "codec-limit", f"this codec holds 8 bits, the object must have 16 ({definition}); take {deep}"
         )
 
 

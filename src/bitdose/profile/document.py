@@ -45,9 +45,9 @@ class Coding:
     Parameters
     ----------
     name, knob : str
-        The codec, and the unit of its knob: ``jpeg`` and ``q``.
+        The codec, and the unit of its quality parameter: ``jpeg`` and ``q``.
     value : float
-        The knob.
+        The quality.
     options : tuple of str
         The codec's options.
     size : str

@@ -8,7 +8,8 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from bitdose.codecs.point import NO_KERNEL, Point
+from bitdose.codecs.point import Point
+from bitdose.codecs.resize import NO_KERNEL
 from bitdose.decision.base import Decision, MarginTest, PointTest
 from bitdose.errors import BitdoseError
 from bitdose.hashing import columns_digest

@@ -151,7 +151,7 @@ def write_report(
         curves=[p for f, p, _ in drawn if f.name.startswith(charted())],
         matrices=[p for f, p, _ in drawn if isinstance(f, MatrixFigure)],
         flip_bars=[p for f, p, _ in drawn if isinstance(f, FlipFigure)],
-        knobs=[p for f, p, _ in drawn if f.name.startswith("ratio_knob")],
+        qualities=[p for f, p, _ in drawn if f.name.startswith("ratio_quality")],
         plates=plates,
         plate_note=note,
         flipped=flipped,

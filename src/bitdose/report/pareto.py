@@ -1,4 +1,4 @@
-"""The Pareto front over codec, size and knob: points that no other beats in both bytes and score."""
+"""The Pareto front over codec, size and quality: points that no other beats in both bytes and score."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ COLUMNS: dict[str, Column] = {
     "point": Column("string", True, "operating point in its text form"),
     "codec_name": Column("string", False, "codec"),
     "codec_chain": Column("string", True, "the point without its quality: its line in a figure"),
-    "codec_quality": Column("double", False, "the codec's knob; null for pristine"),
+    "codec_quality": Column("double", False, "the value of the codec's quality parameter; null for pristine"),
     "codec_strength": Column("double", True, "order within the chain, larger is stronger"),
     "codec_size": Column("string", False, "WIDTHxHEIGHT coded after downsizing; empty if not"),
     "codec_kernels": Column("string", False, "library and kernel down > library and kernel up"),

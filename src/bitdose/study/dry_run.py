@@ -98,7 +98,7 @@ def forecast(plan: Plan, *, workers: int | None = None, level: float = 0.95) -> 
         cases=len(cases),
         patients=len({case.patient for case in cases}),
         labels=dict(sorted(labels.items())),
-        chains={k: [p.knob_text() for p in points] for k, points in chains_of(plan.job.points).items()},
+        chains={k: [p.quality_text() for p in points] for k, points in chains_of(plan.job.points).items()},
         points=len(plan.job.points),
         case_points=len(cases) * len(plan.job.points),
         workers=count,

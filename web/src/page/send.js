@@ -178,9 +178,9 @@ async function begin() {
   if (!CLIENTS.includes(profile.client)) return unsupported(word("js.other-client", { client: profile.client }));
   offerLinks();
   wire();
-  inWorker("warm", { point: profile.point }).catch((error) => {
-    if (error.key === "point") unsupported(word("js.unsupported", { point: profile.point }));
-  });
+  const cannot = () => unsupported(word("js.unsupported", { point: profile.point }));
+  if (profile.in_browser) inWorker("warm", { point: profile.point }).catch(({ key }) => key === "point" && cannot());
+  else cannot();
   navigator.storage?.persist?.();
   for (const item of await queue.items()) heard(item);
   listen();

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
+from bitdose.codecs.base import title_of
 from bitdose.codecs.point import Point
 from bitdose.errors import UsageError
 from bitdose.rule.margins import Margin
 
-_CODEC_WORDS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
 _WHOLE_RATIO = 10
 _FINEST = 4
 
@@ -29,8 +29,7 @@ def point_words(text: str) -> str:
         return text  # a table from another lab may name its points otherwise
     if point.quality is None:
         return "the source as it is"
-    knob = {"q": f"of quality {point.quality:g}", "x": f"at {point.quality:g}:1"}
-    words = f"{_CODEC_WORDS.get(point.codec, point.codec)} {knob.get(point.unit, f'at {point.knob_text()}')}"
+    words = f"{title_of(point.codec)} {point.quality_words()}"
     words += f" with {', '.join(point.options)}" if point.options else ""
     if point.resize:
         words += f" after downsizing to {point.resize.width} x {point.resize.height} pixels"

@@ -76,7 +76,7 @@ class ComparisonSection:
 class Page:
     """All that the page shows, in its order.
 
-    ``headline`` is the first figure; ``curves``, ``matrices``, ``flip_bars`` and ``knobs`` the
+    ``headline`` is the first figure; ``curves``, ``matrices``, ``flip_bars`` and ``qualities`` the
     others; ``plates`` the gallery, and ``plate_note`` why it is empty or lacks a case. ``decided`` is
     None without a decision, ``links`` without links.
     """
@@ -87,7 +87,7 @@ class Page:
     curves: Sequence[Picture] = ()
     matrices: Sequence[Picture] = ()
     flip_bars: Sequence[Picture] = ()
-    knobs: Sequence[Picture] = ()
+    qualities: Sequence[Picture] = ()
     plates: Sequence[Picture] = ()
     plate_note: str = ""
     flipped: Sequence[FlippedCase] = ()

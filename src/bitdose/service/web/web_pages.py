@@ -20,6 +20,8 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import select
 
 from bitdose import __version__
+from bitdose.codecs.base import BrowserCodec
+from bitdose.codecs.point import Point
 from bitdose.links import LINKS
 from bitdose.metrics.catalogue import METRICS
 from bitdose.profile.document import Profile
@@ -164,12 +166,21 @@ def _for_sending(profile: Profile, share: float) -> dict[str, Any]:
     return {
         "id": profile.id,
         "point": profile.point,
+        "in_browser": _browser_codes(Point.parse(profile.point)),
         "limits": limits,
         "client": profile.client.name,
         "sentinel_share": share,
         "links": links,
         "version": __version__,
     }
+
+
+def _browser_codes(point: Point) -> bool:
+    """Whether the pages' own encoders code a point: its codec says which of its own they do."""
+    codec = point.build_codec()
+    if not isinstance(codec, BrowserCodec):
+        return False
+    return point.unit in codec.browser.units and set(point.options) <= set(codec.browser.options)
 
 
 def _certified(language: str, profile: Profile) -> list[dict[str, str]]:
