@@ -11,16 +11,18 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program."
 
 
 def codecs(as_json: AsJson = False) -> None:
-    """List the codecs: knobs, options, library builds.
+    """List the codecs: knobs, options, library builds; and whether the loops in C are here.
 
     Example: bitdose codecs
     """
     from bitdose.codecs.base import CODECS
     from bitdose.errors import BitdoseError
+    from bitdose.native.library import state
 
+    native = state()
     rows: list[dict[str, Any]] = []
     for name in CODECS.names():
-        row: dict[str, Any] = {"codec": name, "target": CODECS.targets[name]}
+        row: dict[str, Any] = {"codec": name, "target": CODECS.targets[name], "native": native.to_dict()}
         try:
             codec = CODECS.get(name)
             knobs = [f"{k.text(k.low)}..{k.text(k.high)} ({k.meaning})" for k in codec.knobs]
@@ -30,6 +32,8 @@ def codecs(as_json: AsJson = False) -> None:
             row |= {"available": False, "reason": str(error)}
         rows.append(row)
     _print(rows, as_json, _codec_line)
+    if not as_json:
+        typer.echo(native.line())
 
 
 def points(
