@@ -1,3 +1,3 @@
 """BitDose: how few bits can a diagnosis survive on? Research use only, not a medical device."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
