@@ -24,7 +24,7 @@ def demo(
     Example: bitdose demo --out demo-run
     """
     from bitdose.api import open_run
-    from bitdose.cli.progress import study_progress
+    from bitdose.cli.progress import study_progress, tell_of_missing_loops
     from bitdose.cli.rule_options import make_rule
     from bitdose.data.phantoms import write_phantoms
     from bitdose.errors import UsageError
@@ -38,6 +38,7 @@ def demo(
     except OSError as error:
         raise UsageError(f"--out {out}: expected a folder to write to: {error.strerror}") from error
     rule = make_rule(None, margins=[_MARGIN])
+    tell_of_missing_loops()
     plan = make_plan(StudySpec(data=str(phantoms), model="phantom", rule=rule))
     with study_progress(len(plan.cases.cases)) as watch:
         outcome = run_study(plan, out / "run", workers=workers, resume=True, watch=watch)

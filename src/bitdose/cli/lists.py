@@ -11,17 +11,19 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program."
 
 
 def codecs(as_json: AsJson = False) -> None:
-    """List the codecs: quality, options, abilities, library builds.
+    """List the codecs: quality, options, abilities, library builds; and whether the native loops are built.
 
     Example: bitdose codecs
     """
     from bitdose.cli.spelling import spelled
     from bitdose.codecs.base import CODECS
     from bitdose.errors import BitdoseError
+    from bitdose.native.library import state
 
+    native = state()
     rows: list[dict[str, Any]] = []
     for name in CODECS.names():
-        row: dict[str, Any] = {"codec": name, "target": CODECS.targets[name]}
+        row: dict[str, Any] = {"codec": name, "target": CODECS.targets[name], "native": native.to_dict()}
         try:
             codec = CODECS.get(name)
             ranges = [f"{k.text(k.low)}..{k.text(k.high)} ({k.meaning})" for k in codec.quality_parameters]
@@ -31,6 +33,8 @@ def codecs(as_json: AsJson = False) -> None:
             row |= {"available": False, "reason": spelled(error)}
         rows.append(row)
     _print(rows, as_json, _codec_line)
+    if not as_json:
+        typer.echo(native.line())
 
 
 def points(

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 _REFRESH_SECONDS = 0.5
 
 
+def tell_of_missing_loops() -> None:
+    """Say on stderr, in one line, that a study goes on without the loops in C; nothing where they are."""
+    from bitdose.native.library import state
+
+    native = state()
+    if not native.available:
+        print(f"bitdose: {native.line()}", file=sys.stderr)
+
+
 @contextmanager
 def study_progress(total: int) -> Iterator[Callable[[StudyProgress], None] | None]:
     """Show progress on stderr if that is a terminal; give the watcher, or None."""

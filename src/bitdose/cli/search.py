@@ -69,7 +69,7 @@ def search(
     Example: bitdose search xrays/cases.csv --split test --model net.onnx --margin accuracy=0.02
     """
     from bitdose.api import open_run
-    from bitdose.cli.progress import study_progress
+    from bitdose.cli.progress import study_progress, tell_of_missing_loops
     from bitdose.cli.study import class_mapping, early_workers, make_spec
     from bitdose.search.run import search as run_search
 
@@ -88,6 +88,8 @@ def search(
         link=link,
     )
     folder = out or Path("runs") / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
+    if not as_json:
+        tell_of_missing_loops()
     with early_workers(spec, workers) as crew:
         found = run_search(spec, rule, folder, workers=workers, progress=study_progress, crew=crew)
     if found.decision is None:

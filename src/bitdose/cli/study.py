@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitdose.cli.progress import tell_of_missing_loops
 from bitdose.cli.rule_options import make_rule
 
 if TYPE_CHECKING:
@@ -147,6 +148,8 @@ def study(
     if dry_run:
         _dry_run(make_plan(spec), workers, as_json=as_json)
         return
+    if not as_json:
+        tell_of_missing_loops()
     with early_workers(spec, workers) as crew:
         plan = make_plan(spec)
         default = Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"

@@ -19,6 +19,7 @@ from bitdose.data.load import load_cases
 from bitdose.hashing import digest
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef, check_labels, choose_runtime, probe
+from bitdose.native.library import state
 from bitdose.results.schema import SCHEMA_VERSION
 from bitdose.results.table import CASES_DIGEST, cases_digest
 from bitdose.study.spec import StudySpec
@@ -204,6 +205,7 @@ def _manifest(spec: StudySpec, cases: CaseSet, identity: dict[str, Any]) -> dict
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        "native": state().to_dict(),
     }
 
 
