@@ -119,7 +119,7 @@ def test_an_unfinished_search_has_no_decision_to_replay(spec: StudySpec, tmp_pat
     """Its first round alone does not answer."""
     search(spec, RULE, tmp_path / "run", workers=1)
     first_round = read_run(tmp_path / "run" / ROUNDS / "00")
-    with pytest.raises(BitdoseError, match="not finished"):
+    with pytest.raises(BitdoseError, match="unfinished"):
         replayed(first_round, read_manifest(tmp_path / "run"), seconds=None)
 
 

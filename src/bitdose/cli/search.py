@@ -88,9 +88,15 @@ def search(
         link=link,
     )
     folder = out or Path("runs") / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
-    with early_workers(spec, workers) as crew:
+    with early_workers(spec, workers) as prestarted:
         found = run_search(
-            spec, rule, folder, seconds=seconds_on(rule), workers=workers, progress=study_progress, crew=crew
+            spec,
+            rule,
+            folder,
+            seconds=seconds_on(rule),
+            workers=workers,
+            progress=study_progress,
+            prestarted=prestarted,
         )
     if found.decision is None:
         done = f"{found.rounds} rounds are done in {folder}, and what the last one measured is kept"

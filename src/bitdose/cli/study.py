@@ -149,12 +149,12 @@ def study(
     if dry_run:
         _dry_run(make_plan(spec), workers, as_json=as_json)
         return
-    with early_workers(spec, workers) as crew:
+    with early_workers(spec, workers) as prestarted:
         plan = make_plan(spec)
         default = Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
         folder, url = place_of(out or "", default)
         again = {"resume": resume or retry_failed, "retry_failed": retry_failed}
-        outcome = _run(plan, folder, workers, url=url, crew=crew, **again)
+        outcome = _run(plan, folder, workers, url=url, prestarted=prestarted, **again)
     _tell(plan, folder, outcome, write_report=write_report, images=images, as_json=as_json)
 
 
@@ -236,7 +236,7 @@ def early_workers(spec: StudySpec, workers: int | None) -> PrestartedWorkers:
 
 
 def _run(
-    plan: Plan, folder: Path, workers: int | None, *, url: str, crew: PrestartedWorkers, **how: bool
+    plan: Plan, folder: Path, workers: int | None, *, url: str, prestarted: PrestartedWorkers, **how: bool
 ) -> RunOutcome:
     from bitdose.cli.progress import study_progress
     from bitdose.study.run import run_study
@@ -244,7 +244,9 @@ def _run(
 
     shards = Shards(url) if url else None
     with study_progress(len(plan.cases.cases)) as watch:
-        outcome = run_study(plan, folder, workers=workers, watch=watch, shards=shards, crew=crew, **how)
+        outcome = run_study(
+            plan, folder, workers=workers, watch=watch, shards=shards, prestarted=prestarted, **how
+        )
     for name in outcome.set_aside:
         typer.echo(f"bitdose: {name} could not be read: it is set aside, its cases ran again", err=True)
     if outcome.interrupted:

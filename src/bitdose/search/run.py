@@ -1,10 +1,9 @@
 """Search: the certified point without the whole grid, as a race of points over rounds of cases.
 
-Every round is what the race asks for next, case by case: ``RUN/rounds/<n>`` holds its rows as a study's
-folder does. So a killed search loses at most the cases in flight, and when it is run again it goes
-through the rounds that are there and on from where it was. The cases come in an order drawn once, the
-same for every point, and no case-point is computed twice. At the end the rounds' rows stand together in
-``RUN/results``.
+Each round measures the race's next request, case by case: ``RUN/rounds/<n>`` holds its rows in the layout of
+a study's folder. A killed search therefore loses at most the cases in flight; the next run replays the stored
+rounds and continues. The cases come in one random order, the same for every point, and no case-point is
+computed twice. At the end the rows of all rounds are merged into ``RUN/results``.
 """
 
 from __future__ import annotations
@@ -47,16 +46,16 @@ Progress = Callable[[int], AbstractContextManager[Watcher | None]]
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found and what it cost.
+    """Outcome and cost of a search.
 
     Parameters
     ----------
     decision : Decision or None
-        None where the search was interrupted; run again, it goes on.
+        None where the search was interrupted; another call resumes it.
     rounds : int
-        Rounds run.
+        Number of rounds.
     evaluated, whole_grid : int
-        Case-points measured, pristine included, and those that the whole grid would have taken.
+        Case-points measured, pristine included, and case-points of the whole grid.
     """
 
     decision: Decision | None
@@ -74,15 +73,15 @@ def search(
     seconds: Seconds | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-    crew: PrestartedWorkers | None = None,
+    prestarted: PrestartedWorkers | None = None,
 ) -> Found:
-    """Find the certified point by a race of the grid's points; the run folder is resumed if it is there.
+    """Find the certified point by a race of the grid's points; an existing run folder is resumed.
 
     Parameters
     ----------
     spec : StudySpec
-        The study whose grid is searched. Points of a chain that shares an encode share it here too, as
-        in a study of the whole grid; SSIM is not measured.
+        The study whose grid is searched. Points that share an encode in a study of the whole grid share it
+        here too; SSIM is not measured.
     rule : Rule
         Margins, alpha, splits, objective; without ``order``.
     out : pathlib.Path
@@ -94,9 +93,9 @@ def search(
     workers : int, optional
         As for ``run_study``.
     progress : callable, optional
-        From a round's number of cases to a context that gives a watcher.
-    crew : PrestartedWorkers, optional
-        Workers on this machine that have started already.
+        From a round's number of cases to a context manager that returns a watcher.
+    prestarted : PrestartedWorkers, optional
+        Pre-started workers on this machine.
 
     Raises
     ------
@@ -104,6 +103,14 @@ def search(
         If the rule has an order, the folder holds something else, or data and model do not fit.
     BitdoseError
         If too many cases failed.
+
+    References
+    ----------
+    Maron & Moore 1997, Artif Intell Rev 11:193, doi 10.1023/A:1006556606079.
+
+    References
+    ----------
+    Maron & Moore 1997, Artif Intell Rev 11:193, doi 10.1023/A:1006556606079.
     """
     if rule.order:
         raise UsageError("--order: a search walks no order; leave it out, or use 'study' and 'decide'")
@@ -117,8 +124,8 @@ def search(
     race = Racing(rule, grid, sizes, seconds=seconds, seed=spec.seed, preregistered=True)
     found = _Search(race, plans, out, progress or _unseen)
     plan, most = plans[rule.select], max(sizes.values())
-    early = crew or PrestartedWorkers(0)
-    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_room(), crew=early) as pool:
+    early = prestarted or PrestartedWorkers(0)
+    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_room(), prestarted=early) as pool:
         early.dismiss()
         return found.run(pool)
 
@@ -133,7 +140,7 @@ class _Search:
     progress: Progress
 
     def run(self, pool: Pool) -> Found:
-        """Measure what the race asks for until it is decided."""
+        """Serve the race's requests until it decides."""
         asked, table, rounds = self.race.start, None, 0
         while True:
             rows = self._measure(asked, table, rounds, pool)
@@ -170,7 +177,7 @@ class _Search:
         return read_run(folder)
 
     def _tasks(self, asked: Request, table: pl.DataFrame | None) -> list[Task]:
-        """Return every case that lacks a point asked for, with the points it lacks."""
+        """Return every case with missing points, and these points."""
         seen = _seen(table, asked.split)
         wanted = [(Point.parse(text), seen.get(text, 0), upto) for text, upto in asked.points]
         cases = self.plans[asked.split].cases.cases
@@ -193,7 +200,13 @@ class _Search:
 
 
 def seen_on_all_cases(table: pl.DataFrame) -> pl.DataFrame:
-    """Leave out points that a race gave up or passed by: their few cases are no picture of the whole."""
+    """Drop points that a race stopped or skipped: their few cases do not represent the whole set.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Rows of a search, with ``case_split`` and ``point``.
+    """
     import polars as pl
 
     seen = table.group_by("case_split", "point").len()
@@ -205,26 +218,41 @@ def seen_on_all_cases(table: pl.DataFrame) -> pl.DataFrame:
 
 
 def is_search(manifest: Mapping[str, object]) -> bool:
-    """Whether a run folder's manifest is a search's."""
+    """Whether a run folder's manifest belongs to a search."""
     return _KEY in manifest
 
 
 def replayed(table: pl.DataFrame, manifest: Mapping[str, object], *, seconds: Seconds | None) -> Decision:
-    """Reach a finished search's decision again from its rows; raises ``BitdoseError`` if it is unfinished."""
+    """Return a finished search's decision from its stored rows.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        All rows of the search.
+    manifest : mapping
+        The run folder's manifest.
+    seconds : callable or None
+        As for ``decide``.
+
+    Raises
+    ------
+    BitdoseError
+        If the search is unfinished, or the manifest does not describe it.
+    """
     held = manifest[_KEY]
     identity = manifest["identity"]
     if not isinstance(held, dict) or not isinstance(identity, dict) or "sizes" not in held:
-        raise BitdoseError("manifest: the search it describes cannot be read; search again in a new folder")
+        raise BitdoseError("manifest: unreadable description of the search; search again in a new folder")
     rule, seed = Rule.from_dict(identity["decision"]), int(str(manifest.get("seed", 0)))
     race = Racing(rule, held["grid"], held["sizes"], seconds=seconds, seed=seed, preregistered=True)
     found = race.step(table)
     if isinstance(found, Request):
-        raise BitdoseError("the search is not finished; run 'bitdose search' again to go on")
+        raise BitdoseError("the search is unfinished; run 'bitdose search' again to resume it")
     return _noted(found)
 
 
 def _claim(out: Path, plan: Plan, held: Mapping[str, object]) -> None:
-    """Make the folder this search's, or check that it is."""
+    """Claim the folder for this search, or check that it already belongs to it."""
     manifest = {**plan.manifest, _KEY: dict(held)}
     if out.exists() and not out.is_dir():
         raise UsageError(f"--out {out}: expected a folder, it is a file")
@@ -247,7 +275,7 @@ def _together(table: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _seen(table: pl.DataFrame | None, split: str) -> dict[str, int]:
-    """Count on how many of a split's cases each point has been measured."""
+    """Return the number of a split's cases measured at each point."""
     if table is None:
         return {}
     mine = table.filter(table["case_split"] == split) if split else table
@@ -258,17 +286,17 @@ def _noted(found: Decision) -> Decision:
     if found.rule.select:
         return found
     note = (
-        "Found by a search, which takes for granted that the true loss does not fall along a chain; points "
-        "that it gave up or passed by saw some of the cases only, and stand in no figure."
+        "Found by a search, which assumes that the true loss does not fall along a chain; points that it "
+        "stopped for futility or skipped were measured on part of the cases and appear in no figure."
     )
     return replace(found, notes=(*found.notes, note))
 
 
 def _room() -> int:
-    """Return how many bytes may be kept of cases that the race comes back to."""
+    """Return the size in bytes of the cache of decoded cases, which later rounds reuse."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not said on this system
+    except (AttributeError, OSError, ValueError):  # not reported by this system
         memory = _KEEP_BYTES
     return min(_KEEP_BYTES, memory // 8)
 

@@ -52,7 +52,7 @@ def run_study(
     retry_failed: bool = False,
     watch: Watcher | None = None,
     shards: Shards | None = None,
-    crew: PrestartedWorkers | None = None,
+    prestarted: PrestartedWorkers | None = None,
 ) -> RunOutcome:
     """Run every case that is not done yet and append its rows to the run folder.
 
@@ -73,7 +73,7 @@ def run_study(
         Called with the tally after every case.
     shards : Shards, optional
         Where to keep a copy of the run as it grows, and whence to go on.
-    crew : PrestartedWorkers, optional
+    prestarted : PrestartedWorkers, optional
         Workers on this machine that have started already.
 
     Raises
@@ -96,7 +96,7 @@ def run_study(
         todo = [case for case in plan.cases.cases if case.id not in done]
         tally, interrupted = StudyProgress(skipped=len(done)), False
         try:
-            with terminable(), contextlib.closing(_engine(plan, todo, workers, crew)) as finished:
+            with terminable(), contextlib.closing(_engine(plan, todo, workers, prestarted)) as finished:
                 for case, rows in finished:
                     store.append(case.id, rows)
                     tally.add(rows)
@@ -119,7 +119,7 @@ def run_study(
 
 
 def _engine(
-    plan: Plan, todo: Sequence[Case], workers: int | None, crew: PrestartedWorkers | None
+    plan: Plan, todo: Sequence[Case], workers: int | None, prestarted: PrestartedWorkers | None
 ) -> Generator[Finished, None, None]:
     """Run cases by the engine asked for; a GPU in one process's hands takes larger batches."""
     if plan.spec.engine == "ray":
@@ -127,12 +127,12 @@ def _engine(
         return
     count = os.cpu_count() or 1 if workers is None else workers
     on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
-    early = crew or PrestartedWorkers(0)
+    early = prestarted or PrestartedWorkers(0)
     if plan.job.model and (plan.spec.engine == "split" or on_gpu):
         early.dismiss()
         yield from run_split(todo, plan.job, plan.classifier, workers=count)
         return
-    with open_pool(plan, workers=workers, n_tasks=len(todo), crew=early) as pool:
+    with open_pool(plan, workers=workers, n_tasks=len(todo), prestarted=early) as pool:
         early.dismiss()
         yield from pool.run((case, plan.job.points) for case in todo)
 

@@ -68,7 +68,7 @@ class PrestartedWorkers:
         self._waiting = [_Worker() for _ in range(workers)]
 
     def __enter__(self) -> Self:
-        """Return the crew."""
+        """Return the prestarted."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,7 +93,7 @@ def open_pool(
     workers: int | None,
     n_tasks: int,
     keep_bytes: int = 0,
-    crew: PrestartedWorkers | None = None,
+    prestarted: PrestartedWorkers | None = None,
 ) -> Pool:
     """Open the pool that suits a plan: workers where the classifier can be loaded by them.
 
@@ -108,14 +108,16 @@ def open_pool(
     keep_bytes : int
         Pixels of sources and bytes of shared encodes that the pool keeps in memory, over all workers, for
         tasks that come back to the same cases.
-    crew : PrestartedWorkers, optional
+    prestarted : PrestartedWorkers, optional
         Workers that have started already; they come first.
     """
     count = os.cpu_count() or 1 if workers is None else workers
     if plan.job.model is None or count <= 1 or n_tasks <= 1:
         return HerePool(plan.job, plan.classifier, keep_bytes=keep_bytes)
     team = min(count, n_tasks)
-    return WorkerPool(plan.job, plan.classifier.name, workers=team, keep_bytes=keep_bytes, crew=crew)
+    return WorkerPool(
+        plan.job, plan.classifier.name, workers=team, keep_bytes=keep_bytes, prestarted=prestarted
+    )
 
 
 class HerePool:
@@ -151,7 +153,7 @@ class WorkerPool:
         Number of processes.
     keep_bytes : int
         As for :func:`open_pool`.
-    crew : PrestartedWorkers, optional
+    prestarted : PrestartedWorkers, optional
         As for :func:`open_pool`.
     """
 
@@ -162,11 +164,11 @@ class WorkerPool:
         *,
         workers: int,
         keep_bytes: int = 0,
-        crew: PrestartedWorkers | None = None,
+        prestarted: PrestartedWorkers | None = None,
     ) -> None:
         self._job, self._name, self._keep_bytes = job, classifier_name, keep_bytes // workers
         self._homes: Homes | None = {} if keep_bytes else None
-        self._crew = crew or PrestartedWorkers(0)
+        self._prestarted = prestarted or PrestartedWorkers(0)
         self._team = [self._worker() for _ in range(workers)]
 
     def __enter__(self) -> Self:
@@ -227,7 +229,7 @@ class WorkerPool:
         return self._worker()
 
     def _worker(self) -> _Worker:
-        return self._crew.take((self._job, self._name, self._keep_bytes))
+        return self._prestarted.take((self._job, self._name, self._keep_bytes))
 
 
 def run_in_process(cases: Iterable[Case], job: StudyJob, classifier: Classifier) -> Iterator[Finished]:
