@@ -57,8 +57,8 @@ def chain_lines(tally: StudyProgress, width: int) -> list[str]:
 
     Examples
     --------
-    >>> from bitdose.study.progress import Tally
-    >>> tally = Tally()
+    >>> from bitdose.study.progress import StudyProgress
+    >>> tally = StudyProgress()
     >>> row = {"status": "ok", "case_label": "a", "predicted": "a"}
     >>> tally.add([row | {"codec_chain": "jpeg", "point": f"jpeg:q{q}"} for q in (90, 30)])
     >>> chain_lines(tally, 80)

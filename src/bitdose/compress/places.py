@@ -1,4 +1,4 @@
-"""Which file becomes which: the tree of IN mirrored under OUT, and nothing written over.
+"""Mapping of source files to targets: the tree of IN mirrored under OUT, without overwriting.
 
 A DICOM file keeps its name. A raster's name gets the codec's suffix in place of its own; where two
 would then share one name, both keep theirs in full: ``a.png.jpg``, ``a.tif.jpg``. Names
@@ -22,12 +22,12 @@ _ALIASES = {".jpg": (".jpg", ".jpeg", ".jpe"), ".j2k": (".j2k", ".j2c", ".jpc")}
 
 
 class Task(NamedTuple):
-    """One file and its place.
+    """One source file and its target.
 
     Parameters
     ----------
     source, target : pathlib.Path
-        What is read and what is written.
+        Path to read, and path to write.
     name : str
         The source relative to IN, as plain text.
     """
@@ -38,7 +38,7 @@ class Task(NamedTuple):
 
 
 def tasks_of(source: Path, out: Path, point: Point) -> list[Task]:
-    """List what is to be done for IN and OUT.
+    """List the tasks for IN and OUT.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def tasks_of(source: Path, out: Path, point: Point) -> list[Task]:
         For a file: the new file, or an existing folder that gets it. For a folder: the
         folder that mirrors it.
     point : Point
-        Whose codec gives the suffix.
+        Operating point; its codec determines the suffix.
 
     Raises
     ------
@@ -66,12 +66,12 @@ def tasks_of(source: Path, out: Path, point: Point) -> list[Task]:
 
 
 def check_targets(tasks: list[Task], *, overwrite: bool, resume: bool) -> None:
-    """Refuse to start where files are already there, unless told what to do with them.
+    """Refuse to start with existing targets unless ``overwrite`` or ``resume`` decides their fate.
 
     Raises
     ------
     UsageError
-        With how many, and the first.
+        If targets exist; the message names their number and the first.
     """
     there = [task for task in tasks if task.target.exists()]
     if there and not overwrite and not resume:
@@ -134,7 +134,7 @@ def _folded(name: Path) -> str:
 
 
 def _is_dicom(path: Path) -> bool:
-    """Sniff a file's head; one that cannot be opened fails later, with its reason."""
+    """Sniff a file's head; an unreadable file fails later, with its reason."""
     try:
         if not path.is_file():
             return False

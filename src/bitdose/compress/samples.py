@@ -1,13 +1,13 @@
-"""Stored samples of a DICOM object to images that a codec takes, one per frame.
+"""Conversion of a DICOM object's stored samples to codec input, one image per frame.
 
-**Stored values are coded, not displayed ones.** A study shows its classifier the
-windowed image; the object that travels must keep the whole range, or a reader could not
+**Stored values are coded, not displayed ones.** A study gives its classifier the
+windowed image; the transmitted object must keep the whole range so that a reader can
 window it again.
 
 - JPEG 2000: the samples keep Bits Stored and sign. They are shifted up to fill 8 or 16
-  bits, and ``precision.py`` has the stream say their true depth.
-- JPEG: what is not unsigned 8 bits is mapped linearly, the whole range of Bits Stored
-  onto 0..255. :attr:`Samples.scale` and :attr:`Samples.offset` lead back.
+  bits, and ``bit_depth.py`` writes their true depth into the stream.
+- JPEG: samples other than unsigned 8 bits are mapped linearly, the whole range of Bits Stored
+  onto 0..255. :attr:`Samples.scale` and :attr:`Samples.offset` invert the map.
 - Palettes and YBR become RGB: a lossy index is another colour (PS3.5 8.2.1, 8.2.4 list no PALETTE
   COLOR). Colour deeper than 8 bits is mapped to 8 for JPEG.
 """
@@ -32,12 +32,12 @@ _RGB = 3
 
 @dataclass(frozen=True)
 class Samples:
-    """Frames ready for a codec, and what their samples mean afterwards.
+    """Codec input of a DICOM object, with the meaning of its samples.
 
     Parameters
     ----------
     frames : tuple of Image
-        One per frame.
+        One image per frame.
     bits : int
         Bits Stored of the new object.
     signed : bool
@@ -54,32 +54,32 @@ class Samples:
 
     @property
     def is_colour(self) -> bool:
-        """Whether frames are RGB."""
+        """Whether the frames are RGB."""
         return self.frames[0].photometric == "RGB"
 
     @property
     def is_mapped(self) -> bool:
-        """Whether stored values mean something else than before."""
+        """Whether the stored values were rescaled."""
         return (self.scale, self.offset) != (1.0, 0.0)
 
     def finish(self, stream: bytes, syntax: Syntax) -> bytes:
-        """Have a frame's stream say the true depth, where its format can."""
+        """Write the true bit depth into a frame's stream, where the format allows it."""
         if not syntax.keeps_depth or (self.bits in (_BYTE, _WORD) and not self.signed):
             return stream
         return with_precision(stream, self.bits, signed=self.signed)
 
 
 def stored_samples(frames: NDArray[Any], dataset: Any, syntax: Syntax) -> Samples:
-    """Prepare decoded frames for a codec; the top of this file says how.
+    """Prepare decoded frames for a codec by the rules at the top of this module.
 
     Parameters
     ----------
     frames : numpy.ndarray
-        As :func:`bitdose.data.dicom_frames.decode_frames` gives them.
+        Output of :func:`bitdose.data.dicom_frames.decode_frames`.
     dataset : pydicom.Dataset
-        The attributes of the source.
+        Attributes of the source.
     syntax : Syntax
-        Where the streams will stand.
+        Target transfer syntax.
 
     Raises
     ------
@@ -102,7 +102,9 @@ def stored_samples(frames: NDArray[Any], dataset: Any, syntax: Syntax) -> Sample
 
 def _from_zero(frames: NDArray[Any], bits: int, *, signed: bool) -> NDArray[Any]:
     """Clear the bits above Bits Stored and move the smallest value that they can hold to 0."""
-    native = frames.astype(frames.dtype.newbyteorder("="), copy=False)  # big endian stays so in the reader
+    native = frames.astype(
+        frames.dtype.newbyteorder("="), copy=False
+    )  # the reader does not swap big-endian samples
     unsigned = native.view(f"u{native.dtype.itemsize}")
     clean: NDArray[Any] = unsigned & unsigned.dtype.type((1 << bits) - 1)
     return clean ^ clean.dtype.type(1 << (bits - 1)) if signed else clean

@@ -1,4 +1,4 @@
-"""Which transfer syntax holds a codec's streams, and what a DICOM object says of them.
+"""DICOM transfer syntax and attributes of each codec's streams.
 
 | codec | transfer syntax, 1.2.840.10008.1.2.4 | method (0028,2114) | citation |
 | --- | --- | --- | --- |
@@ -24,7 +24,7 @@ from bitdose.errors import UsageError
 
 
 class Syntax(NamedTuple):
-    """How one codec's streams stand in a DICOM object.
+    """Encapsulation of one codec's streams in a DICOM object.
 
     Parameters
     ----------
@@ -35,10 +35,10 @@ class Syntax(NamedTuple):
     colour : str
         Photometric Interpretation of three components.
     keeps_depth : bool
-        Whether streams hold Bits Stored and sign as they are; if not, samples become 8 bits,
+        Whether streams preserve Bits Stored and sign; if not, samples become 8 bits,
         unsigned.
     refused : tuple of str
-        Options of the codec that the transfer syntax does not allow.
+        Codec options that the transfer syntax forbids.
     """
 
     uid: str
@@ -62,7 +62,7 @@ SOURCE_METHODS: dict[str, str] = {
     "1.2.840.10008.1.2.4.93": "ISO_15444_2",
     "1.2.840.10008.1.2.4.203": "ISO_15444_15",
 }
-"""The method that a lossy source's own transfer syntax stands for."""
+"""Lossy Image Compression Method of each lossy transfer syntax."""
 
 
 def syntax_of(point: Point) -> Syntax:
@@ -71,7 +71,7 @@ def syntax_of(point: Point) -> Syntax:
     Raises
     ------
     UsageError
-        If DICOM has none, or none that allows the point's options.
+        If DICOM defines none, or none that allows the point's options.
 
     Examples
     --------
