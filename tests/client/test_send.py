@@ -198,7 +198,7 @@ def test_an_exam_that_is_refused_is_not_sent_again(
     service.troubles = [(422, {})]
     clinic.run()
     states = {item.source: (item.state, item.reason) for item in clinic.outbox.items()}
-    assert states["bad.png"] == (ItemState.REFUSED, "the service answers 422: as asked")
+    assert states["bad.png"] == (ItemState.REFUSED, "the service responds with 422: as asked")
     assert states["good.png"][0] is ItemState.ANSWERED
 
 

@@ -138,7 +138,9 @@ def get(
         with _bytes_bar(manifest.n_bytes) as gained:
             done = get_set(manifest, folder, how=how, watch=gained)
     except KeyboardInterrupt:
-        typer.echo("bitdose: interrupted; what came is kept: run the same command to go on", err=True)
+        typer.echo(
+            "bitdose: interrupted; received bytes are retained: run the same command to resume", err=True
+        )
         raise typer.Exit(1) from None
     _print_fetched(done, manifest, folder, as_json=as_json)
     if done.failures:
