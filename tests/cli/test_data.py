@@ -108,7 +108,7 @@ def test_a_person_is_asked(manifest: Path, monkeypatch: pytest.MonkeyPatch, type
 def test_get_then_get_again(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fetched files are there whole; a second call says that they were; --json is one document."""
     assert run(["data", "get", str(manifest), "--yes", "--out", "o"]) == 0
-    assert "2 files fetched, 0 were there, 0 failed" in capsys.readouterr().out
+    assert "2 files downloaded, 0 present already, 0 failed" in capsys.readouterr().out
     assert Path("o/b.png").read_bytes() == BODY
     assert run(["data", "get", str(manifest), "--yes", "--out", "o", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)

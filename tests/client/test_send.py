@@ -219,7 +219,7 @@ def test_patience_ends(tmp_path: Path, profile: Profile, png: Callable[..., byte
     """Where nothing moves, the call ends and says that all of it waits."""
     clinic = Clinic(tmp_path, "http://127.0.0.1:9", profile)
     clinic.intake.add(png(), "x.png")
-    with pytest.raises(BitdoseError, match="waits in the queue"):
+    with pytest.raises(BitdoseError, match="stay in the queue"):
         clinic.run(patience_s=0.05)
 
 

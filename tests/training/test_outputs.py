@@ -102,7 +102,7 @@ def test_an_onnx_file_that_differs_is_refused(
     spec = InputSpec(labels=LABELS, size=(SIDE, SIDE), output="logits")
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(
-        BitdoseError, match=r"model\.onnx: its answers differ from PyTorch's by .*use model\.pt"
+        BitdoseError, match=r"model\.onnx: its probabilities differ from PyTorch's by .*use model\.pt"
     ):
         write_model(module, spec, tmp_path, images=[])
     monkeypatch.undo()
@@ -181,7 +181,7 @@ def test_the_card_names_no_patient_and_no_path(
         assert str(tmp_path) not in text
     card = (out / "model.md").read_text()
     assert "| `--teacher` |  | model.onnx |" in card
-    assert "| learned also from | model.onnx model@" in card
+    assert "| distilled from | model.onnx model@" in card
     assert "| started from | best.pt, SHA-256 " in card
     assert "Its teacher may have been trained on the cases that chose the epoch" in card
 

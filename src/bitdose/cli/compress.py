@@ -24,15 +24,15 @@ def compress(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="An image or DICOM file, or a folder of them.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new file, or the folder that mirrors IN.")],
-    point: Annotated[str | None, typer.Option(help="What to apply: jpeg:q30, jpeg2000:20x@256, …")] = None,
-    profile: Annotated[Path | None, typer.Option(help="A profile: its point, within its limits.")] = None,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New file, or folder that mirrors IN.")],
+    point: Annotated[str | None, typer.Option(help="Operating point: jpeg:q30, jpeg2000:20x@256, …")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Profile: its point, within its limits.")] = None,
     trust: Annotated[
-        list[str] | None, typer.Option(help="Public key that may sign the profile; repeatable. No other may.")
+        list[str] | None, typer.Option(help="Only accept profiles signed by this public key; repeatable.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write files anew that are there.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep files that are there; do the rest.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep existing files; write the others.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compress images at a point: rasters become streams, DICOM becomes DICOM with the lossy attributes.
 
@@ -50,8 +50,8 @@ def compress(
         outcome = compress_files(
             tasks, chosen, resume=resume, check=check, on_failure=_say_failure, on_done=tick
         )
-    answer = {"point": str(chosen), "files": len(tasks), **outcome.to_dict()}
-    typer.echo(json.dumps(answer, indent=2) if as_json else "\n".join(_lines(outcome, chosen, out)))
+    report = {"point": str(chosen), "files": len(tasks), **outcome.to_dict()}
+    typer.echo(json.dumps(report, indent=2) if as_json else "\n".join(_lines(outcome, chosen, out)))
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -68,7 +68,7 @@ def _choice(point: str | None, profile: Path | None, trust: list[str]) -> tuple[
 
 
 def _profile(path: Path, trust: list[str]) -> tuple[str, Check]:
-    """Return the point of a profile that holds, and the check of its limits; say its warnings."""
+    """Return the point and limit check of a valid profile; print its warnings."""
     from datetime import UTC, datetime
 
     from bitdose.compress.limits import limit_check
@@ -102,7 +102,7 @@ def _say_failure(name: str, error: CaseError) -> None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
-    """Show a bar with ETA on stderr if that is a terminal; give what moves it, or None."""
+    """Show a progress bar on stderr if it is a terminal; yield its callback, or None."""
     if not sys.stderr.isatty():
         yield None
         return

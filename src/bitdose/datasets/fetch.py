@@ -162,10 +162,10 @@ def _complete(file: RemoteFile, url: str, part: Part, session: Session) -> None:
 def _one_request(file: RemoteFile, url: str, part: Part, session: Session) -> None:
     request = urllib.request.Request(url, headers=_headers(part, url))  # noqa: S310  checked by the manifest
     try:
-        with web_opener().open(request, timeout=session.how.timeout_s) as answer:
+        with web_opener().open(request, timeout=session.how.timeout_s) as response:
             session.answered(str(urlsplit(url).hostname))
-            _begin(file, url, part, answer)
-            _copy(file, part, answer, session.stop)
+            _begin(file, url, part, response)
+            _copy(file, part, response, session.stop)
     except urllib.error.HTTPError as error:
         session.answered(str(urlsplit(url).hostname))
         with error:
@@ -186,34 +186,34 @@ def _headers(part: Part, url: str) -> dict[str, str]:
     return headers
 
 
-def _begin(file: RemoteFile, url: str, part: Part, answer: Any) -> None:
+def _begin(file: RemoteFile, url: str, part: Part, response: Any) -> None:
     """Position the part at the response's offset, and record the origin of its bytes."""
-    start = _start_of(answer) if answer.status == _PARTIAL else 0
-    length = str(answer.headers.get("Content-Length", ""))
+    start = _start_of(response) if response.status == _PARTIAL else 0
+    length = str(response.headers.get("Content-Length", ""))
     if length.isdigit() and start >= 0 and start + int(length) != file.n_bytes:
         raise FetchError(f"the server has {start + int(length)} bytes, the manifest states {file.n_bytes}")
-    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise FetchError("the server compresses the file although this was not requested")
     if start != part.n_bytes:
         part.drop()
         if start:
             raise _LaterError("the server sends a different range than requested")
     part.joined = part.joined or start > 0
-    part.remember(url, answer.headers)
+    part.remember(url, response.headers)
 
 
-def _start_of(answer: Any) -> int:
-    span = str(answer.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
+def _start_of(response: Any) -> int:
+    span = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
     return int(span) if span.isdigit() else -1
 
 
-def _copy(file: RemoteFile, part: Part, answer: Any, stop: Event) -> None:
+def _copy(file: RemoteFile, part: Part, response: Any, stop: Event) -> None:
     with part.path.open("ab") as out:
         while True:
             if stop.is_set():
                 raise StoppedError("stopped; run again to resume")
             try:
-                chunk = answer.read(_CHUNK_BYTES)
+                chunk = response.read(_CHUNK_BYTES)
             except OSError as error:  # distinguished from errors of the disk
                 raise _LaterError(network_reason(error)) from None
             if not chunk:

@@ -85,8 +85,8 @@ def read_url(url: str, *, max_bytes: int, how: How = PATIENT) -> bytes:
     while True:
         try:
             request = urllib.request.Request(url, headers={"User-Agent": "bitdose"})  # noqa: S310
-            with web_opener().open(request, timeout=how.timeout_s) as answer:
-                data: bytes = answer.read(max_bytes + 1)
+            with web_opener().open(request, timeout=how.timeout_s) as response:
+                data: bytes = response.read(max_bytes + 1)
         except urllib.error.HTTPError as error:
             with error:
                 reason, wait_s = f"HTTP {error.code}", retry_after(error.headers)
@@ -120,13 +120,13 @@ def network_reason(error: Exception) -> str:
     Examples
     --------
     >>> network_reason(TimeoutError())
-    'no answer in time'
+    'no response in time'
     """
     reason = getattr(error, "reason", error)
     if isinstance(reason, ssl.SSLCertVerificationError):
         raise FetchError("the server's certificate is not trusted")
     if isinstance(error, TimeoutError) or isinstance(reason, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     if isinstance(error, http.client.IncompleteRead):
         return "the connection was cut"
     return f"no connection ({type(reason).__name__})"

@@ -16,7 +16,7 @@ from bitdose.errors import BitdoseError
 from bitdose.models.base import Classifier, InputSpec
 from bitdose.study.plan import StudyJob
 from bitdose.study.rows import Row
-from bitdose.study.worker import Chunk, ask, coded_chunks, crash, failed_rows, fill_answers, in_order
+from bitdose.study.worker import Chunk, ask, coded_chunks, crash, failed_rows, fill_predictions, in_order
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def classify_case(prepared: CodedCase, classifier: Classifier) -> list[Row]:
     try:
         for chunk in prepared.chunks:
             if chunk.waiting:
-                fill_answers(chunk, ask(classifier, chunk.inputs, chunk.pristine), classifier.spec)
+                fill_predictions(chunk, ask(classifier, chunk.inputs, chunk.pristine), classifier.spec)
     except BitdoseError:
         raise
     except Exception as unexpected:  # noqa: BLE001 -- the edge of the engine

@@ -1,6 +1,6 @@
 """One case at all points: the only place that combines data, codec and model.
 
-``coded_chunks`` reads and codes; ``ask`` classifies a chunk's inputs and ``fill_answers`` writes the
+``coded_chunks`` reads and codes; ``ask`` classifies a chunk's inputs and ``fill_predictions`` writes the
 predictions into its rows; ``in_order`` assembles a case's rows. ``run_case`` does all of it in one process;
 an engine with a separate classifier process (for a GPU) distributes the steps.
 """
@@ -99,7 +99,7 @@ def run_case(
     name, spec, device = classifier.name, classifier.spec, classifier.device
     for chunk in coded_chunks(case, job, name, spec, device=device, kept=kept):
         if chunk.waiting:
-            fill_answers(chunk, ask(classifier, chunk.inputs, chunk.pristine), spec)
+            fill_predictions(chunk, ask(classifier, chunk.inputs, chunk.pristine), spec)
         rows += chunk.waiting + chunk.settled
     return in_order(rows, job)
 
@@ -169,9 +169,9 @@ def ask(classifier: Classifier, inputs: Batch, pristine: Sequence[int]) -> Chunk
     )
 
 
-def fill_answers(chunk: Chunk, answers: ChunkPredictions, spec: InputSpec) -> None:
+def fill_predictions(chunk: Chunk, predictions: ChunkPredictions, spec: InputSpec) -> None:
     """Write a classifier's predictions into a chunk's rows."""
-    columns, probabilities = probability_columns(spec.labels), answers.probabilities
+    columns, probabilities = probability_columns(spec.labels), predictions.probabilities
     labels = answer(probabilities, spec)
     for row, values, label in zip(chunk.waiting, probabilities.tolist(), labels, strict=True):
         if label is None:
@@ -179,10 +179,10 @@ def fill_answers(chunk: Chunk, answers: ChunkPredictions, spec: InputSpec) -> No
             row.update(status="model-output", reason=reason)
         else:
             row.update(zip(columns, values, strict=True), predicted=label, status=OK)
-    if answers.in_fp32 is None:
+    if predictions.in_fp32 is None:
         return
-    gaps = np.abs(probabilities[chunk.pristine] - answers.in_fp32).max(axis=1).tolist()
-    for index, label, gap in zip(chunk.pristine, answer(answers.in_fp32, spec), gaps, strict=True):
+    gaps = np.abs(probabilities[chunk.pristine] - predictions.in_fp32).max(axis=1).tolist()
+    for index, label, gap in zip(chunk.pristine, answer(predictions.in_fp32, spec), gaps, strict=True):
         chunk.waiting[index].update(fp32_predicted=label, fp32_gap=gap)
 
 

@@ -214,14 +214,14 @@ class WorkerPool:
 
     def _finished(self, worker: _Worker, task: Task) -> Finished:
         """Receive a worker's rows for its task, or failed rows if it died."""
-        (case, points), answer = task, worker.take()
-        if isinstance(answer, Exception):
-            raise answer
-        if answer is None:
+        (case, points), result = task, worker.take()
+        if isinstance(result, Exception):
+            raise result
+        if result is None:
             code = worker.process.exitcode
             error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
-            answer = failed_rows(case, replace(self._job, points=points), self._name, error)
-        return case, answer
+            result = failed_rows(case, replace(self._job, points=points), self._name, error)
+        return case, result
 
     def _replaced(self, worker: _Worker) -> _Worker:
         worker.stop()
@@ -264,11 +264,11 @@ class _Worker:
         """Return the rows, an error that stops the study, or None if the worker died; frees the worker."""
         self.task = None
         try:
-            answer: list[Row] | Exception = self.pipe.recv()
+            result: list[Row] | Exception = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(STOP_SECONDS)
             return None
-        return answer
+        return result
 
     def stop(self) -> None:
         self.process.terminate()
@@ -288,10 +288,10 @@ def _serve(pipe: Connection) -> None:
             case, points = pipe.recv()
             try:
                 classifier = classifier or loaded(job, name)
-                answer: list[Row] | BitdoseError = _run_safely(case, _part_of(job, points), classifier, kept)
+                result: list[Row] | BitdoseError = _run_safely(case, _part_of(job, points), classifier, kept)
             except BitdoseError as error:
-                answer = error
-            pipe.send(answer)
+                result = error
+            pipe.send(result)
 
 
 def loaded(job: StudyJob, name: str) -> Classifier:

@@ -35,7 +35,7 @@ from bitdose.study.engines.pipeline_peers import (
 )
 from bitdose.study.plan import StudyJob
 from bitdose.study.rows import Row
-from bitdose.study.worker import Chunk, ChunkPredictions, failed_rows, fill_answers, in_order
+from bitdose.study.worker import Chunk, ChunkPredictions, failed_rows, fill_predictions, in_order
 
 # Batch size on a GPU, in samples. On a CPU larger batches gain nothing.
 _MERGED_SAMPLES = {"cuda": 2**24}
@@ -277,11 +277,11 @@ class _Leader:
         elif isinstance(said, BitdoseError):
             raise said
         else:
-            for one, answers in zip(self.given.popleft(), said, strict=True):
-                self._answered(one, answers)
+            for one, predictions in zip(self.given.popleft(), said, strict=True):
+                self._classified(one, predictions)
 
-    def _answered(self, one: _Waiting, answers: ChunkPredictions) -> None:
-        fill_answers(one.chunk, answers, self.seen.spec)
+    def _classified(self, one: _Waiting, predictions: ChunkPredictions) -> None:
+        fill_predictions(one.chunk, predictions, self.seen.spec)
         self._let_go(one)
 
     def _try_apart(self, batch: list[_Waiting], error: CaseError) -> None:

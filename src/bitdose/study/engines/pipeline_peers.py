@@ -127,13 +127,13 @@ def _answers(
 
 
 def _apart(
-    answers: ChunkPredictions, starts: Sequence[int], batch: Sequence[Inputs]
+    predictions: ChunkPredictions, starts: Sequence[int], batch: Sequence[Inputs]
 ) -> Iterator[ChunkPredictions]:
     """Split a batch's predictions by chunk."""
     begun = 0
     for start, one in zip(starts, batch, strict=False):
-        mine, plain = answers.probabilities[start : start + one.shape[0]], None
-        if one.pristine and answers.in_fp32 is not None:
-            plain = answers.in_fp32[begun : begun + len(one.pristine)]
+        mine, plain = predictions.probabilities[start : start + one.shape[0]], None
+        if one.pristine and predictions.in_fp32 is not None:
+            plain = predictions.in_fp32[begun : begun + len(one.pristine)]
             begun += len(one.pristine)
         yield ChunkPredictions(mine, plain)

@@ -255,13 +255,13 @@ class Team:
             ) from error
 
     def _finished(self, case: Case, event: _Event) -> Iterator[Finished]:
-        answer = event.future.result()
-        if event.arrays is not None and answer is None:
+        result = event.future.result()
+        if event.arrays is not None and result is None:
             self._coded.append((case, event.arrays))
             return
-        if isinstance(answer, BitdoseError):
-            raise answer
-        yield case, answer
+        if isinstance(result, BitdoseError):
+            raise result
+        yield case, result
 
     def _lost(self, member: _Member) -> Iterator[Finished]:
         """Replace an actor; its current case counts a death, its queued case does not."""

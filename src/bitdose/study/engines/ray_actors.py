@@ -22,7 +22,7 @@ from bitdose.study.rows import Row
 from bitdose.study.two_stage import CodedCase, classify_case, prepare_case
 from bitdose.study.worker import failed_rows
 
-Answer = list[Row] | BitdoseError
+Result = list[Row] | BitdoseError
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class CaseWorker:
             return error
         return None
 
-    def run(self, case: Case) -> Answer:
+    def run(self, case: Case) -> Result:
         """Return a case's rows."""
         if self._classifier is None:
             return BitdoseError("a Ray worker was given a case before it was ready")
@@ -61,7 +61,7 @@ class CaseWorker:
             return error
         return rows
 
-    def read(self, prepared: CodedCase) -> Answer:
+    def read(self, prepared: CodedCase) -> Result:
         """Return the rows of a case that a coder prepared."""
         order = self._order
         if self._classifier is None:
@@ -90,7 +90,7 @@ class Coder:
             return error
         return None
 
-    def code(self, case: Case) -> tuple[Answer | None, CodedCase | None]:
+    def code(self, case: Case) -> tuple[Result | None, CodedCase | None]:
         """Return the rows of a case that needs no classification, or else its arrays."""
         order = self._order
         try:

@@ -65,7 +65,7 @@ def connected(address: str, *, workers: int | None = None, small_store: bool = T
     MissingBackendError
         If Ray is not installed.
     BitdoseError
-        If no cluster answers at the address, or Ray does not start.
+        If no cluster responds at the address, or Ray does not start.
     """
     ray = import_ray()
     if ray.is_initialized():

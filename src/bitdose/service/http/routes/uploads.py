@@ -82,8 +82,8 @@ async def create(request: Request, sender: Sender) -> Response:
     upload = await run_sync(_create, context, sender, meta)
     status, headers = 201, {"Location": f"{UPLOADS}/{upload.id}"}
     if request.headers.get("content-type") == _STREAM:
-        answer = await _receive(request, _Writer(context, sender, upload), status, headers)
-        return await _with_view(request, sender, answer)
+        response = await _receive(request, _Writer(context, sender, upload), status, headers)
+        return await _with_view(request, sender, response)
     return Response(status_code=status, headers=_headers(upload) | headers)
 
 
@@ -140,16 +140,16 @@ async def _receive(request: Request, store: _Writer, status: int, headers: dict[
     return await _standing(store.context, store.upload, status, headers)
 
 
-async def _with_view(request: Request, sender: Caller, answer: Response) -> Response:
+async def _with_view(request: Request, sender: Caller, response: Response) -> Response:
     """Delay the response until the exam is settled, on request (RFC 7240), to save a round trip."""
     wish = _WAIT.search(request.headers.get("prefer", ""))
-    made = answer.headers.get(EXAM_HEADER)
+    made = response.headers.get(EXAM_HEADER)
     if wish is None or made is None:
-        return answer
+        return response
     view = await exam(request, made, sender, wait=min(float(wish[1]), MOST_WAIT_S))
-    known = {name: value for name, value in answer.headers.items() if name != "content-length"}
+    known = {name: value for name, value in response.headers.items() if name != "content-length"}
     known["Preference-Applied"] = f"wait={wish[1]}"
-    return Response(view.model_dump_json(), answer.status_code, known, "application/json")
+    return Response(view.model_dump_json(), response.status_code, known, "application/json")
 
 
 class _Writer:
