@@ -159,7 +159,7 @@ class Decided:
         return self.decision.certified.point if self.decision.certified else None
 
     def show(self, *, as_json: bool, more: Mapping[str, Any] | None = None, last: str = "") -> None:
-        """Print it for a person or a program."""
+        """Print the decision as text or JSON."""
         if as_json:
             typer.echo(json.dumps({**self.decision.to_dict(), **self.written, **(more or {})}, indent=2))
             return
@@ -198,9 +198,7 @@ def decision_of(facts: Facts, rule: Rule) -> Decision:
         seed = facts.manifest.get("seed", 0)
         return decide_table(facts.table, rule, seconds=seconds, seed=seed, preregistered=same)
     if not same:
-        raise UsageError(
-            f"{facts.run}: a search has one rule only; leave the options out, or search again"
-        )
+        raise UsageError(f"{facts.run}: a search has one rule only; leave the options out, or search again")
     return replayed(facts.table, facts.manifest, seconds=seconds)
 
 

@@ -154,7 +154,7 @@ def _complete(file: RemoteFile, url: str, part: Part, session: Session) -> None:
             failures = 1 if part.n_bytes > most else failures + 1
             most = max(most, part.n_bytes)
             if failures > session.how.retries:
-                session.gave_up(str(urlsplit(url).hostname))
+                session.failed(str(urlsplit(url).hostname))
                 raise FetchError(f"{error}, {session.how.retries} retries did not help") from None
             wait_before(error.wait_s, failures, session.how, session.stop)
 
@@ -163,11 +163,11 @@ def _one_request(file: RemoteFile, url: str, part: Part, session: Session) -> No
     request = urllib.request.Request(url, headers=_headers(part, url))  # noqa: S310  checked by the manifest
     try:
         with web_opener().open(request, timeout=session.how.timeout_s) as response:
-            session.answered(str(urlsplit(url).hostname))
+            session.responded(str(urlsplit(url).hostname))
             _begin(file, url, part, response)
             _copy(file, part, response, session.stop)
     except urllib.error.HTTPError as error:
-        session.answered(str(urlsplit(url).hostname))
+        session.responded(str(urlsplit(url).hostname))
         with error:
             _refused(error, part)
     except NETWORK_ERRORS as error:

@@ -65,11 +65,11 @@ class Session:
         self._alive: set[str] = set()
         self._silent: set[str] = set()
 
-    def answered(self, host: str) -> None:
+    def responded(self, host: str) -> None:
         """Record that a host has responded."""
         self._alive.add(host)
 
-    def gave_up(self, host: str) -> None:
+    def failed(self, host: str) -> None:
         """Record that all tries for a file failed; it counts against a host that never responded."""
         if host not in self._alive:
             self._silent.add(host)

@@ -29,7 +29,7 @@ from bitdose.wire import Answer, ExamKind, ExamMeta, ExamState
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 5
 
-_GAVE_UP = f"the classifier's process ended {MAX_ATTEMPTS} times while it read this exam"
+_EXHAUSTED = f"the classifier's process ended {MAX_ATTEMPTS} times while it read this exam"
 _KEEP_ALL: dict[str, Any] = {"synchronize_session": False}
 
 
@@ -69,7 +69,7 @@ def claim(engine: Engine, worker: str, *, limit: int, lease: timedelta = LEASE) 
     """
     at = now()
     with sessions(engine).begin() as session:
-        _give_up(session, at)
+        _fail_exhausted(session, at)
         order = (case((ExamRow.kind == ExamKind.CODED, 0), else_=1), ExamRow.received, ExamRow.id)
         waiting = select(ExamRow).where(_waits(at)).order_by(*order).limit(limit)
         rows = list(session.scalars(waiting.with_for_update(skip_locked=True)))
@@ -136,10 +136,10 @@ def _waits(at: datetime) -> Any:
     return or_(ExamRow.state == ExamState.QUEUED, lost)
 
 
-def _give_up(session: Session, at: datetime) -> None:
-    worn_out = (_waits(at), ExamRow.attempts >= MAX_ATTEMPTS)
-    end = {"state": ExamState.FAILED, "reason": _GAVE_UP, "answered": at, "lease": None}
-    session.execute(update(ExamRow).where(*worn_out).values(**end), execution_options=_KEEP_ALL)
+def _fail_exhausted(session: Session, at: datetime) -> None:
+    exhausted = (_waits(at), ExamRow.attempts >= MAX_ATTEMPTS)
+    end = {"state": ExamState.FAILED, "reason": _EXHAUSTED, "answered": at, "lease": None}
+    session.execute(update(ExamRow).where(*exhausted).values(**end), execution_options=_KEEP_ALL)
 
 
 def _together(rows: Sequence[ExamRow]) -> list[ExamRow]:

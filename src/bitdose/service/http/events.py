@@ -80,7 +80,7 @@ class Feed:
         """Yield server-sent events for a caller, starting from a cursor, while authorised."""
         with self.listening() as queue:
             yield ": welcome\n\n"
-            start = _moment(since)
+            start = _time_of(since)
             for account_id, view in await run_sync(self._settled, start) if start else []:
                 if may_see(caller, account_id, view.clinic):
                     yield _event(view)
@@ -164,7 +164,7 @@ def cursor(view: ExamView) -> str:
     return str((at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
 
 
-def _moment(text: str) -> datetime | None:
+def _time_of(text: str) -> datetime | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 17):  # noqa: PLR2004
         return None
     try:

@@ -34,7 +34,7 @@ Orders = tuple[StudyJob, str, int]
 _AHEAD = 16
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 STOP_SECONDS = 5
-KEPT_FREE_BYTES = 2**26  # bytes that the points of a 1024x1024 X-ray free and allocate again
+RETAINED_BYTES = 2**26  # bytes that the points of a 1024x1024 X-ray free and allocate again
 
 
 class Pool(Protocol):
@@ -327,7 +327,7 @@ def be_worker() -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    keep_freed_memory(up_to=KEPT_FREE_BYTES)
+    keep_freed_memory(up_to=RETAINED_BYTES)
 
 
 @contextlib.contextmanager
