@@ -121,7 +121,7 @@ def _macro_f1(setting: Setting, rng: np.random.Generator, repeat: int) -> Found:
     margin = Margin("macro_f1", "", setting.change)
     strength = strength_at(population, [margin], 1.0)
     cohort = population.draw(np.array([[strength]]), rng)
-    now, then = _arms(cohort, repeat)
+    now, then = _conditions(cohort, repeat)
     yield "macro F1 (BCa)", estimates.macro_f1(then), population.value(margin)
     yield "macro F1 difference (Tango, effective)", estimates.macro_f1_difference(now, then), -setting.change
 
@@ -130,7 +130,7 @@ def _calibration(setting: Setting, rng: np.random.Generator, repeat: int) -> Fou
     turn, slope = setting.what.split(", slope ")
     population = AtomsPopulation(Patients(setting.n), turn, float(slope))
     cohort = population.draw(np.array([[setting.change]]), rng)
-    now, then = _arms(cohort, repeat)
+    now, then = _conditions(cohort, repeat)
     own = replace(population, mix=_mix(cohort))
     brier, ece = (Margin(name, "", 0.5) for name in ("brier", "ece"))
     yield "Brier score (BCa)", estimates.brier(then), population.value(brier)
@@ -162,8 +162,8 @@ def _coded(cohort: Cohort) -> Answers:
     return next(iter(cohort.points.values())).answers
 
 
-def _arms(cohort: Cohort, repeat: int) -> tuple[Condition, Condition]:
-    """Return the arms coded and pristine, with the bootstrap draws that a report makes."""
+def _conditions(cohort: Cohort, repeat: int) -> tuple[Condition, Condition]:
+    """Return the coded and the pristine condition, with the bootstrap weights of a report."""
     import polars as pl
 
     cases = pl.DataFrame(
