@@ -109,7 +109,7 @@ def test_status_and_who_stay_at_the_clinic(
     assert run("who", row["pseudonym"]).strip() == "4711  Doe^Jane  19500102"
     assert "Doe" not in sent + run("status")
     assert "1 answered" in run("status")
-    with pytest.raises(UsageError, match="this clinic made none"):
+    with pytest.raises(UsageError, match="unknown at this clinic"):
         run("who", "0123456789")
 
 
