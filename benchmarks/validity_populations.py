@@ -1,9 +1,9 @@
-"""Populations whose true losses are known, and studies drawn from them: the ground of ``validity.py``.
+"""Populations with known true losses, and simulated studies drawn from them, for ``validity.py``.
 
-A population has patients with one or several cases. In a share ``alike`` of the patients, all cases meet
-the same fate. Chains make the same cases fail in part: one variate of a case serves either all chains or
-one. Along a chain it is compared with growing thresholds, so that a case lost at a mild point stays lost
-at a harsher one.
+A population has patients with one or several cases. In a share ``alike`` of the patients, all cases have
+the same outcome. Chains are partly correlated: one variate of a case is used by either all chains or one.
+Along a chain it is compared with increasing thresholds, so that a case lost at a weakly compressed point
+stays lost at a stronger one.
 """
 
 from __future__ import annotations

@@ -92,7 +92,9 @@ def test_what_a_volume_is_like_stands_in_the_table(tmp_path: Path) -> None:
 def test_skull_stripping_that_goes_with_the_class_is_said(tmp_path: Path) -> None:
     """BraTS is stripped and IXI is not: a warning; where both are stripped there is none."""
     ixi, brats = write_sets(tmp_path)
-    assert any("skull stripping goes with the class" in text for text in make_brain(ixi, brats).warnings)
+    assert any(
+        "skull stripping is confounded with the class" in text for text in make_brain(ixi, brats).warnings
+    )
     for path in ixi.iterdir():
         write(path, head(stripped=True))
     assert not any("skull stripping" in text for text in make_brain(ixi, brats).warnings)

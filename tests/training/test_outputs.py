@@ -102,7 +102,7 @@ def test_an_onnx_file_that_differs_is_refused(
     spec = InputSpec(labels=LABELS, size=(SIDE, SIDE), output="logits")
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(
-        BitdoseError, match=r"model\.onnx: its answers differ from PyTorch's by .*use model\.pt"
+        BitdoseError, match=r"model\.onnx: its probabilities differ from PyTorch's by .*use model\.pt"
     ):
         write_model(module, spec, tmp_path, images=[])
     monkeypatch.undo()

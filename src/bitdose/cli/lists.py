@@ -1,4 +1,4 @@
-"""``bitdose codecs|points|models``: what is here, what is missing, and how to get it."""
+"""``bitdose codecs|points|models``: available and missing parts, with install commands."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def codecs(as_json: AsJson = False) -> None:
@@ -41,7 +41,7 @@ def points(
     which: Annotated[str, typer.Argument(help="Preset, point, list or range.")] = "paper",
     as_json: AsJson = False,
 ) -> None:
-    """Print the points that a preset, list or range stands for.
+    """Expand a preset, list or range to its points.
 
     Example: bitdose points jpeg:q10..90/10@256
     """
@@ -72,8 +72,8 @@ def models(as_json: AsJson = False) -> None:
     )
     torch = find_spec("torch") is not None
     with_torch = {
-        "covid-next": "the paper's chest X-ray network, with --weights; 'bitdose train' makes them",
-        "brain-tumor": "the paper's brain MRI network, with --weights; 'bitdose train' makes them",
+        "covid-next": "the paper's chest X-ray network, with --weights from 'bitdose train'",
+        "brain-tumor": "the paper's brain MRI network, with --weights from 'bitdose train'",
         "FILE.pt | module:factory": "PyTorch: TorchScript, or module:factory with --weights",
     }
     reason = {} if torch else {"reason": "pip install 'bitdose[torch]'"}

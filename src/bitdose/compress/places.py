@@ -22,12 +22,12 @@ _ALIASES = {".jpg": (".jpg", ".jpeg", ".jpe"), ".j2k": (".j2k", ".j2c", ".jpc")}
 
 
 class Task(NamedTuple):
-    """One file and its place.
+    """One source file and its target.
 
     Parameters
     ----------
     source, target : pathlib.Path
-        What is read and what is written.
+        Path to read, and path to write.
     name : str
         The file relative to the source, as plain text.
     """
@@ -48,7 +48,7 @@ def tasks_of(source: Path, out: Path, point: Point) -> list[Task]:
         For a file: the new file, or an existing folder that gets it. For a folder: the
         folder that mirrors it.
     point : Point
-        Whose codec gives the suffix.
+        Operating point; its codec determines the suffix.
 
     Raises
     ------
@@ -68,12 +68,12 @@ def tasks_of(source: Path, out: Path, point: Point) -> list[Task]:
 
 
 def check_targets(tasks: list[Task], *, overwrite: bool, resume: bool) -> None:
-    """Refuse to start where files are already there, unless told what to do with them.
+    """Refuse to start with existing targets unless ``overwrite`` or ``resume`` decides their fate.
 
     Raises
     ------
     UsageError
-        With how many, and the first.
+        If targets exist; the message names their number and the first.
     """
     there = [task for task in tasks if task.target.exists()]
     if there and not overwrite and not resume:
@@ -147,7 +147,7 @@ def _folded(name: Path) -> str:
 
 
 def _is_dicom(path: Path) -> bool:
-    """Sniff a file's head; one that cannot be opened fails later, with its reason."""
+    """Sniff a file's head; an unreadable file fails later, with its reason."""
     try:
         if not path.is_file():
             return False

@@ -1,7 +1,7 @@
-"""Stored samples of a DICOM object to images that a codec takes, one per frame.
+"""Conversion of a DICOM object's stored samples to codec input, one image per frame.
 
-**Stored values are coded, not displayed ones.** A study shows its classifier the
-windowed image; the object that travels must keep the whole range, or a reader could not
+**Stored values are coded, not displayed ones.** A study gives its classifier the
+windowed image; the transmitted object must keep the whole range so that a reader can
 window it again.
 
 - A codec that keeps the depth (JPEG 2000): the samples keep Bits Stored and sign. They are shifted up to
@@ -31,12 +31,12 @@ _RGB = 3
 
 @dataclass(frozen=True)
 class Samples:
-    """Frames ready for a codec, and what their samples mean afterwards.
+    """Codec input of a DICOM object, with the meaning of its samples.
 
     Parameters
     ----------
     frames : tuple of Image
-        One per frame.
+        One image per frame.
     bits : int
         Bits Stored of the new object.
     signed : bool
@@ -53,12 +53,12 @@ class Samples:
 
     @property
     def is_colour(self) -> bool:
-        """Whether frames are RGB."""
+        """Whether the frames are RGB."""
         return self.frames[0].photometric == "RGB"
 
     @property
     def is_mapped(self) -> bool:
-        """Whether stored values mean something else than before."""
+        """Whether the stored values were rescaled."""
         return (self.scale, self.offset) != (1.0, 0.0)
 
     def finish(self, stream: bytes, syntax: DicomSyntax) -> bytes:
@@ -74,7 +74,7 @@ def stored_samples(frames: NDArray[Any], dataset: Any, syntax: DicomSyntax) -> S
     Parameters
     ----------
     frames : numpy.ndarray
-        As :func:`bitdose.data.dicom_frames.decode_frames` gives them.
+        Output of :func:`bitdose.data.dicom_frames.decode_frames`.
     dataset : pydicom.Dataset
         The attributes of the source.
     syntax : DicomSyntax
@@ -101,7 +101,9 @@ def stored_samples(frames: NDArray[Any], dataset: Any, syntax: DicomSyntax) -> S
 
 def _from_zero(frames: NDArray[Any], bits: int, *, signed: bool) -> NDArray[Any]:
     """Clear the bits above Bits Stored and move the smallest value that they can hold to 0."""
-    native = frames.astype(frames.dtype.newbyteorder("="), copy=False)  # big endian stays so in the reader
+    native = frames.astype(
+        frames.dtype.newbyteorder("="), copy=False
+    )  # the reader does not swap big-endian samples
     unsigned = native.view(f"u{native.dtype.itemsize}")
     clean: NDArray[Any] = unsigned & unsigned.dtype.type((1 << bits) - 1)
     return clean ^ clean.dtype.type(1 << (bits - 1)) if signed else clean

@@ -13,7 +13,7 @@ SOURCE_METHODS: dict[str, str] = {
     "1.2.840.10008.1.2.4.93": "ISO_15444_2",
     "1.2.840.10008.1.2.4.203": "ISO_15444_15",
 }
-"""The method that a lossy source's own transfer syntax stands for."""
+"""Lossy Image Compression Method of each lossy transfer syntax."""
 
 
 def syntax_of(point: Point) -> DicomSyntax:
@@ -22,7 +22,7 @@ def syntax_of(point: Point) -> DicomSyntax:
     Raises
     ------
     UsageError
-        If DICOM has none, or none that allows the point's options.
+        If DICOM defines none, or none that allows the point's options.
 
     Examples
     --------

@@ -89,7 +89,7 @@ def find_manifest(name: str, *, how: How = PATIENT) -> Manifest:
     UsageError
         If it is none of these, must be got by hand, or is no sound manifest.
     FetchError
-        If the URL does not answer.
+        If the URL does not respond.
     """
     if name in FETCHED:
         return parse_manifest(files(__package__).joinpath("sets", f"{name}.json").read_bytes(), name)

@@ -1,4 +1,4 @@
-"""The paper's X-ray set from the two public sets it was made of.
+"""The paper's X-ray set, from its two public sources.
 
 | source | rows taken | label |
 | --- | --- | --- |
@@ -7,15 +7,15 @@
 | the same | ``Target`` 1, one row per box | pneumonia |
 
 The recipe is that of COVID-Next (github.com/velebit-ai/COVID-Next-Pytorch,
-``generate_dataset.py``), with its slips mended: one case per image however many boxes it
-has, and patients held out over the whole set instead of images class by class. COVID-Next
-takes SARS, MERS and Streptococcus for pneumonia and no other finding of the COVID set;
-so does this (``MERS-CoV`` is what the set calls MERS today).
+``generate_dataset.py``), with two corrections: one case per image regardless of its number of boxes,
+and patients held out over the whole set instead of images class by class. Like COVID-Next, of
+the other findings of the COVID set only SARS, MERS (now named ``MERS-CoV``) and Streptococcus are
+included, as pneumonia.
 
 An RSNA ``patientId`` names one image, not one person: the images come from NIH
 ChestX-ray14, where a person may have several. RSNA's own table of mappings
-(``pneumonia-challenge-dataset-mappings_2018.json``) tells the person; with it, all images
-of one stay in one split.
+(``pneumonia-challenge-dataset-mappings_2018.json``) identifies the person; with it, all images
+of a person stay in one split.
 """
 
 from __future__ import annotations
@@ -79,19 +79,19 @@ def make_covidx(
     rsna_map : pathlib.Path, optional
         RSNA's table of mappings to NIH's images.
     seed : int
-        Changes which patients are held out.
+        Seed of the hold-out.
     watch : callable, optional
-        Told after each RSNA image how many of how many are done.
+        Called after each RSNA image with the numbers of processed and of all images.
 
     Returns
     -------
     Arranged
-        Cases of ``train`` and ``test``, with what was left out and why.
+        Cases of ``train`` and ``test``, with the exclusions by reason.
 
     Raises
     ------
     UsageError
-        If a folder or table is not what its option expects, or the mappings know none of the
+        If a folder or table has an unexpected form, or the mappings match none of the
         images.
     """
     covid, rsna = (
@@ -124,7 +124,7 @@ def make_covidx(
 
 
 def finding_label(finding: str) -> str | None:
-    """Return the class of a finding of the COVID set, or None for one that is left out.
+    """Return the class of a finding of the COVID set, or None for an excluded one.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def _covid_cases(folder: Path, rows: list[dict[str, str]], dropped: Counter[str]
 
 
 def _covid_reason(folder: Path, row: dict[str, str]) -> str:
-    """Return why a row of the COVID set is left out; empty where it is taken."""
+    """Return the reason for excluding a row of the COVID set; empty to include it."""
     if row["view"] != "PA":
         return "view is not PA"
     if row.get("modality", "X-ray").lower() not in ("x-ray", ""):
@@ -222,7 +222,7 @@ def _rsna_cases(
 
 
 def _header_columns(path: Path) -> dict[str, Scalar] | str:
-    """Read what the table keeps of a DICOM header; a reason where it cannot be read."""
+    """Read the table's columns from a DICOM header; the reason if it cannot be read."""
     import pydicom
 
     try:
@@ -235,7 +235,7 @@ def _header_columns(path: Path) -> dict[str, Scalar] | str:
 
 
 def _persons(path: Path) -> dict[str, str]:
-    """Read RSNA's table of mappings: the challenge's image id to NIH's patient number."""
+    """Read RSNA's table of mappings: image id of the challenge to patient number of NIH."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         numbered = rows if isinstance(rows, list) else [rows]
@@ -250,7 +250,7 @@ def _persons(path: Path) -> dict[str, str]:
 
 
 def _check_mappings(path: Path, persons: Mapping[str, str], images: Mapping[str, str]) -> None:
-    """Refuse mappings of another set: they would tell nobody apart, and seem to."""
+    """Reject the mappings of another set, which would silently separate no patients."""
     if images and persons.keys().isdisjoint(images):
         raise UsageError(
             f"{argument('rsna_map')} {path.name!r}: expected the persons of the {len(images)} "

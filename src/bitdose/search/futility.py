@@ -1,12 +1,12 @@
-"""Giving up early: a point that can no longer pass need not see the rest of the cases.
+"""Futility stops: early termination of a point that can no longer pass.
 
-Stochastic curtailment (Lan, Simon & Halperin 1982): the cases not seen yet are filled in as kindly as
-what was seen allows, and if the test on all cases fails even so, the point is given up. It can only turn
-a pass into a failure, so no guarantee depends on it; ``benchmarks/search.py`` shows how seldom it changes
-an answer.
+Stochastic curtailment (Lan, Simon & Halperin 1982): the unmeasured cases are imputed as favourably as the
+measured ones allow; if the test on all cases still fails, the point is stopped for futility. A stop can only
+turn a pass into a failure, so no guarantee depends on it; ``benchmarks/search.py`` measures how seldom it
+changes the certified point.
 
-Filled in are answers, so metrics of answers can be curtailed: shares of cases, rates of flips, precision
-and F1. Metrics of probabilities see all cases.
+The imputed values are predicted classes, so only metrics of predicted classes can be curtailed: shares of
+cases, flip rates, precision and F1. AUROC, the Brier score and calibration always use all cases.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ if TYPE_CHECKING:
 
 Ints = NDArray[np.int64]
 
-_DOUBT = 0.01  # chance that the rest is kinder than what is filled in
+_DOUBT = 0.01  # probability that the unmeasured cases are more favourable than the imputed ones
 
 
 @dataclass(frozen=True, eq=False)
 class InterimCounts:
-    """A point's answers on some cases of a cohort.
+    """Predictions of a point on the cases of a cohort that were measured so far.
 
     Parameters
     ----------
     places : numpy.ndarray
-        ``(n_seen,)`` int: which cases, as places in the cohort's arrays.
+        ``(n_seen,)`` int: index of each measured case in the cohort's arrays.
     predicted : numpy.ndarray
-        ``(n_seen,)`` int class index.
+        ``(n_seen,)`` int: predicted class index.
     failed : int
-        Cases measured that have no answer at this point.
+        Number of measured cases without a prediction at this point.
     """
 
     places: Ints
@@ -52,8 +52,16 @@ class InterimCounts:
     failed: int
 
 
-def seen_of(rows: pl.DataFrame, cohort: Cohort) -> InterimCounts:
-    """Read one point's rows, those of cases outside the cohort left out."""
+def interim_counts(rows: pl.DataFrame, cohort: Cohort) -> InterimCounts:
+    """Return the interim counts of one point's rows; cases outside the cohort are ignored.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame
+        Rows of one point.
+    cohort : Cohort
+        All cases of the test.
+    """
     import polars as pl
 
     place = {case: index for index, case in enumerate(cohort.case_ids)}
@@ -63,21 +71,21 @@ def seen_of(rows: pl.DataFrame, cohort: Cohort) -> InterimCounts:
     return InterimCounts(places, class_indices(ok["predicted"], cohort.labels), len(mine) - len(ok))
 
 
-def given_up(
+def futility_reason(
     margin: Margin, cohort: Cohort, seen: InterimCounts, weights: DirichletWeights, *, alpha: float
 ) -> str:
-    """Say why a margin can no longer be shown at a point; empty where it still may.
+    """Return why a margin can no longer be shown at a point; empty where it still can.
 
     Parameters
     ----------
     margin : Margin
-        What is asked.
+        The margin under test.
     cohort : Cohort
-        All cases, with their pristine answers.
+        All cases, with their pristine predictions.
     seen : InterimCounts
-        The point's answers so far.
+        The point's predictions so far.
     weights : DirichletWeights
-        Weightings of the cohort's patients.
+        Dirichlet (bootstrap) weights of the cohort's patients.
     alpha : float
         Level of the test on all cases.
 
@@ -92,15 +100,15 @@ def given_up(
         return ""
     gained, lost = _changes(margin, cohort, seen)
     return (
-        f"given up after {seen.places.size} of {cohort.true.size} cases, "
-        f"{int(lost.sum())} lost and {int(gained.sum())} gained: the rest could not make up for them"
+        f"stopped for futility after {seen.places.size} of {cohort.true.size} cases, "
+        f"{int(lost.sum())} lost and {int(gained.sum())} gained: the remaining cases cannot compensate"
     )
 
 
 def _changes(
     margin: Margin, cohort: Cohort, seen: InterimCounts
 ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which of the cases seen, among the metric's own, were gained and lost, ``(n_among,)`` each."""
+    """Return the gained and the lost cases among the metric's measured cases, ``(n_among,)`` bool each."""
     mine = among(margin, cohort)[seen.places]
     now = _predictions_of(cohort, seen)
     if margin.kind.event:
@@ -112,7 +120,7 @@ def _changes(
 
 
 def _filled_in(margin: Margin, cohort: Cohort, seen: InterimCounts) -> ConditionPredictions | None:
-    """Return answers on all cases, the unseen as kind as the seen allow; None if nothing is known."""
+    """Return predictions on all cases, the unmeasured imputed favourably; None without measured cases."""
     gained, lost = _changes(margin, cohort, seen)
     if not lost.size:
         return None
@@ -120,13 +128,13 @@ def _filled_in(margin: Margin, cohort: Cohort, seen: InterimCounts) -> Condition
     rest[seen.places] = False
     least = -tango(int(gained.sum()), int(lost.sum()), lost.size, level=1 - 2 * _DOUBT).high
     more = least * int(rest.sum())
-    answers = _predictions_of(cohort, seen)
+    predictions = _predictions_of(cohort, seen)
     keep = _can_lose(margin, cohort)
     if more > 0:
-        _turn(answers.predicted, rest & keep, math.floor(more), _wrong(margin, cohort))
+        _turn(predictions.predicted, rest & keep, math.floor(more), _wrong(margin, cohort))
     elif not margin.is_rate:
-        _turn(answers.predicted, rest & ~keep, math.ceil(-more), _right_answers(margin, cohort))
-    return answers
+        _turn(predictions.predicted, rest & ~keep, math.ceil(-more), _right_predictions(margin, cohort))
+    return predictions
 
 
 def _can_lose(margin: Margin, cohort: Cohort) -> NDArray[np.bool_]:
@@ -142,21 +150,21 @@ def _predictions_of(cohort: Cohort, seen: InterimCounts) -> ConditionPredictions
     return ConditionPredictions(predicted, cohort.pristine.probabilities)
 
 
-def _turn(predicted: Ints, among_these: NDArray[np.bool_], count: int, answers: Ints) -> None:
-    """Give other answers to so many cases, spread evenly over those that may have them."""
-    places = np.flatnonzero(among_these)
+def _turn(predicted: Ints, eligible: NDArray[np.bool_], count: int, replacement: Ints) -> None:
+    """Replace ``count`` predictions, spread evenly over the eligible cases."""
+    places = np.flatnonzero(eligible)
     chosen = places[np.unique(np.linspace(0, places.size - 1, min(count, places.size)).astype(int))]
-    predicted[chosen] = answers[chosen]
+    predicted[chosen] = replacement[chosen]
 
 
 def _wrong(margin: Margin, cohort: Cohort) -> Ints:
-    """Return an answer per case that loses, where pristine's is right, in the metric's sense."""
+    """Return per case a prediction that the metric counts as wrong."""
     if margin.label and not margin.is_rate and is_share(margin):
         return _first(margin, cohort, hit=False)
     return np.asarray((cohort.pristine.predicted + 1) % len(cohort.labels))
 
 
-def _right_answers(margin: Margin, cohort: Cohort) -> Ints:
+def _right_predictions(margin: Margin, cohort: Cohort) -> Ints:
     if margin.label and not margin.is_rate and is_share(margin):
         return _first(margin, cohort, hit=True)
     return cohort.true

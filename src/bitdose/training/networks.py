@@ -1,4 +1,4 @@
-"""The networks that can be trained: the paper's two by name, any other by ``module:factory``."""
+"""Trainable networks: the paper's two by name, any other by ``module:factory``."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from bitdose.models.weights import Trunk
 
 @dataclass(frozen=True)
 class Network:
-    """A network without weights and what it wants to see.
+    """An untrained network and its input specification.
 
     Parameters
     ----------
     module : torch.nn.Module
         Maps a batch to logits ``(N, len(labels))``.
     spec : InputSpec
-        Its input, with the labels in the order of the logits.
+        Input specification, with labels in the order of the logits.
     paper_weights : mapping of str to float
-        The published class weights; empty where there are none.
+        Published class weights; empty if none.
     trunk : Trunk or None
-        The other network whose weights can start it.
+        Network whose weights can initialise it.
     """
 
     module: Any
@@ -44,10 +44,10 @@ def build_network(name: str, labels: tuple[str, ...], *, size: int) -> Network:
     ----------
     name : str
         ``covid-next``, ``brain-tumor``, or ``module:factory``; the factory takes
-        ``n_classes`` and returns a ``torch.nn.Module`` that gives logits; its ``bitdose_spec``
-        may say the rest of what it wants to see (labels and size are filled in here).
+        ``n_classes`` and returns a ``torch.nn.Module`` that returns logits; its ``bitdose_spec``
+        may state the rest of the input specification (labels and size are filled in here).
     labels : tuple of str
-        The set's labels. The published order is kept where they are the published ones.
+        Labels of the set, in the published order if they are the published ones.
     size : int
         Side of the input.
 
@@ -56,8 +56,8 @@ def build_network(name: str, labels: tuple[str, ...], *, size: int) -> Network:
     MissingBackendError
         If torch is not installed.
     UsageError
-        If there is no such network, it states another size, or it takes no input of its spec or
-        gives no logit for each label.
+        If the network is unknown, states another size, rejects inputs of its spec, or does not
+        return one logit per label.
     """
     import_torch()
     if name in REFERENCE:
@@ -89,7 +89,7 @@ def _reference(name: str, labels: tuple[str, ...], size: int) -> Network:
 
 
 def _probe(module: Any, spec: InputSpec) -> None:
-    """Show the module a blank input in evaluation mode: a wrong shape is found before any training."""
+    """Run the module on a blank input in evaluation mode, to detect wrong shapes before training."""
     import torch
 
     def run(batch: Any) -> Any:

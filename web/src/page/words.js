@@ -13,7 +13,7 @@ export function word(key, values = {}) {
   return (strings[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
-/** What a status of the service means; its own English detail, if there is one, stands alone on an English page. */
+/** Message of a status; on an English page the service's own detail, if any, replaces it. */
 export function failure(status, detail = "") {
   if (!status) return word("js.offline");
   if (detail && language === "en") return detail;
@@ -32,7 +32,7 @@ export const moment = (text) =>
 
 export const day = (text) => new Intl.DateTimeFormat(locale, { dateStyle: "medium" }).format(new Date(text));
 
-/** Bytes in the unit that reads best. */
+/** Bytes in a suitable unit. */
 export function bytes(count) {
   if (count < 1000) return `${number(count)} B`;
   return count < 1e6 ? `${number(count / 1000, 1)} kB` : `${number(count / 1e6, 1)} MB`;
