@@ -149,8 +149,15 @@ def encode_points(
 
 
 def encode_point(image: Image, point: Point) -> Streams:
-    """Code one image at one point: what a sender puts on the wire."""
-    (_, result), *_ = _encode_alone(_downsized(image, point.resize)[0], [point])
+    """Code one image at one point: what a sender puts on the wire.
+
+    A large plane takes the codec's ``encode_each`` where it has one: the same bytes in less memory.
+    """
+    planes, _ = _downsized(image, point.resize)
+    encoded: list[tuple[Point, Streams | CaseError]] = []
+    if planes[0].pixels.size >= _WORTH_SHARING_SAMPLES and hasattr(point.build_codec(), "encode_each"):
+        encoded = list(_encode_each(planes, [point]))
+    ((_, result),) = encoded or _encode_alone(planes, [point])
     if isinstance(result, CaseError):
         raise result
     return result
