@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,7 @@ from bitdose.models.base import FP32, CallableClassifier, Classifier
 from bitdose.models.prepare import prepare
 from bitdose.models.runtime import cpu_ms, sample_inputs
 
+_LOG = logging.getLogger(__name__)
 SHIPPED = {"phantom": "shipped/phantom.onnx"}
 REFERENCE = ("covid-next", "brain-tumor")
 RUNTIMES = ("onnxruntime", "openvino", "auto")
@@ -154,6 +156,7 @@ def choose_runtime(ref: ModelRef) -> tuple[ModelRef, str]:
     if ref.precision != FP32:
         return replace(ref, runtime="openvino"), f"runtime: openvino, the one with {ref.precision}"
     runtime, said = _measured(ref.model, json.dumps(dict(ref.flags), sort_keys=True))
+    _LOG.info("%s", said)
     return replace(ref, runtime=runtime), said
 
 

@@ -1,0 +1,90 @@
+"""What the root command offers: names, where each command is, and the first line of its help."""
+
+from __future__ import annotations
+
+from bitdose.cli.lazy import LazyCommand, LazyGroup
+
+
+class Commands(LazyGroup):
+    """The root's commands, in the order of its help."""
+
+    lazy = (
+        LazyCommand(
+            "demo",
+            "bitdose.cli.demo:demo",
+            "Draw phantoms, run the paper's points on them, certify one, write its profile and the report.",
+        ),
+        LazyCommand(
+            "study",
+            "bitdose.cli.study:study",
+            "Measure what compression does to a classifier on a labelled image set.",
+        ),
+        LazyCommand(
+            "fetch",
+            "bitdose.cli.fetch:fetch",
+            "Bring a run from a URL into a folder, for report and decide; what is there already stays.",
+        ),
+        LazyCommand(
+            "report",
+            "bitdose.cli.report:report",
+            "Draw the figures and write the report of a finished or interrupted run.",
+        ),
+        LazyCommand(
+            "decide",
+            "bitdose.cli.decide:decide",
+            "Certify the best point whose loss is shown to be within every margin, and write its profile.",
+        ),
+        LazyCommand(
+            "search",
+            "bitdose.cli.search:search",
+            "Find the strongest point within the margins, measuring only what can change the answer.",
+        ),
+        LazyCommand(
+            "profile",
+            "bitdose.cli.profile:app",
+            "Certified points as signed files: read one, check one, see the key that signs.",
+        ),
+        LazyCommand(
+            "compress",
+            "bitdose.cli.compress:compress",
+            "Compress images at a point: rasters become streams, "
+            "DICOM becomes DICOM with the lossy attributes.",
+        ),
+        LazyCommand(
+            "data",
+            "bitdose.cli.data:app",
+            "Public image sets: fetch, arrange as the paper did, check.",
+        ),
+        LazyCommand(
+            "train",
+            "bitdose.cli.train:train",
+            "Train a classifier: weights, an ONNX file that equals them, and a model card.",
+        ),
+        LazyCommand(
+            "serve",
+            "bitdose.cli.serve:app",
+            "Take exams from clinics, have the classifier read them, show the answers. Research use only.",
+        ),
+        LazyCommand(
+            "send",
+            "bitdose.cli.send:app",
+            'Send exams to the service at the certified point; "bitdose send FILES" is '
+            '"bitdose send files FILES".',
+        ),
+        LazyCommand(
+            "links",
+            "bitdose.cli.links:links",
+            "List links: rates, round trip, seconds per exam of each size, knee, source.",
+        ),
+        LazyCommand("codecs", "bitdose.cli.lists:codecs", "List the codecs: knobs, options, library builds."),
+        LazyCommand(
+            "points",
+            "bitdose.cli.lists:points",
+            "Print the points that a preset, list or range stands for.",
+        ),
+        LazyCommand(
+            "models",
+            "bitdose.cli.lists:models",
+            "List the shipped models and the runtimes for your own.",
+        ),
+    )
