@@ -188,13 +188,18 @@ def probe(classifier: Classifier) -> None:
     shape = (spec.slices or _PROBE_SLICES, *plane) if spec.takes_volumes else plane
     batch = prepare(Image(np.zeros(shape, np.uint8)), spec)[None]
     try:
-        classifier.predict(batch)
+        found = classifier.predict(batch)
     except UsageError:
         raise
     except Exception as error:  # any model, any runtime: what it raises is not ours to know
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"model: cannot take an input of shape {batch.shape} as its spec says: {first_line}"
         raise UsageError(message) from error
+    if spec.output == "probabilities" and np.isnan(found).any():
+        raise UsageError(
+            "model: output: expected probabilities, got values outside [0, 1]: a network that ends without "
+            "softmax gives logits; say so with --output logits"
+        )
 
 
 def check_labels(model_labels: tuple[str, ...], data_labels: tuple[str, ...]) -> None:
