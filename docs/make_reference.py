@@ -41,11 +41,14 @@ def command_words() -> list[list[str]]:
     from typer.main import get_command
 
     from bitdose.cli.app import app
+    from bitdose.cli.lazy import LazyGroup
 
     found: list[list[str]] = []
 
     def visit(command: Any, words: list[str]) -> None:
         found.append(words)
+        if isinstance(command, LazyGroup):
+            command.load(command.list_commands(None))
         for name, below in getattr(command, "commands", {}).items():
             visit(below, [*words, name])
 

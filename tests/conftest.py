@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,12 @@ import pytest
 LABELS = ("smooth", "grainy", "rough")
 _NOISE = {"smooth": 2.0, "grainy": 14.0, "rough": 40.0}
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as a terminal gives it, also under ``nohup`` or ``make test &``: children inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_texture_set(folder: Path, *, per_class: int = 4, side: int = 96) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -17,6 +18,7 @@ from bitdose.models.base import FP32, CallableClassifier, Classifier
 from bitdose.models.prepare import prepare
 from bitdose.models.runtime import cpu_ms, sample_inputs
 
+_LOG = logging.getLogger(__name__)
 SHIPPED = {"phantom": "shipped/phantom.onnx"}
 REFERENCE = ("covid-next", "brain-tumor")
 RUNTIMES = ("onnxruntime", "openvino", "auto")
@@ -160,6 +162,7 @@ def choose_runtime(ref: ModelRef) -> tuple[ModelRef, str]:
     if ref.precision != FP32:
         return replace(ref, runtime="openvino"), f"runtime: openvino, the one with {ref.precision}"
     runtime, said = _measured(ref.model, json.dumps(dict(ref.flags), sort_keys=True))
+    _LOG.info("%s", said)
     return replace(ref, runtime=runtime), said
 
 
@@ -191,13 +194,18 @@ def probe(classifier: Classifier) -> None:
     shape = (spec.slices or _PROBE_SLICES, *plane) if spec.takes_volumes else plane
     batch = prepare(Image(np.zeros(shape, np.uint8)), spec)[None]
     try:
-        classifier.predict(batch)
+        found = classifier.predict(batch)
     except UsageError:
         raise
     except Exception as error:  # any model, any runtime: what it raises is not ours to know
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"model: cannot take an input of shape {batch.shape} as its spec says: {first_line}"
         raise UsageError(message) from error
+    if spec.output == "probabilities" and np.isnan(found).any():
+        raise UsageError(
+            "model: output: expected probabilities, got values outside [0, 1]: a network that ends without "
+            f"softmax gives logits; say so with {argument('output', 'logits')}"
+        )
 
 
 def check_labels(model_labels: tuple[str, ...], data_labels: tuple[str, ...]) -> None:

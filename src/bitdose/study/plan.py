@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import sys
@@ -19,11 +20,13 @@ from bitdose.data.load import load_cases
 from bitdose.hashing import digest
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef, check_labels, choose_runtime, probe
+from bitdose.models.spec import LabelsMissingError
 from bitdose.native.library import state
 from bitdose.results.schema import SCHEMA_VERSION
 from bitdose.results.table import CASES_DIGEST, cases_digest
 from bitdose.study.spec import StudySpec
 
+_LOG = logging.getLogger(__name__)
 _LIBRARIES = (
     "imagecodecs",
     "nibabel",
@@ -99,14 +102,28 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
     """
     points = expand_points(spec.points)
     cases = find_cases(spec)
-    spec = spec if classifier else with_runtime(spec)[0]
+    spec, loaded = (spec, classifier) if classifier else _loaded(with_runtime(spec)[0], cases.labels)
     reference = None if classifier else _reference(spec)
-    loaded = classifier or _reference(spec).load()
     check_labels(loaded.spec.labels, cases.labels)
     probe(loaded)
     job = StudyJob(points, spec.color, spec.exact, spec.ssim, reference)
     identity = _identity(spec, cases, job, loaded)
     return Plan(spec, cases, job, loaded, identity, _manifest(spec, cases, identity))
+
+
+def _loaded(spec: StudySpec, labels: tuple[str, ...]) -> tuple[StudySpec, Classifier]:
+    """Load the classifier; one without labels has the data's, in sorted order as with ``ImageFolder``."""
+    try:
+        return spec, _reference(spec).load()
+    except LabelsMissingError:
+        spec = spec.updated(input=spec.input | {"labels": list(labels)})
+        found = _reference(spec).load()
+        _LOG.warning(
+            "labels: the model names none, so its outputs are taken for the data's classes in sorted order: "
+            "%s; where they stand in another, name them in that order",
+            ", ".join(labels),
+        )
+        return spec, found
 
 
 def with_runtime(spec: StudySpec) -> tuple[StudySpec, str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
+import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +15,7 @@ from types import FrameType
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, UsageError, argument, command
 from bitdose.hashing import file_digest
+from bitdose.native.library import load as load_native
 from bitdose.study.engines.local import Finished, PrestartedWorkers, open_pool
 from bitdose.study.engines.pipeline import run_split
 from bitdose.study.engines.ray import check_ray, run_in_ray
@@ -21,6 +24,7 @@ from bitdose.study.progress import StudyProgress
 from bitdose.study.shards import Shards
 from bitdose.study.store import MANIFEST, DoneCase, Store, read_manifest, write_manifest
 
+_LOG = logging.getLogger(__name__)
 Watcher = Callable[[StudyProgress], None]
 
 
@@ -94,7 +98,7 @@ def run_study(
             done = store.done()
         before = sum(was.failed for was in done.values())
         todo = [case for case in plan.cases.cases if case.id not in done]
-        tally, interrupted = StudyProgress(skipped=len(done)), False
+        tally, interrupted, began = StudyProgress(skipped=len(done)), False, time.perf_counter()
         try:
             with terminable(), contextlib.closing(_engine(plan, todo, workers, prestarted)) as finished:
                 for case, rows in finished:
@@ -107,6 +111,10 @@ def run_study(
                     check_failures(before + tally.failed_cases, plan)
         except KeyboardInterrupt:
             interrupted = True
+        _LOG.info(
+            "%d of %d cases in %.1f s, %d failed", tally.cases, len(todo), time.perf_counter() - began,
+            tally.failed_cases,
+        )  # fmt: skip
         return RunOutcome(
             folder=out,
             total=len(plan.cases.cases),
@@ -122,6 +130,9 @@ def _engine(
     plan: Plan, todo: Sequence[Case], workers: int | None, prestarted: PrestartedWorkers | None
 ) -> Generator[Finished, None, None]:
     """Run cases with the requested engine; a GPU owned by one process takes larger batches."""
+    told = "classifier %s on %s by %s; engine %s; loops in C %s"
+    loops = "at work" if load_native() else "absent: studies take longer"
+    _LOG.info(told, plan.classifier.name, plan.classifier.device, plan.spec.runtime, plan.spec.engine, loops)
     if plan.spec.engine == "ray":
         yield from run_in_ray(plan, todo, workers=workers)
         return
@@ -130,10 +141,12 @@ def _engine(
     early = prestarted or PrestartedWorkers(0)
     if plan.job.model and (plan.spec.engine == "split" or on_gpu):
         early.dismiss()
+        _LOG.info("pipeline: %d processes code, this one classifies", count)
         yield from run_split(todo, plan.job, plan.classifier, workers=count)
         return
     with open_pool(plan, workers=workers, n_tasks=len(todo), prestarted=early) as pool:
         early.dismiss()
+        _LOG.info("%s for %d cases, of at most %d processes", type(pool).__name__, len(todo), count)
         yield from pool.run((case, plan.job.points) for case in todo)
 
 
