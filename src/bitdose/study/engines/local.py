@@ -280,7 +280,7 @@ class _Worker:
 
 def _serve(pipe: Connection) -> None:
     """Run a worker process: receive orders, load the classifier once, run cases until stopped."""
-    be_worker()
+    configure_worker()
     with contextlib.suppress(EOFError, OSError):  # the parent is gone
         job, name, keep_bytes = pipe.recv()
         kept, classifier = SourceCache(keep_bytes), None
@@ -322,7 +322,7 @@ def _run_safely(case: Case, job: StudyJob, classifier: Classifier, kept: SourceC
         return failed_rows(case, job, classifier.name, crash(unexpected))
 
 
-def be_worker() -> None:
+def configure_worker() -> None:
     """Configure a worker process: one OpenCV thread (processes share cores), freed memory retained."""
     import cv2
 

@@ -30,8 +30,8 @@ from bitdose.study.engines.pipeline_peers import (
     End,
     Inputs,
     Room,
-    be_classifier,
-    be_coder,
+    run_classifier,
+    run_coder,
 )
 from bitdose.study.plan import StudyJob
 from bitdose.study.rows import Row
@@ -183,10 +183,10 @@ class _Leader:
 
     def _classifier(self) -> _Peer:
         self.ready = False
-        return _Peer(be_classifier, self.job, self.seen.name)
+        return _Peer(run_classifier, self.job, self.seen.name)
 
     def _coder(self) -> _Peer:
-        return _Peer(be_coder, self.job, self.seen)
+        return _Peer(run_coder, self.job, self.seen)
 
     def _give_cases(self) -> None:
         for coder in self.coders:

@@ -18,7 +18,7 @@ from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, CaseError
 from bitdose.models.base import Classifier, InputSpec
 from bitdose.study.engines.blocks import Mapped
-from bitdose.study.engines.local import be_worker, loaded
+from bitdose.study.engines.local import configure_worker, loaded
 from bitdose.study.plan import StudyJob
 from bitdose.study.worker import Chunk, ChunkPredictions, ask, coded_chunks, crash
 
@@ -62,9 +62,9 @@ Said = Room | CasePart | End | BitdoseError
 READY = "ready"
 
 
-def be_coder(pipe: Connection, job: StudyJob, seen: CasePredictions) -> None:
+def run_coder(pipe: Connection, job: StudyJob, seen: CasePredictions) -> None:
     """Code case by case until the pipe closes."""
-    be_worker()
+    configure_worker()
     mapped = Mapped()
     with contextlib.suppress(EOFError, OSError):  # the scheduler is gone
         while True:
@@ -72,9 +72,9 @@ def be_coder(pipe: Connection, job: StudyJob, seen: CasePredictions) -> None:
                 pipe.send(said)
 
 
-def be_classifier(pipe: Connection, job: StudyJob, name: str) -> None:
+def run_classifier(pipe: Connection, job: StudyJob, name: str) -> None:
     """Load the classifier, then classify batch by batch until the pipe closes."""
-    be_worker()
+    configure_worker()
     mapped = Mapped()
     with contextlib.suppress(EOFError, OSError):
         try:
