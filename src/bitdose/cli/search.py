@@ -91,14 +91,9 @@ def search(
     )
     folder = out or Path("runs") / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
     with early_workers(spec, workers) as prestarted:
+        show, seconds = study_progress, seconds_on(rule)
         found = run_search(
-            spec,
-            rule,
-            folder,
-            seconds=seconds_on(rule),
-            workers=workers,
-            progress=study_progress,
-            prestarted=prestarted,
+            spec, rule, folder, seconds=seconds, workers=workers, progress=show, prestarted=prestarted
         )
     if found.decision is None:
         done = f"{found.rounds} rounds are complete in {folder}, and the last one's cases are stored"
