@@ -17,7 +17,7 @@ from bitdose.errors import BitdoseError, UsageError, argument, command
 from bitdose.hashing import file_digest
 from bitdose.native.library import load as load_native
 from bitdose.study.engines.local import Finished, PrestartedWorkers, open_pool
-from bitdose.study.engines.pipeline import run_split
+from bitdose.study.engines.pipeline import run_pipeline
 from bitdose.study.engines.ray import check_ray, run_in_ray
 from bitdose.study.plan import Plan, difference
 from bitdose.study.progress import StudyProgress
@@ -139,10 +139,10 @@ def _engine(
     count = os.cpu_count() or 1 if workers is None else workers
     on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
     early = prestarted or PrestartedWorkers(0)
-    if plan.job.model and (plan.spec.engine == "split" or on_gpu):
+    if plan.job.model and (plan.spec.engine == "pipeline" or on_gpu):
         early.dismiss()
         _LOG.info("pipeline: %d processes code, this one classifies", count)
-        yield from run_split(todo, plan.job, plan.classifier, workers=count)
+        yield from run_pipeline(todo, plan.job, plan.classifier, workers=count)
         return
     with open_pool(plan, workers=workers, n_tasks=len(todo), prestarted=early) as pool:
         early.dismiss()
