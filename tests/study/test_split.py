@@ -75,7 +75,7 @@ peers.coded_chunks, peers.loaded = coded_and_died, late
 _TOO_LARGE = """
 import time
 from bitdose.study.engines import pipeline
-split._MERGED_SAMPLES = {"cpu": 2**22}
+pipeline._MERGED_SAMPLES = {"cpu": 2**22}
 coded_chunks, loaded, predict = worker.coded_chunks, peers.loaded, CallableClassifier.predict
 def counted(case, *how, **more):
     for chunk in coded_chunks(case, *how, **more):
