@@ -14,6 +14,7 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 import cv2  # noqa: E402
 import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
 
 LABELS = ("smooth", "grainy", "rough")
 _NOISE = {"smooth": 2.0, "grainy": 14.0, "rough": 40.0}
@@ -21,7 +22,12 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_configure() -> None:
-    """Take SIGINT as a terminal gives it, also under ``nohup`` or ``make test &``: children inherit it."""
+    """Take SIGINT as a terminal gives it, also under ``nohup`` or ``make test &``: children inherit it.
+
+    No drawn example fails for its time: the machine may have other things to do.
+    """
+    settings.register_profile("busy", deadline=None)
+    settings.load_profile("busy")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
