@@ -9,7 +9,6 @@ it.
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +17,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from bitdose.processes import CONTEXT
 from bitdose.service.clock import now
 from bitdose.service.db.database import make_engine
 from bitdose.service.exams import ray_workers, worker
@@ -52,8 +52,7 @@ class ProcessWorker:
     def __init__(
         self, settings: Settings, name: str, main: Callable[[Settings, str], None] = worker.main
     ) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=main, args=(settings, name), daemon=True)
+        self._process = CONTEXT.Process(target=main, args=(settings, name), daemon=True)
         self._process.start()
 
     def pid(self) -> int | None:
