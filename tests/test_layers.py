@@ -19,7 +19,7 @@ TREES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path 
 LAYERS = """
 __init__
 errors
-malloc native hashing
+malloc native hashing processes
 registry lock resample
 image stats wire links
 metrics rule
@@ -39,8 +39,8 @@ ROOMS = {
     "report": "atomic pareto / findings / exports figures tables / page / build",
     "search": "futility / candidates / racing / run",
     "service": "clock problems settings / db / accounts exams / http / web",
-    "study": "spec source_cache rows progress store / plan / worker recode shards / two_stage / engines / run"
-    " dry_run",
+    "study": "spec source_cache rows progress store / plan progress_bar / worker recode shards / two_stage"
+    " / engines / run dry_run",
 }
 LEVEL = {noun: level for level, row in enumerate(LAYERS.split("\n")) for noun in row.split()}
 HEAVY = {

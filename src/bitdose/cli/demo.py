@@ -24,12 +24,12 @@ def demo(
     Example: bitdose demo --out demo-run
     """
     from bitdose.cli.decide import Known, certify, decision_of, read_facts
-    from bitdose.cli.progress import study_progress
     from bitdose.cli.report import make_report
     from bitdose.cli.rule_options import make_rule
     from bitdose.data.phantoms import write_phantoms
     from bitdose.errors import UsageError
     from bitdose.study.plan import make_plan
+    from bitdose.study.progress_bar import study_progress
     from bitdose.study.run import run_study
     from bitdose.study.spec import StudySpec
 

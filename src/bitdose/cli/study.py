@@ -238,7 +238,7 @@ def early_workers(spec: StudySpec, workers: int | None) -> PrestartedWorkers:
 def _run(
     plan: Plan, folder: Path, workers: int | None, *, url: str, crew: PrestartedWorkers, **how: bool
 ) -> RunOutcome:
-    from bitdose.cli.progress import study_progress
+    from bitdose.study.progress_bar import study_progress
     from bitdose.study.run import run_study
     from bitdose.study.shards import Shards
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from bitdose.codecs.grid import chains_of, expand_points
 from bitdose.codecs.point import Point
+from bitdose.data.base import CaseSet
 from bitdose.decision.base import Decision
 from bitdose.decision.fixed_sequence import Seconds
 from bitdose.errors import BitdoseError, UsageError
@@ -31,7 +32,8 @@ from bitdose.study.engines.local import Pool, PrestartedWorkers, open_pool
 from bitdose.study.engines.task_queue import Task
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.progress import StudyProgress
-from bitdose.study.run import Watcher, check_failures, terminable
+from bitdose.study.progress_bar import Watcher
+from bitdose.study.run import check_failures, terminable
 from bitdose.study.spec import StudySpec
 from bitdose.study.store import MANIFEST, Store, disk_errors, read_manifest, read_run, write_manifest
 
@@ -71,6 +73,7 @@ def search(
     out: Path,
     *,
     classifier: Classifier | None = None,
+    cases: CaseSet | None = None,
     seconds: Seconds | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -89,6 +92,8 @@ def search(
         The run folder.
     classifier : Classifier, optional
         A loaded classifier in place of ``spec.model``.
+    cases : CaseSet, optional
+        Cases that came as Python objects, in place of ``spec.data``.
     seconds : callable, optional
         As for ``decide``.
     workers : int, optional
@@ -111,7 +116,10 @@ def search(
     chains = chains_of(expand_points(spec.points))
     grid = {name: [str(point) for point in points] for name, points in chains.items()}
     names = (rule.select, rule.confirm) if rule.select else ("",)
-    plans = {name: make_plan(replace(whole, split=name) if name else whole, classifier) for name in names}
+    plans = {
+        name: make_plan(replace(whole, split=name) if name else whole, classifier, cases=cases)
+        for name in names
+    }
     sizes = {name: len(plan.cases.cases) for name, plan in plans.items()}
     _claim(out, plans[rule.select], {"grid": grid, "sizes": sizes})
     race = Racing(rule, grid, sizes, seconds=seconds, seed=spec.seed, preregistered=True)

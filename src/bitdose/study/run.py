@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -18,10 +18,9 @@ from bitdose.study.engines.pipeline import run_split
 from bitdose.study.engines.ray import check_ray, run_in_ray
 from bitdose.study.plan import Plan, difference
 from bitdose.study.progress import StudyProgress
+from bitdose.study.progress_bar import Watcher
 from bitdose.study.shards import Shards
 from bitdose.study.store import MANIFEST, DoneCase, Store, read_manifest, write_manifest
-
-Watcher = Callable[[StudyProgress], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ def run_study(
         The run folder.
     workers : int, optional
         Worker processes; None takes all cores, with Ray those of the cluster. A classifier handed over as
-        an object runs in this process.
+        an object runs in this process, while the others code.
     resume : bool
         Whether to go on in a folder that holds results.
     retry_failed : bool
@@ -121,14 +120,18 @@ def run_study(
 def _engine(
     plan: Plan, todo: Sequence[Case], workers: int | None, crew: PrestartedWorkers | None
 ) -> Generator[Finished, None, None]:
-    """Run cases by the engine asked for; a GPU in one process's hands takes larger batches."""
+    """Run cases by the engine asked for.
+
+    A classifier that is there once, on a GPU or as an object of this process, has coders on all cores.
+    """
     if plan.spec.engine == "ray":
         yield from run_in_ray(plan, todo, workers=workers)
         return
     count = os.cpu_count() or 1 if workers is None else workers
-    on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
+    is_single = plan.classifier.device == "cuda" or plan.job.model is None
     early = crew or PrestartedWorkers(0)
-    if plan.job.model and (plan.spec.engine == "split" or on_gpu):
+    several = count > 1 and len(todo) > 1
+    if (several and is_single) or (plan.job.model and plan.spec.engine == "split"):
         early.dismiss()
         yield from run_split(todo, plan.job, plan.classifier, workers=count)
         return
@@ -194,7 +197,7 @@ def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> 
     for case in plan.cases.cases:
         digest = done[case.id].digest if case.id in done else None
         try:
-            changed += bool(digest and case.path.stat().st_mtime > began and file_digest(case.path) != digest)
+            changed += bool(digest and _file_is_newer(case, began) and file_digest(case.path) != digest)
         except OSError:
             changed += 1
     if changed:
@@ -202,6 +205,11 @@ def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> 
             f"--out {folder}: the files of {changed} finished cases have changed or gone since; "
             "choose another folder"
         )
+
+
+def _file_is_newer(case: Case, began: float) -> bool:
+    """Whether a case's file was written after a time; an array's pixels are part of the run's identity."""
+    return case.pixels is None and case.path.stat().st_mtime > began
 
 
 def check_failures(failed: int, plan: Plan) -> None:
