@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +15,12 @@ import pytest
 LABELS = ("smooth", "grainy", "rough")
 _NOISE = {"smooth": 2.0, "grainy": 14.0, "rough": 40.0}
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def pytest_configure() -> None:
+    """Take SIGINT as a terminal gives it, also under ``nohup`` or ``make test &``: children inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def write_texture_set(folder: Path, *, per_class: int = 4, side: int = 96) -> Path:
@@ -61,6 +70,20 @@ def write_texture_model(path: Path, *, side: int = 96) -> Path:
 def texture_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder of 12 images, four of each class."""
     return write_texture_set(tmp_path_factory.mktemp("data") / "textures")
+
+
+@pytest.fixture(scope="session")
+def example_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the documents' example package, a codec, into a folder of its own."""
+    pytest.importorskip("hatchling")
+    pytest.importorskip("pip")
+    target = tmp_path_factory.mktemp("site")
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-warn-script-location"]
+    offline = ["--no-deps", "--no-build-isolation", "--no-index"]
+    pip = [sys.executable, "-m", "pip", "install", *quiet, *offline]
+    package = Path(__file__).resolve().parents[1] / "docs" / "examples" / "bitdose-webp"
+    subprocess.run([*pip, "--target", str(target), str(package)], check=True)
+    return target
 
 
 @pytest.fixture(scope="session")

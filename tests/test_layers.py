@@ -17,18 +17,22 @@ FILES = sorted(SRC.rglob("*.py"))
 TREES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in FILES}
 
 LAYERS = """
+door
 __init__
 errors
 malloc native hashing processes
 registry lock resample
 image stats wire links
-metrics rule
+metrics
+rule
 codecs data models
 results saliency compressed
 datasets study training testing compress decision
-search profile
+search
+profile
 report
 run
+api
 service client
 cli
 __main__
@@ -36,8 +40,8 @@ __main__
 # The rooms of the large packages, in the same order: what stands in one row may not import from its own.
 ROOMS = {
     "client": "data_dir / deidentify / sending / dicom_node",
-    "report": "atomic pareto / findings / exports figures tables / page / build",
-    "search": "futility / candidates / racing / run",
+    "report": "atomic pareto / findings / exports figures tables / page / compare / build",
+    "search": "futility / candidates / racing / run_results / run",
     "service": "clock problems settings / db / accounts exams / http / web",
     "study": "spec source_cache rows progress store / plan progress_bar / worker recode shards / two_stage"
     " / engines / run dry_run",
@@ -138,7 +142,6 @@ def test_imports_go_down_inside_rooms(package: str) -> None:
         assert not wrong, f"{module} imports {sorted(wrong)}"
 
 
-@pytest.mark.xfail(strict=True, reason="cli.decide and cli.report, until both ask bitdose.run")
 def test_no_module_imports_itself_by_a_detour() -> None:
     """No circle of imports anywhere: modules can be put into one order, lazy imports included."""
     try:
@@ -161,6 +164,8 @@ def test_a_package_lists_names_and_does_nothing(name: str) -> None:
     docstring, *rest = TREES[name].body
     assert isinstance(docstring, ast.Expr)
     assert ast.get_docstring(TREES[name])
+    if name == "__init__.py":  # whose names are loaded at first use
+        assert ast.unparse(rest.pop()) == "open_door(__name__)"
     for node in rest:
         if not isinstance(node, ast.Import | ast.ImportFrom):
             assert isinstance(node, ast.Assign), ast.unparse(node)

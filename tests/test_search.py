@@ -14,10 +14,12 @@ import polars as pl
 import pytest
 
 from bitdose.decision.decide import decide
+from bitdose.decision.registration import is_search
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.rule.margins import read_margins
 from bitdose.rule.rule import Rule
-from bitdose.search.run import ROUNDS, is_search, replayed, search, seen_on_all_cases
+from bitdose.search.run import ROUNDS, search
+from bitdose.search.run_results import replayed, seen_on_all_cases
 from bitdose.study.plan import make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
@@ -44,7 +46,7 @@ def test_it_finds_the_full_grids_answer_with_fewer_case_points(spec: StudySpec, 
     assert found.rounds == len(list((tmp_path / "search" / ROUNDS).iterdir()))
     manifest = read_manifest(tmp_path / "search")
     assert is_search(manifest)
-    again = replayed(read_run(tmp_path / "search"), manifest, seconds=None)
+    again = replayed(read_run(tmp_path / "search"), manifest)
     assert again == found.decision
 
 
@@ -120,7 +122,7 @@ def test_an_unfinished_search_has_no_decision_to_replay(spec: StudySpec, tmp_pat
     search(spec, RULE, tmp_path / "run", workers=1)
     first_round = read_run(tmp_path / "run" / ROUNDS / "00")
     with pytest.raises(BitdoseError, match="not finished"):
-        replayed(first_round, read_manifest(tmp_path / "run"), seconds=None)
+        replayed(first_round, read_manifest(tmp_path / "run"))
 
 
 def test_figures_show_no_point_that_saw_a_few_cases(spec: StudySpec, tmp_path: Path) -> None:

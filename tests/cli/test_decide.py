@@ -193,16 +193,16 @@ def test_a_search_answers_for_its_own_rule_only(
     assert "Certified: " in (tmp_path / "run" / "report.html").read_text()
     capsys.readouterr()
     assert run(["decide", str(tmp_path / "run"), "--margin", "accuracy=0.3", "--no-report"]) == 2
-    assert "its own rule only" in capsys.readouterr().err
+    assert "has one rule only" in capsys.readouterr().err
 
 
 def test_an_unfinished_run_is_not_decided_on(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Who looks on the way and stops when it suits voids alpha; the report still says what is there."""
+    """Deciding on interim data inflates the type-I error; the report still says what is there."""
     for part in (own_run / "results").glob("*.parquet"):
         kept = pl.read_parquet(part)
         kept.filter(pl.col("case_id").str.contains("[0-4].png$")).write_parquet(part)
     assert run(["decide", str(own_run), *WIDE, "--no-report"]) == 2
-    assert "of 60 cases have run; finish them first" in capsys.readouterr().err
+    assert "of 60 cases have run; finish the run first" in capsys.readouterr().err
     assert run(["report", str(own_run), "--no-images"]) == 0
 
 
@@ -246,8 +246,7 @@ def test_a_decision_with_its_report_reads_and_summarises_once(
     own_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On a million rows each reading counts: the report takes over what the decision has found."""
-    from bitdose.decision import decide as deciding
-    from bitdose.results import summarize as summing
+    from bitdose.search import run_results
     from bitdose.study import store
 
     calls: list[str] = []
@@ -264,7 +263,7 @@ def test_a_decision_with_its_report_reads_and_summarises_once(
 
         monkeypatch.setattr(module, name, noting)
 
-    for module, name in ((store, "read_run"), (summing, "summarize"), (deciding, "decide")):
+    for module, name in ((store, "read_run"), (run_results, "summarize"), (run_results, "decide")):
         noted(module, name)
     assert run(["decide", str(own_run), *WIDE]) == 0
     assert sorted(calls) == ["decide", "read_run", "summarize"]

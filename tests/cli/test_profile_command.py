@@ -4,25 +4,21 @@ from __future__ import annotations
 
 import json
 import shutil
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bitdose.api import open_run
 from bitdose.cli.profile import app
-from bitdose.decision.decide import decide
 from bitdose.errors import BitdoseError
 from bitdose.profile.document import load_profile, save_profile
-from bitdose.profile.issue import make_profile
-from bitdose.profile.signing import KEY_VARIABLE, load_or_make_key, sign
-from bitdose.results.summarize import summarize
+from bitdose.profile.signing import KEY_VARIABLE, load_or_make_key
 from bitdose.rule.margins import read_margins
 from bitdose.rule.rule import Rule
 from bitdose.study.plan import make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
-from bitdose.study.store import read_manifest, read_run
 
 
 def call(*arguments: object) -> tuple[int, str]:
@@ -40,13 +36,10 @@ def original(tmp_path_factory: pytest.TempPathFactory, texture_set: Path, textur
     folder = tmp_path_factory.mktemp("profile")
     spec = StudySpec(data=str(texture_set), model=str(texture_model), points=("jpeg:q95",), ssim=False)
     run_study(make_plan(spec), folder / "run", workers=1)
-    table = read_run(folder / "run")
-    decision = decide(table, Rule(read_margins(["accuracy=0.5"])))
-    point = next(p for p in summarize(table, draws=50).points if p.point == "jpeg:q95")
-    made = make_profile(
-        decision, table, point, read_manifest(folder / "run"), now=datetime.now(UTC), modality="MG"
+    made = open_run(folder / "run").profile(
+        rule=Rule(read_margins(["accuracy=0.5"])), key=folder / "key.pem", modality="MG"
     )
-    save_profile(sign(made, load_or_make_key(folder / "key.pem")), folder / "profile.json")
+    save_profile(made, folder / "profile.json")
     return folder
 
 
@@ -69,7 +62,7 @@ def test_show_prints_a_page_for_a_person(home: Path, capsys: pytest.CaptureFixtu
         "modality MG; bits 8; colour MONOCHROME2; format PNG; height 96 to 96",
         "for human readers CAR: mammography 25, DRG: mammography 15",
         "the US FDA reads the MQSA as prohibiting lossy mammograms",
-        "the content is what key",
+        "signed by key",
         "Research use only, not a medical device.",
     ):
         assert words in page, words
@@ -180,7 +173,7 @@ def test_key_is_made_once_and_then_printed(
     monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "key.pem"))
     assert call("key") == (0, "")
     first = capsys.readouterr()
-    assert "a new key was made" in first.err
+    assert "a new key was created" in first.err
     assert call("key", "--json") == (0, "")
     found = json.loads(capsys.readouterr().out)
     assert found["made"] is False

@@ -24,15 +24,14 @@ from sqlalchemy import Engine, text
 from bitdose.codecs.base import CODECS
 from bitdose.codecs.coding import kernel_names
 from bitdose.codecs.point import Point
-from bitdose.decision.decide import decide
 from bitdose.models.load import ModelRef
 from bitdose.profile.document import Profile, save_profile
 from bitdose.profile.issue import make_profile
 from bitdose.profile.signing import Key, load_or_make_key, sign
-from bitdose.results.summarize import summarize
 from bitdose.results.table import rows_to_table
 from bitdose.rule.margins import read_margins
 from bitdose.rule.rule import Rule
+from bitdose.search.run_results import RunResults
 from bitdose.service import clock
 from bitdose.service.accounts.accounts import add_account, find_account
 from bitdose.service.db.database import make_engine, sessions
@@ -94,18 +93,18 @@ def build_profile(point: str, key: Key, *, flips: int = 2, modality: str = "DX,C
         for index in range(N_CASES)
     ]
     table = rows_to_table(rows)
-    decision = decide(table, Rule(read_margins(["accuracy=0.05", "flips=0.1"])))
-    assert decision.certified is not None
-    summary = next(p for p in summarize(table, draws=50).points if p.point == point)
+    rule = Rule(read_margins(["accuracy=0.05", "flips=0.1"]))
     identity = {
         "model": model.name,
         "input": model.spec.to_dict(),
         "data": "ab" * 32,
+        "cases": N_CASES,
+        "points": list(answers),
         "libraries": {"bitdose": "0.1.0", "opencv-python-headless": "4.12.0.88", "pillow": "12.0.0"},
     }
     made = clock.now() - timedelta(hours=1)
     options = {"now": made.replace(microsecond=0), "modality": modality}
-    return sign(make_profile(decision, table, summary, {"identity": identity}, **options), key)
+    return sign(make_profile(RunResults(table, {"identity": identity}), rule, **options), key)
 
 
 @pytest.fixture(scope="session")

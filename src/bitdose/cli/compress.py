@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from bitdose.codecs.point import Point
-    from bitdose.compress.apply import Check
     from bitdose.compress.run import CompressOutcome
     from bitdose.errors import CaseError
 
@@ -24,76 +22,42 @@ def compress(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="An image or DICOM file, or a folder of them.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new file, or the folder that mirrors IN.")],
-    point: Annotated[str | None, typer.Option(help="What to apply: jpeg:q30, jpeg2000:20x@256, …")] = None,
-    profile: Annotated[Path | None, typer.Option(help="A profile: its point, within its limits.")] = None,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New file, or folder that mirrors IN.")],
+    point: Annotated[str | None, typer.Option(help="Operating point: jpeg:q30, jpeg2000:20x@256, …")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Profile: its point, within its limits.")] = None,
     trust: Annotated[
-        list[str] | None, typer.Option(help="Public key that may sign the profile; repeatable. No other may.")
+        list[str] | None, typer.Option(help="Only accept profiles signed by this public key; repeatable.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write files anew that are there.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep files that are there; do the rest.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep existing files; write the others.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compress images at a point: rasters become streams, DICOM becomes DICOM with the lossy attributes.
 
     Example: bitdose compress series coded --point jpeg2000:20x
     """
-    from bitdose.compress.places import check_targets, tasks_of
-    from bitdose.compress.run import compress_files
+    from bitdose.api import compress as compress_all
 
-    if overwrite and resume:
-        raise _usage("--overwrite, --resume: expected one of them, got both")
-    chosen, check = _choice(point, profile, trust or [])
-    tasks = tasks_of(source, out, chosen)
-    check_targets(tasks, overwrite=overwrite, resume=resume)
-    with _progress(len(tasks)) as tick:
-        outcome = compress_files(
-            tasks, chosen, resume=resume, check=check, on_failure=_say_failure, on_done=tick
-        )
-    answer = {"point": str(chosen), "files": len(tasks), **outcome.to_dict()}
-    typer.echo(json.dumps(answer, indent=2) if as_json else "\n".join(_lines(outcome, chosen, out)))
+    outcome = compress_all(
+        source,
+        out,
+        point=point,
+        profile=profile,
+        trust=trust or (),
+        overwrite=overwrite,
+        resume=resume,
+        on_failure=_say_failure,
+        on_warning=_say_warning,
+        progress=_progress,
+    )
+    answer = {"point": str(outcome.point), "files": outcome.n_files, **outcome.to_dict()}
+    typer.echo(json.dumps(answer, indent=2) if as_json else "\n".join(_lines(outcome, out)))
     if outcome.failures:
         raise typer.Exit(1)
 
 
-def _choice(point: str | None, profile: Path | None, trust: list[str]) -> tuple[Point, Check | None]:
-    from bitdose.codecs.point import Point
-
-    if (point is None) == (profile is None):
-        raise _usage("--point, --profile: expected one of them, such as --point jpeg2000:20x")
-    if profile is None:
-        return Point.parse(point or ""), None
-    text, check = _profile(profile, trust)
-    return Point.parse(text), check
-
-
-def _profile(path: Path, trust: list[str]) -> tuple[str, Check]:
-    """Return the point of a profile that holds, and the check of its limits; say its warnings."""
-    from datetime import UTC, datetime
-
-    from bitdose.compress.limits import limit_check
-    from bitdose.errors import BitdoseError
-    from bitdose.profile.document import load_profile
-    from bitdose.profile.signing import check_public_key, own_public_key
-    from bitdose.profile.verify import ERROR, WARNING, verify
-
-    profile = load_profile(path)
-    said: dict[str, list[str]] = {}
-    trusted = [check_public_key(key, name="--trust") for key in trust]
-    own = "" if trusted else own_public_key()
-    for finding in verify(profile, now=datetime.now(UTC), trusted=trusted, own_key=own):
-        said.setdefault(finding.level, []).append(f"--profile {path}: {finding.check}: {finding.text}")
-    if ERROR in said:
-        raise BitdoseError(said[ERROR][0])
-    for line in said.get(WARNING, []):
-        typer.echo(f"bitdose: {line}", err=True)
-    return profile.point, limit_check(profile.limits)
-
-
-def _usage(message: str) -> Exception:
-    from bitdose.errors import UsageError
-
-    return UsageError(message)
+def _say_warning(text: str) -> None:
+    typer.echo(f"bitdose: {text}", err=True)
 
 
 def _say_failure(name: str, error: CaseError) -> None:
@@ -102,7 +66,7 @@ def _say_failure(name: str, error: CaseError) -> None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
-    """Show a bar with ETA on stderr if that is a terminal; give what moves it, or None."""
+    """Show a progress bar on stderr if it is a terminal; yield its callback, or None."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -115,11 +79,11 @@ def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
         yield lambda done: bar.update(task, completed=done)
 
 
-def _lines(outcome: CompressOutcome, point: Point, out: Path) -> list[str]:
+def _lines(outcome: CompressOutcome, out: Path) -> list[str]:
     kept = f", {outcome.kept} kept" if outcome.kept else ""
     failed = f", {len(outcome.failures)} failed" if outcome.failures else ""
     noun = "file" if outcome.written == 1 else "files"
-    lines = [f"{outcome.written} {noun} at {point} in {out}{kept}{failed}"]
+    lines = [f"{outcome.written} {noun} at {outcome.point} in {out}{kept}{failed}"]
     if outcome.written:
         lines.append(
             f"{_size(outcome.bytes_file)} became {_size(outcome.bytes_written)}; streams: "

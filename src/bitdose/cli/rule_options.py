@@ -1,8 +1,7 @@
-"""The options that make a rule, shared by ``study``, ``decide`` and ``search``."""
+"""Command-line options of a rule, shared by ``study``, ``decide`` and ``search``."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,7 +10,6 @@ import typer
 from bitdose.errors import UsageError
 
 if TYPE_CHECKING:
-    from bitdose.decision.fixed_sequence import Seconds
     from bitdose.rule.rule import Rule
 
 Margins = Annotated[
@@ -21,65 +19,54 @@ Margins = Annotated[
     ),
 ]
 Alpha = Annotated[
-    float | None, typer.Option(help="Largest chance of certifying a point that loses more. [default: 0.05]")
+    float | None,
+    typer.Option(
+        help="Largest probability of certifying a point whose loss exceeds a margin. [default: 0.05]"
+    ),
 ]
-Select = Annotated[str | None, typer.Option(help="Split that gives the candidates.")]
-Confirm = Annotated[str | None, typer.Option(help="Split that proves them.")]
-Objective = Annotated[str | None, typer.Option(help="Best by: ratio, bytes or seconds. [default: ratio]")]
+Select = Annotated[str | None, typer.Option(help="Split for the selection of candidates.")]
+Confirm = Annotated[str | None, typer.Option(help="Split for the confirmation.")]
+Objective = Annotated[str | None, typer.Option(help="Objective: ratio, bytes or seconds. [default: ratio]")]
 LinkText = Annotated[str | None, typer.Option(help="For seconds: gprs, 3g, up=44k,rtt=750ms ...")]
-Modality = Annotated[
-    str | None, typer.Option(help="DICOM modality that the profile is for, such as DX, CR, MG, MR.")
-]
+Modality = Annotated[str | None, typer.Option(help="DICOM modality of the profile, such as DX, CR, MG, MR.")]
 Expires = Annotated[str | None, typer.Option(help="Days (365d) or a date. [default: 365d]")]
 Key = Annotated[Path | None, typer.Option(help="Signing key. [default: made on first use]")]
 
 
 def make_rule(
-    registered: Mapping[str, Any], *, margins: list[str] | None, **options: str | float | None
+    registered: Rule | None, *, margins: list[str] | None, order: str | None = None, **options: Any
 ) -> Rule:
-    """Put a rule together: what was fixed before the run, and over it what the command line says.
+    """Merge the registered rule with the options of the command line, which take precedence.
 
     Parameters
     ----------
-    registered : mapping
-        The study file's ``[decision]``; empty where there is none.
+    registered : Rule or None
+        The study file's ``[decision]``.
     margins : list of str or None
         As after ``--margin``; they replace the registered ones altogether.
+    order : str or None
+        Points and chains with commas.
     options
-        ``alpha``, ``order`` (with commas), ``select``, ``confirm``, ``objective``, ``link``; None keeps
-        what is registered.
+        ``alpha``, ``select``, ``confirm``, ``objective``, ``link``; None keeps what is registered.
 
     Raises
     ------
     UsageError
         If there is no margin, or the rule does not hold together.
     """
-    from bitdose.rule.margins import read_margins
-    from bitdose.rule.rule import Rule
+    from bitdose.links import Link
+    from bitdose.rule.rule import combined_rule
 
-    values: dict[str, Any] = dict(registered)
-    if margins:
-        values["margins"] = {margin.name: margin.limit for margin in read_margins(margins)}
-    given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-    if isinstance(given.get("order"), str):
-        words = [word.strip() for word in given["order"].split(",") if word.strip()]
-        if not words:
-            raise UsageError(f"--order: expected points or chains with commas, got {given['order']!r}")
-        given["order"] = words
-    values |= given
-    if not values.get("margins"):
+    words = None if order is None else [word.strip() for word in order.split(",") if word.strip()]
+    if words == []:
+        raise UsageError(f"--order: expected points or chains with commas, got {order!r}")
+    if not margins and registered is None:
         raise UsageError(
             "--margin: expected at least one, such as --margin accuracy=0.02; the study file fixed none"
         )
-    rule = Rule.from_dict(values)
-    seconds_on(rule)
+    rule = combined_rule(registered, margins=margins or None, order=words, **options)
+    if rule is None:  # not reached: there is a margin or a registered rule
+        raise UsageError("--margin: expected at least one")
+    if rule.link:
+        Link.parse(rule.link)
     return rule
-
-
-def seconds_on(rule: Rule) -> Seconds | None:
-    """Return the function from bytes per exam to seconds on the rule's link; None without a link."""
-    from functools import partial
-
-    from bitdose.links import Link, seconds
-
-    return partial(seconds, Link.parse(rule.link)) if rule.link else None

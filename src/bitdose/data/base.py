@@ -60,7 +60,7 @@ class HeldPixels:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of shape, bits, meaning and samples; empty where the pixels cannot be had."""
+        """SHA-256 of shape, bits, meaning and samples; empty where the pixels are unavailable."""
         try:
             return self._known or pixels_digest(self._fetched())
         except CaseError:

@@ -40,7 +40,7 @@ class Taken(NamedTuple):
 
 
 def image_of(value: Any, name: str = "pixels") -> Taken:
-    """Take the pixels out of an object; the top of this file says of which.
+    """Take the pixels out of an object, as defined at the top of this module.
 
     Parameters
     ----------

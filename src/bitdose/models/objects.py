@@ -41,7 +41,7 @@ _PICKLE = (
     "another digest"
 )
 _SOURCE = "the function's qualified name and source: what it calls or closes over is not part of it"
-_NAME = "the function's qualified name and bytecode: its source is not to be had"
+_NAME = "the function's qualified name and bytecode: its source is unavailable"
 
 
 def classifier_from(

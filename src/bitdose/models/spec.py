@@ -13,13 +13,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.models.base import InputSpec
 
 _INPUT_KEYS = ("size", "slices", "channels", "layout", "range", "mean", "std", "resize")
 _TOP_KEYS = ("output", "labels", "threshold")
 _FP32_KEY = "fp32"
 Fields = dict[str, Any]
+
+
+class LabelsMissingError(UsageError):
+    """Neither the model nor its user says what its outputs stand for."""
 
 
 def merge_spec(sources: Mapping[str, Fields]) -> InputSpec:
@@ -53,9 +57,9 @@ def merge_spec(sources: Mapping[str, Fields]) -> InputSpec:
             merged[key] = value
             origin.setdefault(key, name)
     if "labels" not in merged:
-        raise UsageError(
+        raise LabelsMissingError(
             "model: labels are missing: give them in the model's metadata, in a sidecar "
-            'MODEL.json ({"labels": [...]}) or with --labels a,b,c'
+            f'MODEL.json ({{"labels": [...]}}) or with {argument("labels", ["a", "b", "c"])}'
         )
     try:
         return InputSpec(**merged)

@@ -1,4 +1,4 @@
-"""From a decision and the facts of its run to a profile, unsigned."""
+"""From a run's results to the profile of the point that they certify, unsigned."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from bitdose.codecs.point import NO_KERNEL, Point
+from bitdose.codecs.point import Point
+from bitdose.codecs.resize import NO_KERNEL
 from bitdose.decision.base import Decision, MarginTest, PointTest
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError
 from bitdose.hashing import columns_digest
 from bitdose.profile.document import DISCLAIMER, EXACT, LAYERED, SCHEMA, Profile, profile_of
 from bitdose.profile.guidelines import check_modality, modality_code
@@ -18,6 +19,8 @@ from bitdose.profile.timestamps import DEFAULT_LIFE, expiry, moment_text
 from bitdose.resample.kernels import KERNELS
 from bitdose.results.canonical_json import json_items
 from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
+from bitdose.rule.rule import Rule
+from bitdose.search.run_results import RunResults
 from bitdose.stats.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -26,33 +29,30 @@ if TYPE_CHECKING:
     from bitdose.results.summary import PointSummary
 
 _PACKAGES = {"opencv": "opencv-python-headless", "pillow": "pillow"}
+_OF_MANIFEST = ("model", "input", "data", "libraries", "cases", "points")
 _PIECE = 100_000
 _WORD_BYTES_FROM = 9  # bits from which a sample takes two bytes
 _DIGESTED = ("case_id", "case_label", "case_split", "point", "bytes_coded", "predicted", "status")
 
 
 def make_profile(
-    decision: Decision,
-    table: pl.DataFrame,
-    summary_point: PointSummary,
-    manifest: Mapping[str, Any],
+    results: RunResults,
+    rule: Rule | None = None,
     *,
     now: datetime,
     modality: str | None = None,
     expires: str = DEFAULT_LIFE,
 ) -> Profile:
-    """Make the profile of a certified point.
+    """Make the profile of the point that a run certifies.
+
+    The decision is made here, from the run's table and manifest; no claim of the profile is an argument.
 
     Parameters
     ----------
-    decision : Decision
-        With a certified point.
-    table : polars.DataFrame
-        The results that it was made from. With two splits, the second one counts.
-    summary_point : PointSummary
-        The certified point's summary, best of the cases that prove it; all its estimates are kept.
-    manifest : mapping
-        The run's manifest: classifier, input, libraries, digest of the data.
+    results : RunResults
+        The run's table and its manifest: classifier, input, libraries, digest of the data, registered rule.
+    rule : Rule, optional
+        The rule to decide by; the registered one where none is given. With two splits, the second one counts.
     now : datetime.datetime
         With a time zone.
     modality : str, optional
@@ -68,11 +68,15 @@ def make_profile(
     Raises
     ------
     BitdoseError
-        If the decision certified nothing, or the manifest lacks what a profile needs.
+        If nothing is certified, or the manifest lacks what a profile needs.
     UsageError
-        If modality or expiry cannot be read, or the summary is of another point.
+        If modality or expiry cannot be read, the run is not complete, or the table is not the manifest's.
     """
-    proof, point = _certified(decision, summary_point)
+    manifest, table = results.manifest, results.table
+    _check_manifest(manifest)
+    decision = results.decide(rule)
+    proof, point = _certified(decision)
+    summary_point = results.point_summary(proof.point, split=decision.rule.confirm)
     identity = _identity(decision, manifest)
     cases = _proven_rows(table, decision)
     rows = _compared(cases, proof.point)
@@ -101,24 +105,25 @@ def make_profile(
     return profile_of(document).named()
 
 
-def _certified(decision: Decision, summary_point: PointSummary) -> tuple[PointTest, Point]:
+def _certified(decision: Decision) -> tuple[PointTest, Point]:
     if decision.certified is None:
         raise BitdoseError("nothing was certified, so there is no profile to make")
-    proof = decision.certified
-    if summary_point.point != proof.point:
-        raise UsageError(f"summary_point: expected that of {proof.point}, got that of {summary_point.point}")
-    return proof, Point.parse(proof.point)
+    return decision.certified, Point.parse(decision.certified.point)
 
 
-def _identity(decision: Decision, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the manifest's identity once it is seen to be complete and of this classifier."""
-    identity: Mapping[str, Any] = manifest.get("identity", {})
-    missing = [key for key in ("model", "input", "data", "libraries") if key not in identity]
+def _check_manifest(manifest: Mapping[str, Any]) -> None:
+    """Check that a manifest says what was studied, on which cases and points."""
+    missing = [key for key in _OF_MANIFEST if key not in manifest.get("identity", {})]
     if missing:
         raise BitdoseError(
             f"a profile needs a run folder's manifest with {', '.join(missing)}: "
             "a table alone does not say what was studied"
         )
+
+
+def _identity(decision: Decision, manifest: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the manifest's identity once it is seen to be of this classifier."""
+    identity: Mapping[str, Any] = manifest["identity"]
     if identity["model"] != decision.model:
         raise BitdoseError(f"manifest: it is of {identity['model']}, the results are of {decision.model}")
     return identity
@@ -208,7 +213,7 @@ def estimates_of(record: Any, prefix: str = "", suffix: str = "") -> Iterator[tu
     Parameters
     ----------
     record : dataclass
-        A record of estimates, of records, and of lists of records with a ``label``.
+        A record of estimates, of mappings of estimates, of records, and of lists of records with a ``label``.
     prefix, suffix : str
         Put around each name.
     """
@@ -216,6 +221,9 @@ def estimates_of(record: Any, prefix: str = "", suffix: str = "") -> Iterator[tu
         value = getattr(record, field.name)
         if isinstance(value, Estimate):
             yield f"{prefix}{field.name}{suffix}", value
+        elif isinstance(value, Mapping):
+            for name, found in value.items():
+                yield f"{prefix}{name}{suffix}", found
         elif is_dataclass(value):
             yield from estimates_of(value, f"{field.name}.")
         elif isinstance(value, tuple):
@@ -298,7 +306,7 @@ def _notes(coding: Mapping[str, Any], decision: Decision) -> list[str]:
     if LAYERED in coding["studied_modes"]:
         found.append(
             "The study cut this point's streams out of an encode shared with others; a client encodes "
-            "alone, slightly better: 'bitdose study' without --layered studies that."
+            "alone, slightly better: a study that is not layered measures that."
         )
     if not decision.preregistered:
         found.append("The margins were not fixed in the study file before the run.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,28 +10,31 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bitdose.decision.base import Decision
 from bitdose.decision.bdrate import bd_rates
+from bitdose.decision.registration import is_registered
 from bitdose.errors import BitdoseError
 from bitdose.links import Link
 from bitdose.report.atomic import write_atomic
+from bitdose.report.compare import comparison_sections
 from bitdose.report.exports import write_compressai_json
 from bitdose.report.figures.base import Figure, FlipFigure, ForestFigure, MatrixFigure
 from bitdose.report.figures.drawing import Drawing
-from bitdose.report.figures.figure_data import BASES, Basis, all_figures
+from bitdose.report.figures.figure_data import BASES, Basis, all_figures, charted
 from bitdose.report.figures.forest import forest_figures
 from bitdose.report.figures.gallery import LoadVariants, crop_box, gallery_cases, load_panels, points_for
 from bitdose.report.figures.gallery_image import gallery_png
 from bitdose.report.figures.render_pool import Renderer, here
 from bitdose.report.findings.audit import audit_rows
 from bitdose.report.findings.chosen_points import default_points
-from bitdose.report.findings.decision import evidence_rows, neighbours, rule_rows, sentences, walk_rows
+from bitdose.report.findings.decision import chain_test_rows, evidence_rows, neighbours, rule_rows, sentences
 from bitdose.report.findings.flips import FlippedCase, flipped_cases, of_model
 from bitdose.report.findings.limitations import not_shown
 from bitdose.report.findings.links import link_rows, link_sentences, link_table
-from bitdose.report.findings.sentences import MARGIN, findings
+from bitdose.report.findings.sentences import findings, headline_margin
 from bitdose.report.findings.subgroups import failures, subgroups
 from bitdose.report.page.html import DecisionSection, Page, Picture, render, render_audit
 from bitdose.report.pareto import front
 from bitdose.report.tables import subgroup_rows, summary_rows, write_csv, write_json
+from bitdose.results.comparison import RunComparison
 from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.summary import Summary
 
@@ -41,11 +44,7 @@ if TYPE_CHECKING:
 FIGURES = "figures"
 AUDIT = "audit.html"
 AUDIT_TITLE = "Audit of compressed input to this classifier"
-# The names of all files that a report ever puts there.
-_OURS = re.compile(
-    r"(?:(?:accuracy|macro_f1)_(?:file|pixels)|confusion|flips|(?:forest|ratio_knob)_[\w.-]+)\.(?:svg|png)"
-    r"|case_\d{2,}\.png"
-)
+INDEX = "index.json"  # in the folder of figures: which files the report has put there
 
 
 class _Drawn(NamedTuple):
@@ -86,6 +85,7 @@ def write_report(
     points: Sequence[str] | None = None,
     decision: Decision | None = None,
     links: Sequence[Link] = (),
+    comparisons: Sequence[RunComparison] = (),
     profile: str = "",
     pen: Renderer = here,
 ) -> ReportPaths:
@@ -119,6 +119,8 @@ def write_report(
         Of the same table; it then opens the page.
     links : sequence of Link
         Lines for which seconds per exam are told.
+    comparisons : sequence of RunComparison
+        This run beside others.
     profile : str
         What the audit page says of who signed what; empty where nothing is signed.
     pen : callable
@@ -135,9 +137,8 @@ def write_report(
     OSError
         If the folder cannot be written; each file is whole, old or new.
     """
-    figures = all_figures(summary, bases=bases, points=points)
-    forests = forest_figures(decision, summary) if decision else ()
-    pending = [(figure, pen(figure)) for figure in (*figures, *forests)]
+    decision = _registered(decision, manifest)
+    pending = [(figure, pen(figure)) for figure in _figures(summary, decision, bases, points)]
     flipped = flipped_cases(table, summary)
     shown = _near_first(flipped, table, summary, decision)
     plates, note = _plates(shown, table, summary, load_variants, max_gallery)
@@ -146,11 +147,11 @@ def write_report(
     page = Page(
         title=title,
         summary=summary,
-        findings=findings(summary, margin=_margin(decision)),
-        curves=[p for f, p, _ in drawn if f.name.startswith(("accuracy", "macro_f1"))],
+        findings=findings(summary, margin=headline_margin(decision)),
+        curves=[p for f, p, _ in drawn if f.name.startswith(charted())],
         matrices=[p for f, p, _ in drawn if isinstance(f, MatrixFigure)],
         flip_bars=[p for f, p, _ in drawn if isinstance(f, FlipFigure)],
-        knobs=[p for f, p, _ in drawn if f.name.startswith("ratio_knob")],
+        qualities=[p for f, p, _ in drawn if f.name.startswith("ratio_quality")],
         plates=plates,
         plate_note=note,
         flipped=flipped,
@@ -158,17 +159,18 @@ def write_report(
         subgroups=groups,
         manifest=manifest,
         front=front(summary.points),
-        bd_rates=[b for score in ("accuracy", "macro_f1") for b in bd_rates(summary, score=score)],
+        bd_rates=[b for score in charted() for b in bd_rates(summary, score=score)],
     )
     marked = [p for f, p, _ in drawn if isinstance(f, ForestFigure)]
     page = _with_decision(page, table, decision, marked, links)
-    page = _with_links(page, table, links)
+    sections, compared = comparison_sections(out, comparisons, renderer=pen)
+    page = replace(_with_links(page, table, links), comparisons=sections)
     written = ReportPaths(
         html=write_atomic(out / "report.html", render(page).encode()),
         csv=write_csv(out / "summary.csv", summary_rows(summary)),
         json=write_json(out / "summary.json", summary),
         subgroups=write_csv(out / "subgroups.csv", subgroup_rows(groups)),
-        figures=(*(path for one in drawn for path in one.files), *_numbered(out, plates)),
+        figures=(*(path for one in drawn for path in one.files), *compared, *_numbered(out, plates)),
         audit=_audit(out, page, table, decision, profile),
         links=write_csv(out / "links.csv", link_rows(page.links)) if page.links else None,
         exports=write_compressai_json(out, summary) if decision else (),
@@ -183,10 +185,16 @@ def _looked_at(summary: Summary, decision: Decision | None) -> tuple[str, ...]:
     return tuple(dict.fromkeys((*default_points(summary), *best)))
 
 
-def _margin(decision: Decision | None) -> float:
-    """Return the loss of accuracy that was accepted; the usual one where none was."""
-    margins = decision.rule.margins if decision else ()
-    return next((margin.limit for margin in margins if margin.name == "accuracy"), MARGIN)
+def _figures(
+    summary: Summary, decision: Decision | None, bases: Sequence[Basis], points: Sequence[str] | None
+) -> tuple[Figure, ...]:
+    figures = all_figures(summary, bases=bases, points=points)
+    return (*figures, *(forest_figures(decision, summary) if decision else ()))
+
+
+def _registered(decision: Decision | None, manifest: Mapping[str, Any]) -> Decision | None:
+    """Read off the manifest whether the rule was registered, whatever the decision says of it."""
+    return decision and replace(decision, preregistered=is_registered(manifest, decision.rule))
 
 
 def _with_decision(
@@ -204,7 +212,7 @@ def _with_decision(
         sentences=sentences(decision, table),
         rule=rule_rows(decision),
         evidence=evidence_rows(decision),
-        walks=walk_rows(decision),
+        chain_tests=chain_test_rows(decision),
         notes=decision.notes,
         forests=forests,
         not_shown=not_shown(decision, table, page.summary, groups=page.subgroups, links=links),
@@ -260,10 +268,16 @@ def _near_first(
 
 def _remove_stale(folder: Path, current: Iterable[Path]) -> None:
     """Remove the figures of an earlier report that this one did not make; leave other files alone."""
-    keep = {path.name for path in current}
-    for path in sorted(folder.glob("*")):
-        if path.name not in keep and _OURS.fullmatch(path.name) and path.is_file():
+    index, names = folder / INDEX, sorted(path.name for path in current)
+    try:
+        earlier = json.loads(index.read_text(encoding="utf-8"))
+    except (OSError, ValueError):  # the first report here
+        earlier = []
+    for name in earlier if isinstance(earlier, list) else []:
+        path = folder / str(name)
+        if name not in names and path.parent == folder and path.is_file():
             path.unlink()
+    write_atomic(index, json.dumps(names, indent=2).encode())
 
 
 def _drawn(out: Path, pending: Sequence[tuple[Figure, Callable[[], Drawing]]]) -> list[_Drawn]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitdose.errors import UsageError
+from bitdose.hashing import digest
 from bitdose.results.schema import COLUMNS, PROBABILITY_PREFIX, SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import polars as pl
 
 PARTS = "results"
+CASES_DIGEST = "cases_digest"  # the manifest's key of what cases_digest gives
 _META_VERSION = "bitdose_schema_version"
 _CASE = ["case_id", "model"]
 
@@ -124,17 +126,40 @@ def _read_part(path: Path) -> pl.DataFrame:
                     "upgrade it"
                 )
             table = pl.read_parquet(path, glob=False)
-        types: Any = {k: v for k, v in _polars_types().items() if k in table.columns}
-        table = table.cast(types, strict=False)
     except (OSError, ValueError, pl.exceptions.PolarsError) as error:
         raise UsageError(f"results {path.name}: not readable: {str(error).splitlines()[0]}") from error
-    missing = [name for name, column in COLUMNS.items() if column.required and name not in table.columns]
+    return check_table(table, name=path.name)
+
+
+def check_table(table: pl.DataFrame, *, name: str = "table") -> pl.DataFrame:
+    """Return a results table with the schema's types; optional columns that are absent are null.
+
+    Parameters
+    ----------
+    table : polars.DataFrame
+        One row per case, point and classifier.
+    name : str
+        What a message calls it.
+
+    Raises
+    ------
+    UsageError
+        If a required column is missing, cannot be read as its type, or a row stands there twice.
+    """
+    import polars as pl
+
+    missing = [key for key, column in COLUMNS.items() if column.required and key not in table.columns]
     if missing:
-        raise UsageError(f"results {path.name}: required columns are missing: {', '.join(missing)}")
-    keys = [name for name in ("model", "case_id", "point") if name in table.columns]
+        raise UsageError(f"results {name}: required columns are missing: {', '.join(missing)}")
+    types: Any = {k: v for k, v in _polars_types().items() if k in table.columns}
+    try:
+        table = table.cast(types, strict=False)
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"results {name}: not readable: {str(error).splitlines()[0]}") from error
+    keys = [key for key in ("model", "case_id", "point") if key in table.columns]
     twice = table.select(keys).is_duplicated().sum()
     if twice:
-        raise UsageError(f"results {path.name}: {twice} rows share case, point and model with another row")
+        raise UsageError(f"results {name}: {twice} rows share case, point and model with another row")
     absent = [pl.lit(None, dtype=v).alias(k) for k, v in _polars_types().items() if k not in table.columns]
     return table.with_columns(absent)
 
@@ -174,3 +199,8 @@ def _extra_type(name: str, values: list[Any]) -> Any:
     if name.startswith(PROBABILITY_PREFIX) or kinds in ({float}, {int, float}):
         return pl.Float64
     return {frozenset({int}): pl.Int64, frozenset({bool}): pl.Boolean}.get(frozenset(kinds), pl.String)
+
+
+def cases_digest(cases: Iterable[tuple[str, str, str, str]]) -> str:
+    """Return the SHA-256 of id, label, patient and split of all cases, in whatever order they come."""
+    return digest(sorted([text or "" for text in case] for case in cases))

@@ -1,10 +1,9 @@
 """Search: the certified point without the whole grid, as a race of points over rounds of cases.
 
-Every round is what the race asks for next, case by case: ``RUN/rounds/<n>`` holds its rows as a study's
-folder does. So a killed search loses at most the cases in flight, and when it is run again it goes
-through the rounds that are there and on from where it was. The cases come in an order drawn once, the
-same for every point, and no case-point is computed twice. At the end the rounds' rows stand together in
-``RUN/results``.
+Each round measures the race's next request, case by case: ``RUN/rounds/<n>`` holds its rows in the layout of
+a study's folder. A killed search therefore loses at most the cases in flight; the next run replays the stored
+rounds and continues. The cases come in one random order, the same for every point, and no case-point is
+computed twice. At the end the rows of all rounds are merged into ``RUN/results``.
 """
 
 from __future__ import annotations
@@ -20,14 +19,15 @@ from bitdose.codecs.grid import chains_of, expand_points
 from bitdose.codecs.point import Point
 from bitdose.data.base import CaseSet
 from bitdose.decision.base import Decision
-from bitdose.decision.fixed_sequence import Seconds
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.decision.registration import SEARCH, is_search
+from bitdose.errors import UsageError, argument
 from bitdose.hashing import rng_for
 from bitdose.models.base import Classifier
-from bitdose.results.schema import OK, PRISTINE
+from bitdose.results.schema import OK
 from bitdose.results.table import PARTS, write_part
 from bitdose.rule.rule import Rule
 from bitdose.search.racing import Racing, Request
+from bitdose.search.run_results import of_search, seconds_on
 from bitdose.study.engines.local import Pool, PrestartedWorkers, open_pool
 from bitdose.study.engines.task_queue import Task
 from bitdose.study.plan import Plan, make_plan
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     import polars as pl
 
 ROUNDS = "rounds"
-_KEY = "search"
 _KEEP_BYTES = 2**32  # at most, and no more than an eighth of the machine's memory
 
 Progress = Callable[[int], AbstractContextManager[Watcher | None]]
@@ -49,16 +48,16 @@ Progress = Callable[[int], AbstractContextManager[Watcher | None]]
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found and what it cost.
+    """Outcome and cost of a search.
 
     Parameters
     ----------
     decision : Decision or None
-        None where the search was interrupted; run again, it goes on.
+        None where the search was interrupted; another call resumes it.
     rounds : int
-        Rounds run.
+        Number of rounds.
     evaluated, whole_grid : int
-        Case-points measured, pristine included, and those that the whole grid would have taken.
+        Case-points measured, pristine included, and case-points of the whole grid.
     """
 
     decision: Decision | None
@@ -74,18 +73,17 @@ def search(
     *,
     classifier: Classifier | None = None,
     cases: CaseSet | None = None,
-    seconds: Seconds | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-    crew: PrestartedWorkers | None = None,
+    prestarted: PrestartedWorkers | None = None,
 ) -> Found:
-    """Find the certified point by a race of the grid's points; the run folder is resumed if it is there.
+    """Find the certified point by a race of the grid's points; an existing run folder is resumed.
 
     Parameters
     ----------
     spec : StudySpec
-        The study whose grid is searched. Points of a chain that shares an encode share it here too, as
-        in a study of the whole grid; SSIM is not measured.
+        The study whose grid is searched. Points that share an encode in a study of the whole grid share it
+        here too; SSIM is not measured.
     rule : Rule
         Margins, alpha, splits, objective; without ``order``.
     out : pathlib.Path
@@ -94,14 +92,12 @@ def search(
         A loaded classifier in place of ``spec.model``.
     cases : CaseSet, optional
         Cases that came as Python objects, in place of ``spec.data``.
-    seconds : callable, optional
-        As for ``decide``.
     workers : int, optional
         As for ``run_study``.
     progress : callable, optional
-        From a round's number of cases to a context that gives a watcher.
-    crew : PrestartedWorkers, optional
-        Workers on this machine that have started already.
+        From a round's number of cases to a context manager that returns a watcher.
+    prestarted : PrestartedWorkers, optional
+        Pre-started workers on this machine.
 
     Raises
     ------
@@ -109,10 +105,20 @@ def search(
         If the rule has an order, the folder holds something else, or data and model do not fit.
     BitdoseError
         If too many cases failed.
+
+    References
+    ----------
+    Maron & Moore 1997, Artif Intell Rev 11:193, doi 10.1023/A:1006556606079.
+
+    References
+    ----------
+    Maron & Moore 1997, Artif Intell Rev 11:193, doi 10.1023/A:1006556606079.
     """
     if rule.order:
-        raise UsageError("--order: a search walks no order; leave it out, or use 'study' and 'decide'")
-    whole = replace(spec, ssim=False, decision=rule.to_dict())
+        raise UsageError(
+            f"{argument('order')}: a search walks no order; leave it out, or use 'study' and 'decide'"
+        )
+    whole = replace(spec, ssim=False, rule=rule)
     chains = chains_of(expand_points(spec.points))
     grid = {name: [str(point) for point in points] for name, points in chains.items()}
     names = (rule.select, rule.confirm) if rule.select else ("",)
@@ -122,11 +128,11 @@ def search(
     }
     sizes = {name: len(plan.cases.cases) for name, plan in plans.items()}
     _claim(out, plans[rule.select], {"grid": grid, "sizes": sizes})
-    race = Racing(rule, grid, sizes, seconds=seconds, seed=spec.seed, preregistered=True)
+    race = Racing(rule, grid, sizes, seconds=seconds_on(rule), seed=spec.seed)
     found = _Search(race, plans, out, progress or _unseen)
     plan, most = plans[rule.select], max(sizes.values())
-    early = crew or PrestartedWorkers(0)
-    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_room(), crew=early) as pool:
+    early = prestarted or PrestartedWorkers(0)
+    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_room(), prestarted=early) as pool:
         early.dismiss()
         return found.run(pool)
 
@@ -141,7 +147,7 @@ class _Search:
     progress: Progress
 
     def run(self, pool: Pool) -> Found:
-        """Measure what the race asks for until it is decided."""
+        """Serve the race's requests until it decides."""
         asked, table, rounds = self.race.start, None, 0
         while True:
             rows = self._measure(asked, table, rounds, pool)
@@ -153,7 +159,9 @@ class _Search:
             if isinstance(found, Decision):
                 with disk_errors(self.out):
                     write_part(table, self.out / PARTS / "search.parquet")
-                return self._found(_noted(found), table, rounds)
+                return self._found(
+                    of_search(found, self.plans[self.race.rule.select].manifest), table, rounds
+                )
             asked = found
 
     def _measure(
@@ -178,7 +186,7 @@ class _Search:
         return read_run(folder)
 
     def _tasks(self, asked: Request, table: pl.DataFrame | None) -> list[Task]:
-        """Return every case that lacks a point asked for, with the points it lacks."""
+        """Return every case with missing points, and these points."""
         seen = _seen(table, asked.split)
         wanted = [(Point.parse(text), seen.get(text, 0), upto) for text, upto in asked.points]
         cases = self.plans[asked.split].cases.cases
@@ -200,49 +208,20 @@ class _Search:
         return Found(decision, rounds, 0 if table is None else len(table), cases * points)
 
 
-def seen_on_all_cases(table: pl.DataFrame) -> pl.DataFrame:
-    """Leave out points that a race gave up or passed by: their few cases are no picture of the whole."""
-    import polars as pl
-
-    seen = table.group_by("case_split", "point").len()
-    whole = seen.filter(pl.col("point") == PRISTINE).select("case_split", pl.col("len").alias("cases"))
-    kept = seen.join(whole, on="case_split", nulls_equal=True).filter(pl.col("len") == pl.col("cases"))
-    return table.join(
-        kept.select("case_split", "point"), on=["case_split", "point"], how="semi", nulls_equal=True
-    )
-
-
-def is_search(manifest: Mapping[str, object]) -> bool:
-    """Whether a run folder's manifest is a search's."""
-    return _KEY in manifest
-
-
-def replayed(table: pl.DataFrame, manifest: Mapping[str, object], *, seconds: Seconds | None) -> Decision:
-    """Reach a finished search's decision again from its rows; raises ``BitdoseError`` if it is unfinished."""
-    held = manifest[_KEY]
-    identity = manifest["identity"]
-    if not isinstance(held, dict) or not isinstance(identity, dict) or "sizes" not in held:
-        raise BitdoseError("manifest: the search it describes cannot be read; search again in a new folder")
-    rule, seed = Rule.from_dict(identity["decision"]), int(str(manifest.get("seed", 0)))
-    race = Racing(rule, held["grid"], held["sizes"], seconds=seconds, seed=seed, preregistered=True)
-    found = race.step(table)
-    if isinstance(found, Request):
-        raise BitdoseError("the search is not finished; run 'bitdose search' again to go on")
-    return _noted(found)
-
-
 def _claim(out: Path, plan: Plan, held: Mapping[str, object]) -> None:
     """Make the folder this search's, or check that it is."""
-    manifest = {**plan.manifest, _KEY: dict(held)}
+    manifest = {**plan.manifest, SEARCH: dict(held)}
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: expected a folder, it is a file")
+        raise UsageError(f"{argument('out', out)}: expected a folder, it is a file")
     if (out / MANIFEST).exists():
         there = read_manifest(out)
         if not is_search(there) or there.get("identity") != manifest["identity"]:
-            raise UsageError(f"--out {out}: it holds another study; choose another folder")
+            raise UsageError(f"{argument('out', out)}: it holds another study; choose another folder")
         return
     if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"--out {out}: the folder holds other files; choose a new or empty folder")
+        raise UsageError(
+            f"{argument('out', out)}: the folder holds other files; choose a new or empty folder"
+        )
     with disk_errors(out):
         (out / PARTS).mkdir(parents=True, exist_ok=True)
         write_manifest(out, manifest, plan.spec.resolved().to_toml())
@@ -255,28 +234,18 @@ def _together(table: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _seen(table: pl.DataFrame | None, split: str) -> dict[str, int]:
-    """Count on how many of a split's cases each point has been measured."""
+    """Return the number of a split's cases measured at each point."""
     if table is None:
         return {}
     mine = table.filter(table["case_split"] == split) if split else table
     return dict(mine.group_by("point").len().iter_rows())
 
 
-def _noted(found: Decision) -> Decision:
-    if found.rule.select:
-        return found
-    note = (
-        "Found by a search, which takes for granted that the true loss does not fall along a chain; points "
-        "that it gave up or passed by saw some of the cases only, and stand in no figure."
-    )
-    return replace(found, notes=(*found.notes, note))
-
-
 def _room() -> int:
-    """Return how many bytes may be kept of cases that the race comes back to."""
+    """Return the size in bytes of the cache of decoded cases, which later rounds reuse."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not said on this system
+    except (AttributeError, OSError, ValueError):  # not reported by this system
         memory = _KEEP_BYTES
     return min(_KEEP_BYTES, memory // 8)
 

@@ -1,4 +1,4 @@
-"""Intervals and tests for one proportion and for two on the same cases."""
+"""Intervals and tests for one proportion and for two paired ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def wilson(successes: float, n: float, *, level: float = 0.95, what: str = "case
 
 
 def tango(gained: float, lost: float, n: float, *, level: float = 0.95) -> Estimate:
-    """Tango's score interval for the difference of two proportions on the same cases.
+    """Tango's score interval for the difference of two paired proportions.
 
     The limits are the roots d of ``(b - c - n d) / sqrt(n (2q + d (1 - d))) = ±z`` with
     ``q = (sqrt(B² - 4AC) - B) / 2A``, ``A = 2n``, ``B = -b - c + (2n - b + c) d``,
@@ -104,6 +104,16 @@ def mcnemar_midp(gained: int, lost: int) -> float:
 
     ``p = 2 P(X <= min(b, c)) - P(X = min(b, c))``, X ~ Binomial(b + c, 1/2)
 
+    Parameters
+    ----------
+    gained, lost : int
+        Cases wrong before and right after, and the reverse.
+
+    Returns
+    -------
+    float
+        p-value in (0, 1].
+
     References
     ----------
     Fagerland 2013, BMC Med Res Methodol 13:91, doi 10.1186/1471-2288-13-91.
@@ -123,10 +133,22 @@ def mcnemar_midp(gained: int, lost: int) -> float:
 
 
 def smallest_provable_loss(n: int, *, level: float = 0.95) -> float:
-    """Loss that ``n`` cases can exclude if coding changes no answer at all.
+    """Minimum detectable loss: what ``n`` cases can exclude if coding changes no prediction.
 
-    ``z² / (n + z²)``: the lower Tango limit with no discordant case. A margin below it
-    cannot be shown, whatever the study finds; NaN for ``n = 0``.
+    ``z² / (n + z²)``: the lower Tango limit without discordant cases. A margin below it
+    cannot be shown by any outcome; NaN for ``n = 0``.
+
+    Parameters
+    ----------
+    n : float
+        Number of cases, or their effective number.
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    float
+        Loss in [0, 1]; NaN for ``n = 0``.
 
     Examples
     --------
@@ -138,7 +160,7 @@ def smallest_provable_loss(n: int, *, level: float = 0.95) -> float:
 
 
 def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
-    """Find where a decreasing function crosses zero, to double precision."""
+    """Find the root of a decreasing function, to double precision."""
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if function(middle) > 0 else (low, middle)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import platform
 import sys
@@ -20,9 +21,13 @@ from bitdose.data.load import load_cases, select_cases
 from bitdose.hashing import digest
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef, check_labels, choose_runtime, probe
+from bitdose.models.spec import LabelsMissingError
+from bitdose.native.library import state
 from bitdose.results.schema import SCHEMA_VERSION
+from bitdose.results.table import CASES_DIGEST, cases_digest
 from bitdose.study.spec import StudySpec
 
+_LOG = logging.getLogger(__name__)
 _LIBRARIES = (
     "imagecodecs",
     "nibabel",
@@ -36,20 +41,20 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class StudyJob:
-    """What every worker needs to know; small and picklable.
+    """Settings for every worker; small and picklable.
 
     Parameters
     ----------
     points : tuple of Point
-        Pristine first, then chain by chain from mild to harsh.
+        Pristine first, then chain by chain from weak to strong.
     color : str
         As in the spec.
     exact, ssim : bool
         As in the spec.
     model : ModelRef or None
-        What a worker process loads; None where the caller hands the classifier over.
+        Reference that a worker process loads; None for a classifier object.
     grid : tuple of Point
-        The study's points where ``points`` are some of them (a search); empty where they are all.
+        All points of the study where ``points`` is a subset (in a search); else empty.
     """
 
     points: tuple[Point, ...]
@@ -62,7 +67,7 @@ class StudyJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is settled before the first case runs."""
+    """All that is fixed before the first case runs."""
 
     spec: StudySpec
     cases: CaseSet
@@ -72,7 +77,7 @@ class Plan:
     manifest: Mapping[str, Any]
 
     def at(self, points: Sequence[Point]) -> Plan:
-        """Return the same study at other points, which need not hold pristine."""
+        """Return the same study at other points, with or without pristine."""
         spec = replace(self.spec, points=tuple(map(str, points)))
         job = replace(self.job, points=tuple(points))
         identity = _identity(spec, self.cases, job, self.classifier)
@@ -82,12 +87,12 @@ class Plan:
 
 
 def make_plan(spec: StudySpec, classifier: Classifier | None = None, *, cases: CaseSet | None = None) -> Plan:
-    """Settle a study: read the list of cases, load and probe the classifier, expand the points.
+    """Plan a study: read the list of cases, load and probe the classifier, expand the points.
 
     Parameters
     ----------
     spec : StudySpec
-        What the user wants.
+        The study specification.
     classifier : Classifier, optional
         A loaded classifier (any callable in a ``CallableClassifier``) in place of ``spec.model``.
     cases : CaseSet, optional
@@ -97,13 +102,12 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None, *, cases: C
     Raises
     ------
     UsageError
-        If data, points or model do not hold together.
+        If data, points and model are inconsistent.
     """
     points = expand_points(spec.points)
     cases = find_cases(spec, cases)
-    spec = spec if classifier else with_runtime(spec)[0]
+    spec, loaded = (spec, classifier) if classifier else _loaded(with_runtime(spec)[0], cases.labels)
     reference = None if classifier else _reference(spec)
-    loaded = classifier or _reference(spec).load()
     check_labels(loaded.spec.labels, cases.labels)
     probe(loaded)
     job = StudyJob(points, spec.color, spec.exact, spec.ssim, reference)
@@ -111,8 +115,23 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None, *, cases: C
     return Plan(spec, cases, job, loaded, identity, _manifest(spec, cases, identity, loaded))
 
 
+def _loaded(spec: StudySpec, labels: tuple[str, ...]) -> tuple[StudySpec, Classifier]:
+    """Load the classifier; one without labels has the data's, in sorted order as with ``ImageFolder``."""
+    try:
+        return spec, _reference(spec).load()
+    except LabelsMissingError:
+        spec = spec.updated(input=spec.input | {"labels": list(labels)})
+        found = _reference(spec).load()
+        _LOG.warning(
+            "labels: the model names none, so its outputs are taken for the data's classes in sorted order: "
+            "%s; where they stand in another, name them in that order",
+            ", ".join(labels),
+        )
+        return spec, found
+
+
 def with_runtime(spec: StudySpec) -> tuple[StudySpec, str]:
-    """Settle ``--runtime auto`` as :func:`~bitdose.models.load.choose_runtime` does."""
+    """Settle ``runtime="auto"`` as :func:`~bitdose.models.load.choose_runtime` does."""
     ref, said = choose_runtime(_reference(spec))
     return spec.updated(runtime=ref.runtime), said
 
@@ -133,7 +152,7 @@ def find_cases(spec: StudySpec, cases: CaseSet | None = None) -> CaseSet:
 
 
 def difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Name the first thing in which two identities differ; empty where they do not.
+    """Return the first difference between two identities; empty if equal.
 
     Examples
     --------
@@ -159,9 +178,9 @@ def codec_libraries(points: tuple[Point, ...]) -> dict[str, str]:
 
 
 def _identity(spec: StudySpec, cases: CaseSet, job: StudyJob, classifier: Classifier) -> dict[str, Any]:
-    """Return what two runs must share for their rows to belong together.
+    """Return the identity of a run: rows of two runs may be combined only if it is equal.
 
-    A rule of decision is part of it: fixed before the run, it cannot change when the run goes on.
+    A decision rule is part of it: fixed before the run, it cannot change when the run is resumed.
     """
     found = {
         "schema": SCHEMA_VERSION,
@@ -177,7 +196,7 @@ def _identity(spec: StudySpec, cases: CaseSet, job: StudyJob, classifier: Classi
         "device": classifier.device,
         "libraries": {name: _version(name) for name in _libraries(classifier.device)},
     }
-    return found | ({"decision": spec.decision} if spec.decision else {})
+    return found | ({"decision": spec.rule.to_dict()} if spec.rule else {})
 
 
 def _case_identity(case: Case) -> list[Any]:
@@ -186,7 +205,7 @@ def _case_identity(case: Case) -> list[Any]:
     if case.pixels:
         pixels = case.pixels.digest
     else:
-        with contextlib.suppress(OSError, ValueError):  # missing, or no path at all: reading it will say so
+        with contextlib.suppress(OSError, ValueError):  # missing, or not a path: reported when it is read
             pixels = case.path.stat().st_size
     return [case.id, case.label, case.patient, case.split, pixels, dict(case.columns)]
 
@@ -194,18 +213,24 @@ def _case_identity(case: Case) -> list[Any]:
 def _manifest(
     spec: StudySpec, cases: CaseSet, identity: dict[str, Any], classifier: Classifier
 ) -> dict[str, Any]:
-    """Return what an assessor needs to know of where the numbers come from; no patient data."""
+    """Return the provenance of the numbers for an assessor; no patient data."""
     known_by = getattr(classifier, "known_by", "")
     found = {
         "bitdose": _version("bitdose"),
         "schema": SCHEMA_VERSION,
         "identity": identity,
-        "data": {"name": cases.name, "split": cases.split, "labels": list(cases.labels)},
+        "data": {
+            "name": cases.name,
+            "split": cases.split,
+            "labels": list(cases.labels),
+            CASES_DIGEST: cases_digest((c.id, c.label, c.patient, c.split) for c in cases.cases),
+        },
         "seed": spec.seed,
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        "native": state().to_dict(),
     }
     return found | ({"model_known_by": known_by} if known_by else {})
 
@@ -218,7 +243,7 @@ def _processor() -> str:
 
 
 def _libraries(device: str) -> tuple[str, ...]:
-    """Name what can change a number; torch and OpenVINO only where they are in use."""
+    """Return the versions that can affect a number; torch and OpenVINO only where used."""
     in_use = {"torch": "torch" in sys.modules, "openvino": device.endswith(":openvino")}
     return ("bitdose", *_LIBRARIES, *(name for name, used in in_use.items() if used))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,16 +15,14 @@ from bitdose.codecs.base import CODECS
 from bitdose.codecs.coding import kernel_names
 from bitdose.codecs.point import Point
 from bitdose.decision.base import Decision
-from bitdose.decision.decide import decide
 from bitdose.models.base import InputSpec
 from bitdose.profile.document import Profile
 from bitdose.profile.issue import make_profile
 from bitdose.profile.signing import Key, load_or_make_key, sign
-from bitdose.results.summarize import summarize
-from bitdose.results.summary import PointSummary
 from bitdose.results.table import rows_to_table
 from bitdose.rule.margins import read_margins
 from bitdose.rule.rule import Rule
+from bitdose.search.run_results import RunResults
 
 NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 LABELS = ("normal", "covid-19")
@@ -70,16 +68,30 @@ def _row(index: int, text: str, wrong: bool) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """A decided run: what ``make_profile`` takes."""
+    """A run and a rule: what ``make_profile`` takes."""
 
     table: pl.DataFrame
-    decision: Decision
-    point: PointSummary
+    rule: Rule
     manifest: dict[str, Any]
+
+    @property
+    def results(self) -> RunResults:
+        """Its table and manifest."""
+        return RunResults(self.table, self.manifest)
+
+    @property
+    def decision(self) -> Decision:
+        """What the rule decides on it."""
+        return self.results.decide(self.rule)
 
     def profile(self, **options: Any) -> Profile:
         """Make its profile."""
-        return make_profile(self.decision, self.table, self.point, self.manifest, **({"now": NOW} | options))
+        return make_profile(self.results, self.rule, **({"now": NOW} | options))
+
+    def at(self, table: pl.DataFrame) -> Run:
+        """Return the run with another table, whose cases its manifest knows."""
+        identity = self.manifest["identity"] | {"cases": table["case_id"].n_unique()}
+        return replace(self, table=table, manifest={"identity": identity})
 
 
 def make_run(rule: Rule, *, points: tuple[str, ...] = POINTS, **columns: Any) -> Run:
@@ -93,17 +105,16 @@ def make_run(rule: Rule, *, points: tuple[str, ...] = POINTS, **columns: Any) ->
         bad[np.flatnonzero(~wrong)[: lost[text]]] = True
         rows += [_row(index, text, bool(bad[index])) | columns for index in range(300)]
     table = rows_to_table(rows)
-    decision = decide(table, rule)
-    certified = decision.certified.point if decision.certified else "pristine"
-    summary = next(p for p in summarize(table, draws=50).points if p.point == certified)
     spec = InputSpec(labels=LABELS, size=(256, 256))
     identity = {
         "model": MODEL,
         "input": spec.to_dict(),
         "data": "ab" * 32,
+        "cases": 300,
+        "points": list(points),
         "libraries": {"bitdose": "0.1.0", "opencv-python-headless": "4.12.0.88", "pillow": "12.0.0"},
     }
-    return Run(table, decision, summary, {"identity": identity})
+    return Run(table, rule, {"identity": identity})
 
 
 @pytest.fixture(scope="session")

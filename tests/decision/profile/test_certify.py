@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import inspect
 import json
-import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
+from bitdose.decision.decide import decide
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.profile.document import read_profile
-from bitdose.profile.issue import estimates_of, results_digest
+from bitdose.profile.issue import estimates_of, make_profile, results_digest
+from bitdose.results.table import CASES_DIGEST, cases_digest
 from bitdose.rule.margins import read_margins
 from bitdose.rule.rule import Rule
+from bitdose.run import Run
+from bitdose.search.racing import Racing
+from bitdose.search.run_results import RunResults
+
+NOW = datetime(2026, 11, 22, 10, tzinfo=UTC)
 
 
 def test_the_evidence_is_that_of_the_decision(run: Any) -> None:
@@ -40,17 +50,18 @@ def test_every_estimate_of_the_summary_is_kept(run: Any) -> None:
     found = {reading.metric: reading for reading in run.profile().evidence.estimates}
     for name in ("accuracy", "macro_f1", "brier", "flips.share", "sensitivity[normal]", "auroc[covid-19]"):
         assert name in found
-    assert len(found) == len(list(estimates_of(run.point)))
-    assert found["accuracy"].value == run.point.accuracy.value
-    assert found["accuracy"].low == run.point.accuracy.low
+    point = run.results.point_summary("jpeg:q30@256")
+    assert len(found) == len(list(estimates_of(point)))
+    assert found["accuracy"].value == point.accuracy.value
+    assert found["accuracy"].low == point.accuracy.low
 
 
 def test_an_undefined_estimate_is_null_with_its_reason(run: Any) -> None:
-    """NaN becomes null, and the reason stays."""
-    lost = replace(run.point.macro_f1, value=math.nan, low=math.nan, high=math.nan, reason="one class only")
-    point = replace(run.point, macro_f1=lost)
-    found = {r.metric: r for r in replace(run, point=point).profile().evidence.estimates}["macro_f1"]
-    assert (found.value, found.low, found.reason) == (None, None, "one class only")
+    """NaN becomes null, and the reason stays: without probabilities there is no AUROC."""
+    bare = replace(run, table=run.table.drop("p_normal", "p_covid-19"))
+    found = {r.metric: r for r in bare.profile().evidence.estimates}["auroc[covid-19]"]
+    assert (found.value, found.low) == (None, None)
+    assert found.reason
 
 
 def test_limits_are_what_the_certified_rows_hold(run: Any) -> None:
@@ -62,14 +73,14 @@ def test_limits_are_what_the_certified_rows_hold(run: Any) -> None:
 
 
 def test_cases_outside_the_proof_do_not_widen_the_limits(run: Any) -> None:
-    """A case that failed, at the point or at pristine, was not compared: its size says nothing."""
+    """A case that failed at pristine, alone or at every point, was not compared: its size says nothing."""
     rows = run.table.filter(pl.col("case_height") == 900)
     tiny = rows.with_columns(pl.lit(3, pl.Int64).alias("case_height"))
     at_pristine = pl.col("point") == "pristine"
-    for name, lost in (("x", ~at_pristine), ("y", at_pristine)):
+    for name, lost in (("x", pl.lit(value=True)), ("y", at_pristine)):
         failed = pl.when(lost).then(pl.lit("codec-limit")).otherwise("status").alias("status")
         more = tiny.with_columns(pl.lit(name).alias("case_id"), failed)
-        found = replace(run, table=pl.concat([run.table, more])).profile()
+        found = run.at(pl.concat([run.table, more])).profile()
         assert found.limits.height == (900, 1199)
 
 
@@ -127,8 +138,7 @@ def test_with_two_splits_the_second_alone_is_the_evidence(make: Any) -> None:
         pl.lit("calibration").alias("case_split"),
         pl.lit(64, pl.Int64).alias("case_height"),
     )
-    decision = replace(both.decision, rule=rule)
-    found = replace(both, decision=decision, table=pl.concat([first, both.table])).profile()
+    found = replace(both.at(pl.concat([first, both.table])), rule=rule).profile()
     assert found.evidence.splits == ("test",)
     assert found.limits.height == (900, 1199)
     assert found.evidence.results_digest == results_digest(both.table)
@@ -162,8 +172,8 @@ def test_nothing_certified_means_no_profile(make: Any) -> None:
 @pytest.mark.parametrize(
     ("manifest", "words"),
     [
-        ({}, "needs a run folder's manifest with model, input, data, libraries"),
-        ({"identity": {"model": "net@0123456789ab"}}, "manifest with input, data, libraries"),
+        ({}, "needs a run folder's manifest with model, input, data, libraries, cases, points"),
+        ({"identity": {"model": "net@0123456789ab"}}, "manifest with input, data, libraries, cases, points"),
     ],
 )
 def test_a_bare_table_gives_no_profile(run: Any, manifest: dict[str, Any], words: str) -> None:
@@ -175,9 +185,9 @@ def test_a_bare_table_gives_no_profile(run: Any, manifest: dict[str, Any], words
 def test_a_classifier_must_be_the_manifests_and_have_a_digest(run: Any) -> None:
     """Another model's manifest, or a model without a digest, is refused."""
     identity = run.manifest["identity"] | {"model": "other@0123456789ab"}
-    with pytest.raises(BitdoseError, match="it is of other@0123456789ab, the results are of net@"):
+    with pytest.raises(UsageError, match="expected those of other@0123456789ab, .* got those of net@"):
         replace(run, manifest={"identity": identity}).profile()
-    nameless = replace(run, decision=replace(run.decision, model="callable"))
+    nameless = replace(run, table=run.table.with_columns(pl.lit("callable").alias("model")))
     with pytest.raises(BitdoseError, match="classifier 'callable' has no digest"):
         replace(nameless, manifest={"identity": identity | {"model": "callable"}}).profile()
 
@@ -193,14 +203,14 @@ def test_two_codec_builds_at_one_point_are_refused(run: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"modality": "thermography"}, "--modality 'thermography': expected DICOM's code"),
-        ({"modality": ""}, "--modality '': expected DICOM's code"),
-        ({"expires": "0d"}, "--expires: expected up to 3650 days from now"),
-        ({"expires": "9999d"}, "--expires: expected up to 3650 days"),
-        ({"expires": "999999d"}, "--expires: expected up to 3650 days"),
-        ({"expires": "soon"}, "--expires: expected days such as 365d or a date"),
-        ({"expires": "2026-11-22"}, "--expires: expected up to 3650 days from now"),
-        ({"expires": "2027-02-30"}, "--expires: expected UTC such as"),
+        ({"modality": "thermography"}, "modality 'thermography': expected DICOM's code"),
+        ({"modality": ""}, "modality '': expected DICOM's code"),
+        ({"expires": "0d"}, "expires: expected up to 3650 days from now"),
+        ({"expires": "9999d"}, "expires: expected up to 3650 days"),
+        ({"expires": "999999d"}, "expires: expected up to 3650 days"),
+        ({"expires": "soon"}, "expires: expected days such as 365d or a date"),
+        ({"expires": "2026-11-22"}, "expires: expected up to 3650 days from now"),
+        ({"expires": "2027-02-30"}, "expires: expected UTC such as"),
     ],
 )
 def test_wrong_options_are_wrong_calls(run: Any, options: dict[str, str], words: str) -> None:
@@ -216,9 +226,87 @@ def test_expiry_is_days_or_a_date(run: Any) -> None:
     assert run.profile(expires="2027-01-02").expires == "2027-01-02T00:00:00Z"
 
 
-def test_the_summary_must_be_of_the_certified_point(run: Any) -> None:
-    """Another point's estimates would be evidence of something else."""
-    with pytest.raises(
-        UsageError, match="summary_point: expected that of jpeg:q30@256, got that of pristine"
-    ):
-        replace(run, point=replace(run.point, point="pristine")).profile()
+FORGED: dict[str, tuple[Callable[[pl.DataFrame, Mapping[str, Any]], tuple[Any, Any]], str]] = {
+    "a tenth of the cases": (
+        lambda table, manifest: (table.filter(pl.col("case_id") < "secret-030"), manifest),
+        "30 of 300 cases have run",
+    ),
+    "a point left out": (
+        lambda table, manifest: (table.filter(pl.col("point") != "jpeg2000:20x"), manifest),
+        "jpeg2000:20x: expected 300 rows",
+    ),
+    "rows of a failed point left out": (
+        lambda table, manifest: (
+            table.filter((pl.col("point") != "jpeg2000:20x") | (pl.col("case_id") < "secret-2")),
+            manifest,
+        ),
+        "jpeg2000:20x: expected 300 rows, one per case of the manifest, got 200 of 200",
+    ),
+    "a point that was never planned": (
+        lambda table, manifest: (
+            pl.concat([table, table.filter(pl.col("point") == "pristine").with_columns(point=pl.lit("q1"))]),
+            manifest,
+        ),
+        "q1: expected 0 rows",
+    ),
+    "every case twice": (
+        lambda table, manifest: (
+            pl.concat([table, table.with_columns(pl.concat_str(pl.lit("b-"), "case_id").alias("case_id"))]),
+            manifest,
+        ),
+        "expected the 300 cases of the manifest, got 600",
+    ),
+    "each case its own patient": (
+        lambda table, manifest: (table.with_columns(case_patient=pl.col("case_id")), manifest),
+        "cases, labels, patients or splits are not those of the manifest",
+    ),
+    "labels made to fit": (
+        lambda table, manifest: (table.with_columns(case_label=pl.col("predicted")), manifest),
+        "expected the 300 cases of the manifest, got",
+    ),
+    "another classifier": (
+        lambda table, manifest: (table.with_columns(model=pl.lit("other@ffffffffffff")), manifest),
+        "as the manifest says, got those of other@",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", FORGED)
+@pytest.mark.parametrize("way", ["make_profile", "Run.profile", "Run.certify", "decide"])
+def test_no_public_call_certifies_what_is_not_the_run(run: Any, kind: str, way: str, tmp_path: Path) -> None:
+    """Cases or points that disagree with the manifest give no decision and no profile, whoever asks."""
+    change, words = FORGED[kind]
+    held = run.table.select("case_id", "case_label", "case_patient", "case_split").unique().iter_rows()
+    manifest = {**run.manifest, "data": {CASES_DIGEST: cases_digest(held)}}
+    table, manifest = change(run.table, manifest)
+    forged = Run(RunResults(table, manifest), tmp_path)
+    calls: dict[str, Callable[[], object]] = {
+        "make_profile": lambda: make_profile(RunResults(table, manifest), run.rule, now=NOW),
+        "Run.profile": lambda: forged.profile(rule=run.rule, key=tmp_path / "key.pem"),
+        "Run.certify": lambda: forged.certify(run.rule, key=tmp_path / "key.pem"),
+        "decide": lambda: decide(table, run.rule, manifest=manifest),
+    }
+    with pytest.raises(UsageError, match=words):
+        calls[way]()
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("registered", [True, False])
+def test_whether_the_rule_was_registered_is_read_off_the_manifest(
+    run: Any, registered: bool, tmp_path: Path
+) -> None:
+    """No argument says so: the rule of the manifest is fixed before the run, any other came after it."""
+    other = Rule(read_margins(["accuracy=0.2"]))
+    identity = run.manifest["identity"] | {"decision": (run.rule if registered else other).to_dict()}
+    studied = Run(RunResults(run.table, {"identity": identity}), tmp_path)
+    made = studied.profile(rule=run.rule, key=tmp_path / "key.pem")
+    assert made.evidence.preregistered is registered
+    assert any("not fixed in the study file" in note for note in made.notes) is not registered
+    assert studied.decide(run.rule).preregistered is registered
+
+
+def test_nobody_can_claim_that_a_rule_was_registered() -> None:
+    """No public call takes the claim, or a finished decision, as an argument."""
+    for call in (decide, Racing, RunResults, make_profile, Run, Run.decide, Run.profile, Run.certify):
+        names = set(inspect.signature(call).parameters)
+        assert not names & {"preregistered", "registered", "decision", "complete"}, call
