@@ -20,7 +20,7 @@ LAYERS = """
 door
 __init__
 errors
-malloc native hashing
+malloc native hashing processes
 registry lock resample
 image stats wire links
 metrics
@@ -43,8 +43,8 @@ ROOMS = {
     "report": "atomic pareto / findings / exports figures tables / page / compare / build",
     "search": "futility / candidates / racing / run_results / run",
     "service": "clock problems settings / db / accounts exams / http / web",
-    "study": "spec source_cache rows progress store / plan / worker recode shards / two_stage / engines / run"
-    " dry_run",
+    "study": "spec source_cache rows progress store / plan progress_bar / worker recode shards / two_stage"
+    " / engines / run dry_run",
 }
 LEVEL = {noun: level for level, row in enumerate(LAYERS.split("\n")) for noun in row.split()}
 HEAVY = {

@@ -7,7 +7,7 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -21,11 +21,11 @@ from bitdose.study.engines.pipeline import run_pipeline
 from bitdose.study.engines.ray import check_ray, run_in_ray
 from bitdose.study.plan import Plan, difference
 from bitdose.study.progress import StudyProgress
+from bitdose.study.progress_bar import Watcher
 from bitdose.study.shards import Shards
 from bitdose.study.store import MANIFEST, DoneCase, Store, read_manifest, write_manifest
 
 _LOG = logging.getLogger(__name__)
-Watcher = Callable[[StudyProgress], None]
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def run_study(
         Run folder.
     workers : int, optional
         Worker processes; None takes all cores, with Ray those of the cluster. A classifier given as
-        an object runs in this process.
+        an object runs in this process, while the others code.
     resume : bool
         Whether to continue in a folder with results.
     retry_failed : bool
@@ -129,7 +129,10 @@ def run_study(
 def _engine(
     plan: Plan, todo: Sequence[Case], workers: int | None, prestarted: PrestartedWorkers | None
 ) -> Generator[Finished, None, None]:
-    """Run cases with the requested engine; a GPU owned by one process takes larger batches."""
+    """Run cases with the requested engine.
+
+    A single classifier, on a GPU or an object of this process, has coders on all cores.
+    """
     told = "classifier %s on %s by %s; engine %s; loops in C %s"
     loops = "at work" if load_native() else "absent: studies take longer"
     _LOG.info(told, plan.classifier.name, plan.classifier.device, plan.spec.runtime, plan.spec.engine, loops)
@@ -137,9 +140,10 @@ def _engine(
         yield from run_in_ray(plan, todo, workers=workers)
         return
     count = os.cpu_count() or 1 if workers is None else workers
-    on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
+    is_single = plan.classifier.device == "cuda" or plan.job.model is None
     early = prestarted or PrestartedWorkers(0)
-    if plan.job.model and (plan.spec.engine == "pipeline" or on_gpu):
+    several = count > 1 and len(todo) > 1
+    if (several and is_single) or (plan.job.model and plan.spec.engine == "pipeline"):
         early.dismiss()
         _LOG.info("pipeline: %d processes code, this one classifies", count)
         yield from run_pipeline(todo, plan.job, plan.classifier, workers=count)
@@ -212,7 +216,7 @@ def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> 
     for case in plan.cases.cases:
         digest = done[case.id].digest if case.id in done else None
         try:
-            changed += bool(digest and case.path.stat().st_mtime > began and file_digest(case.path) != digest)
+            changed += bool(digest and _file_is_newer(case, began) and file_digest(case.path) != digest)
         except OSError:
             changed += 1
     if changed:
@@ -220,6 +224,11 @@ def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> 
             f"{argument('out', folder)}: the files of {changed} finished cases have changed or gone since; "
             "choose another folder"
         )
+
+
+def _file_is_newer(case: Case, began: float) -> bool:
+    """Whether a case's file was written after a time; an array's pixels are part of the run's identity."""
+    return case.pixels is None and case.path.stat().st_mtime > began
 
 
 def check_failures(failed: int, plan: Plan) -> None:
