@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bitdose.errors import BitdoseError, UsageError, argument
 from bitdose.rule.rule import Rule, combined_rule
@@ -19,21 +19,47 @@ if TYPE_CHECKING:
     from bitdose.codecs.point import Point
     from bitdose.compress.record import SourceFacts
     from bitdose.compress.run import CompressOutcome
+    from bitdose.data.base import CaseSet
     from bitdose.errors import CaseError
+    from bitdose.models.base import Classifier
     from bitdose.profile.document import Profile
     from bitdose.study.plan import Plan
+    from bitdose.study.progress_bar import Watcher
     from bitdose.study.spec import StudySpec
 
 RUNS = Path("runs")
 
 
-def open_run(path: str | Path) -> Run:
-    """Open a run folder, or a results table (Parquet or CSV); raises ``UsageError`` where there is none."""
+class _Planned(NamedTuple):
+    """A spec, and what came as Python objects in place of its data and model."""
+
+    spec: StudySpec
+    cases: CaseSet | None
+    classifier: Classifier | None
+
+
+def open_run(path: str | Path, *, cases: Any = None) -> Run:
+    """Open a run folder, or a results table (Parquet or CSV).
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The folder or file.
+    cases : object, optional
+        The cases, where the study had them as Python objects and the report is to show images.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or it cannot be read.
+    """
+    from bitdose.data.objects import cases_from
     from bitdose.study.store import MANIFEST, read_manifest, read_run
 
     place = Path(path)
     table = read_run(place)
-    return Run(RunResults(table, read_manifest(place) if (place / MANIFEST).exists() else {}), place)
+    results = RunResults(table, read_manifest(place) if (place / MANIFEST).exists() else {})
+    return Run(results, place, cases=None if cases is None else cases_from(cases))
 
 
 def load_results(table: str | Path | Any) -> Run:
@@ -81,19 +107,25 @@ def study(
     margins: Any = None,
     alpha: float | None = None,
     labels: Sequence[str] | None = None,
+    patients: Sequence[Any] | None = None,
     workers: int | None = None,
     resume: bool = False,
     retry_failed: bool = False,
+    progress: bool | Watcher = True,
     **options: Any,
 ) -> Run:
     """Measure what compression does to a classifier: every case at every operating point.
 
     Parameters
     ----------
-    cases : str, pathlib.Path or other
-        A folder with a sub-folder per class, a CSV or Parquet table, or a study's TOML file.
-    model : str, pathlib.Path or Classifier
-        An ONNX or TorchScript file, ``module:factory``, a shipped classifier, or a loaded one.
+    cases : str, pathlib.Path or object
+        A folder with a sub-folder per class, a CSV or Parquet table, or a study's TOML file; a polars or
+        pandas DataFrame, ``(arrays, labels)``, a data set of ``(image, label)`` such as torch's, or an
+        iterable of ``(id, label, pixels[, patient])``: see :mod:`bitdose.data.objects`.
+    model : str, pathlib.Path or object
+        An ONNX or TorchScript file, ``module:factory`` or a shipped classifier; a torch module, any callable
+        from a batch to probabilities, a scikit-learn estimator, an ONNX model or session, or a
+        :class:`Classifier`: see :mod:`bitdose.models.objects`.
     points : str or sequence of str, optional
         ``"paper"``, ``"quick"``, points and ranges such as ``"jpeg:q90..q10/10@256"``; the paper's grid by
         default.
@@ -104,10 +136,14 @@ def study(
         ``{"accuracy": 0.02}`` and its error rate.
     labels : sequence of str, optional
         The model's labels in the order of its outputs, where the model does not state them.
+    patients : sequence, optional
+        The patient of each array; each is its own patient's by default.
     workers : int, optional
         Worker processes; one per core by default.
     resume, retry_failed : bool
         Whether to go on in a folder that holds results, and to run failed cases again.
+    progress : bool or callable
+        Whether progress is shown on a terminal or in a notebook; or what is called after every case.
     options
         Further fields of :class:`~bitdose.study.spec.StudySpec`: ``split``, ``limit``, ``classes``,
         ``color``, ``input``, ``runtime``, ``seed``, …
@@ -125,21 +161,28 @@ def study(
     KeyboardInterrupt
         After Ctrl-C; the finished cases are kept and ``resume=True`` goes on.
     """
+    from bitdose.study.plan import make_plan
+    from bitdose.study.progress_bar import watching
     from bitdose.study.run import run_study
 
-    spec = _spec(cases, model, points=points, labels=labels, **options)
-    registered = _registered(spec, rule, margins=margins, alpha=alpha)
-    spec = spec.updated(rule=registered)
-    plan = _plan(spec, model)
+    given = {"points": points, "labels": labels, "patients": patients, **options}
+    planned = _planned(cases, model, rule, margins=margins, alpha=alpha, **given)
+    plan = make_plan(planned.spec, planned.classifier, cases=planned.cases)
     folder = Path(out) if out is not None else _default_folder(plan)
-    outcome = run_study(
-        plan, folder, workers=workers, resume=resume or retry_failed, retry_failed=retry_failed
-    )
+    with watching(len(plan.cases.cases), progress=progress) as watch:
+        outcome = run_study(
+            plan,
+            folder,
+            workers=workers,
+            resume=resume or retry_failed,
+            retry_failed=retry_failed,
+            watch=watch,
+        )
     if outcome.interrupted:
         raise KeyboardInterrupt(
             f"{outcome.done} of {outcome.total} cases are done in {folder}; resume=True goes on"
         )
-    return open_run(folder)
+    return open_run(folder, cases=planned.cases)
 
 
 def search(
@@ -152,7 +195,9 @@ def search(
     margins: Any = None,
     alpha: float | None = None,
     labels: Sequence[str] | None = None,
+    patients: Sequence[Any] | None = None,
     workers: int | None = None,
+    progress: bool | Watcher = True,
     **options: Any,
 ) -> Run:
     """Find the certified point, measuring only what can change the decision.
@@ -161,7 +206,7 @@ def search(
 
     Parameters
     ----------
-    cases, model, points, out, rule, margins, alpha, labels, workers, options
+    cases, model, points, out, rule, margins, alpha, labels, patients, workers, progress, options
         As for :func:`study`.
 
     Returns
@@ -174,26 +219,27 @@ def search(
     UsageError, BitdoseError, KeyboardInterrupt
         As :func:`study` does; also if there is no margin.
     """
-    from bitdose.models.base import CallableClassifier
     from bitdose.search.run import search as run_search
+    from bitdose.study.progress_bar import watching
 
-    spec = _spec(cases, model, points=points, labels=labels, **options)
-    registered = _registered(spec, rule, margins=margins, alpha=alpha)
-    if registered is None:
+    given = {"points": points, "labels": labels, "patients": patients, **options}
+    planned = _planned(cases, model, rule, margins=margins, alpha=alpha, **given)
+    if planned.spec.rule is None:
         raise UsageError(f"{argument('margins')}: expected at least one, such as {{'accuracy': 0.02}}")
-    folder = (
-        Path(out) if out is not None else RUNS / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
-    )
+    name = Path(planned.spec.data).resolve().name.partition(".")[0]
+    folder = Path(out) if out is not None else RUNS / f"search-{name}"
     found = run_search(
-        spec,
-        registered,
+        planned.spec,
+        planned.spec.rule,
         folder,
-        classifier=model if isinstance(model, CallableClassifier) else None,
+        classifier=planned.classifier,
+        cases=planned.cases,
         workers=workers,
+        progress=lambda total: watching(total, progress=progress),
     )
     if found.decision is None:
         raise KeyboardInterrupt(f"{found.rounds} rounds are done in {folder}; the same call goes on")
-    return open_run(folder)
+    return open_run(folder, cases=planned.cases)
 
 
 def compress(
@@ -291,28 +337,41 @@ def _ignore(_text: str) -> None:
     """No-op."""
 
 
-def _spec(
-    cases: Any,
-    model: Any,
-    *,
-    points: str | Sequence[str] | None,
-    labels: Sequence[str] | None,
-    **options: Any,
-) -> StudySpec:
-    """Put a spec together: a study file, and over it what is given."""
+def _planned(
+    cases: Any, model: Any, rule: Rule | None, *, margins: Any, alpha: float | None, **options: Any
+) -> _Planned:
+    """Put a spec together: a study file, or data and model, and over it what is given."""
+    from bitdose.data.objects import cases_from
+    from bitdose.models.load import ModelRef
+    from bitdose.models.objects import classifier_from
     from bitdose.study.plan import with_runtime
     from bitdose.study.spec import spec_of
 
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
+    labels, patients, points = (given.pop(name, None) for name in ("labels", "patients", "points"))
     if points is not None:
         given["points"] = (points,) if isinstance(points, str) else tuple(map(str, points))
+    held = None
+    if not isinstance(cases, str | Path):
+        held = cases_from(cases, patients=patients, names=labels)
+    elif patients is not None:
+        raise UsageError(
+            f"{argument('patients')}: they go with arrays; a table's are in its column 'patient'"
+        )
     if labels is not None:
         given["input"] = {**given.get("input", {}), "labels": list(labels)}
-    by_reference = model is None or isinstance(model, str | Path)
-    if model is not None:
-        given["model"] = str(model) if by_reference else getattr(model, "name", "callable")
-    spec = spec_of(str(cases), **given)
-    return with_runtime(spec)[0] if by_reference else spec
+    classifier = None
+    if model is not None and not isinstance(model, str | Path):
+        of_object = {key: given[key] for key in ("input", "weights", "runtime", "precision") if key in given}
+        found = classifier_from(model, **of_object)
+        classifier = None if isinstance(found, ModelRef) else found
+        given["model"] = found.model if isinstance(found, ModelRef) else found.name
+    elif model is not None:
+        given["model"] = str(model)
+    spec = spec_of(held.name if held else str(cases), **given)
+    spec = spec if classifier else with_runtime(spec)[0]
+    registered = _registered(spec, rule, margins=margins, alpha=alpha)
+    return _Planned(spec.updated(rule=registered), held, classifier)
 
 
 def _registered(spec: StudySpec, rule: Rule | None, *, margins: Any, alpha: float | None) -> Rule | None:
@@ -321,12 +380,6 @@ def _registered(spec: StudySpec, rule: Rule | None, *, margins: Any, alpha: floa
             raise UsageError("rule: expected a rule alone, or margins and alpha without one")
         return rule
     return combined_rule(spec.rule, margins=margins, alpha=alpha)
-
-
-def _plan(spec: StudySpec, model: Any) -> Plan:
-    from bitdose.study.plan import make_plan
-
-    return make_plan(spec, None if model is None or isinstance(model, str | Path) else model)
 
 
 def _default_folder(plan: Plan) -> Path:

@@ -23,6 +23,7 @@ from bitdose.search.run_results import RunResults
 if TYPE_CHECKING:
     import polars as pl
 
+    from bitdose.data.base import CaseSet
     from bitdose.decision.base import Decision
     from bitdose.profile.document import Profile
     from bitdose.report.build import ReportPaths
@@ -56,15 +57,13 @@ class Run:
         Table and manifest.
     folder : pathlib.Path
         The run folder; for a bare table, its file, beside which reports are written.
-
-    Examples
-    --------
-    >>> run = open_run("demo-run/run")  # doctest: +SKIP
-    >>> run.decide(margins={"accuracy": 0.1}).certified  # doctest: +SKIP
+    cases : CaseSet, optional
+        The cases, where the study had them as Python objects.
     """
 
-    def __init__(self, results: RunResults, folder: Path) -> None:
+    def __init__(self, results: RunResults, folder: Path, *, cases: CaseSet | None = None) -> None:
         self._results = results
+        self._cases = cases
         self.folder = folder
         self._latest: Decision | None = None
 
@@ -380,7 +379,7 @@ class Run:
         if not (self.folder / STUDY_FILE).exists():
             return None
         try:
-            return variants_of(self.folder, self.table)
+            return variants_of(self.folder, self.table, cases=self._cases)
         except BitdoseError as error:
             _log.warning("the report has no images: %s", error)
             return None
