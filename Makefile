@@ -27,9 +27,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 
-figure: demo
+figure: demo  # the README's, and the worked certificate's
 	mkdir -p docs/img
 	cp demo-run/run/figures/accuracy_file.png docs/img/demo-accuracy.png
+	$(BIN)/python docs/make_figures.py demo-run/run
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_reference.py
