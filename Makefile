@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 STATIC := src/bitdose/service/web/static/assets.json
 
-.PHONY: demo test lint docs results figure web clean
+.PHONY: demo test lint docs site results figure web clean
 
 demo: $(VENV)/.core
 	$(BIN)/bitdose demo --out demo-run
@@ -34,6 +34,9 @@ figure: demo  # the README's, and the worked certificate's
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_reference.py
+
+site: $(VENV)/.dev  # to read it with search: python3 -m http.server --directory site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 results: $(VENV)/.dev
 	$(BIN)/python docs/make_results.py

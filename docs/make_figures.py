@@ -72,8 +72,8 @@ def changed(point: str) -> tuple[int, int]:
 
 def tests_table() -> str:
     """Return a row for each point that was tested, chain by chain."""
-    lines = ["| point | ratio_file | right to wrong | wrong to right | loss seen | upper limit | p | |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
+    lines = ["| point | ratio_file | flips (lost / gained) | loss seen | upper limit | p | |"]
+    lines += ["|---|---|---|---|---|---|---|"]
     for chain in decision().walks:
         lines += [_row(test) for test in chain.tested]
     return "\n".join(lines)
@@ -91,7 +91,7 @@ def _row(test: PointTest) -> str:
         else "fails"
     )
     return (
-        f"| `{test.point}` | {test.ratio_file:.1f} | {lost} | {gained} | {_POINTS * found.loss:.1f} "
+        f"| `{test.point}` | {test.ratio_file:.1f} | {lost} / {gained} | {_POINTS * found.loss:.1f} "
         f"| {_POINTS * found.upper:.1f} | {found.p:.4f} | {last} |"
     )
 
