@@ -6,13 +6,11 @@ outside ``docs/`` have a place of their own, and a link to a file that has none 
 
 from __future__ import annotations
 
-import inspect
+import json
 import os.path
 import posixpath
 import re
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
@@ -29,17 +27,33 @@ OUTSIDE = {
 }
 CARDS = {f"results/cards/{path.name}": f"cards/{path.name}" for path in (ROOT / "results/cards").glob("*.md")}
 PAGES = OUTSIDE | CARDS
-FROM = {place: source for source, place in PAGES.items()}
+BOOKS = ROOT / "docs" / "notebooks"
+NOTEBOOKS = {f"docs/notebooks/{path.name}": f"notebooks/{path.stem}.md" for path in BOOKS.glob("*.ipynb")}
+FROM = {place: source for source, place in {**PAGES, **NOTEBOOKS}.items()}
 LINK = re.compile(r"(!?)\[((?:[^\[\]]|\[[^\]]*\])*)\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 DOOR = "api/index.md"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that stand outside ``docs/``."""
+    """Add the pages that stand outside ``docs/``, and the notebooks as pages."""
     for source, place in PAGES.items():
         files.append(File.generated(config, place, abs_src_path=str(ROOT / source)))
+    for source, place in NOTEBOOKS.items():
+        files.append(File.generated(config, place, content=notebook_page(ROOT / source)))
     return files
+
+
+def notebook_page(path: Path) -> str:
+    """Return a notebook as a page: its text, and its code in fences."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    texts = ["".join(cell["source"]) for cell in cells]
+    parts = [
+        f"```python\n{text}\n```" if cell["cell_type"] == "code" else text
+        for cell, text in zip(cells, texts, strict=True)
+    ]
+    note = f"*This page is the notebook `docs/notebooks/{path.name}`; the tests execute it.*\n"
+    return "\n\n".join([*parts, note])
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:  # noqa: ARG001
@@ -69,21 +83,24 @@ def _link(found: re.Match[str], source: str, here: str) -> str:
 def _place(path: str) -> str | None:
     """Return where the site has a file of the repository; None where it has not."""
     page = f"{path}/README.md" if (ROOT / path).is_dir() else path
-    if page in PAGES:
-        return PAGES[page]
+    if page in PAGES or page in NOTEBOOKS:
+        return PAGES.get(page) or NOTEBOOKS[page]
     inside = path.startswith("docs/") and os.path.splitext(path)[1] in {".md", ".png", ".svg"}
     return path.removeprefix("docs/") if inside else None
 
 
 def front_door() -> str:
-    """Return a reference of every name at the top of the package, from where each is defined."""
-    import bitdose
+    """Return a reference of every name at the top of the package, or where its room has it already."""
+    from bitdose.door import CALLS, NAMES
 
-    found = []
-    for name in getattr(bitdose, "__all__", ()):
-        thing: Any = getattr(bitdose, name)
-        if isinstance(thing, ModuleType) or not (inspect.isclass(thing) or callable(thing)):
-            continue
-        target = f"{thing.__module__}.{thing.__qualname__}"
-        found.append(f"::: {target}\n    options:\n      heading: bitdose.{name}\n      toc_label: {name}\n")
-    return "\n".join(found)
+    rooms = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "docs" / "api").glob("*.md"))
+    links, full = [], []
+    for name, place in {**CALLS, **NAMES}.items():
+        target = place.replace(":", ".")
+        if f"::: {place.partition(':')[0]}\n" in rooms:
+            links.append(f"`bitdose.{name}` is [`{target}`][{target}]")
+        else:
+            full.append(
+                f"::: {target}\n    options:\n      heading: bitdose.{name}\n      toc_label: {name}\n"
+            )
+    return "\n".join([f"In full on the pages of their rooms: {', '.join(links)}.\n", *full])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -17,9 +18,10 @@ from bitdose.results.schema import COLUMNS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 COMMANDS = (
-    "demo", "study", "fetch", "report", "decide", "search", "compress", "train", "links", "codecs", "points",
-    "models",
+    "demo", "study", "fetch", "report", "decide", "compare", "search", "compress", "train", "links", "codecs",
+    "points", "models",
     "data get", "data make covidx", "data make brain", "data check",
     "profile show", "profile verify", "profile key", "serve", "serve init",
     "send", "send files", "send listen", "send push", "send status", "send who",
@@ -95,3 +97,11 @@ def test_every_page_that_shows_results_says_what_they_are_not() -> None:
         "docs/how-to/public-sets.md",
     ):
         assert "Research use only, not a medical device" in (ROOT / name).read_text(), name
+
+
+@pytest.mark.parametrize("path", BOOKS, ids=lambda path: path.stem)
+def test_a_notebook_is_stored_without_outputs(path: Path) -> None:
+    """No output, no count of an execution and no folder of a machine is in a notebook."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert not [cell for cell in cells if cell.get("outputs") or cell.get("execution_count")]
+    assert not re.search(r"(?<![\w.])/(home|root|tmp|work)/", path.read_text(encoding="utf-8"))
