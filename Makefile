@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 
 STATIC := src/bitdose/service/web/static/assets.json
 
-.PHONY: demo test lint docs site results figure web clean
+.PHONY: demo test check-sanitize lint docs site results figure web clean
 
 demo: $(VENV)/.core
 	$(BIN)/bitdose demo --out demo-run
@@ -16,6 +16,9 @@ test: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q
+
+check-sanitize: $(VENV)/.dev
+	$(BIN)/python tests/native/sanitize.py
 
 web: $(STATIC)
 

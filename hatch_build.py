@@ -1,10 +1,11 @@
-"""Compile the sweep's loops in C when the package is installed; without a compiler it does without them."""
+"""What a build makes on the way: the loops in C and the service's pages; where it cannot, it says so."""
 
 from __future__ import annotations
 
 import os
 import runpy
 import shlex
+import shutil
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import Any
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES = Path("src/bitdose/native")
+PAGES = Path("src/bitdose/service/web/static/assets.json")
 # No product may be joined with a sum: the results are to be the libraries' own, to the last bit.
 FLAGS = (
     "-std=gnu11",
@@ -27,16 +29,35 @@ FLAGS = (
 SECONDS = 300
 
 
-class NativeHook(BuildHookInterface):  # type: ignore[type-arg]
-    """Builds ``bitdose/native/_native.so`` and makes it part of the wheel."""
+class BuildHook(BuildHookInterface):  # type: ignore[type-arg]
+    """Puts ``_native.so`` into a wheel, and the built pages into a wheel and a source distribution."""
 
     PLUGIN_NAME = "custom"
 
-    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002
-        """Compile; say so and go on where that is not possible."""
-        folder = Path(self.root, SOURCES)
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build what is missing; say so and go on where that is not possible."""
+        if version != "editable":  # there ``make web`` builds them
+            self._build_pages()
+        if self.target_name == "wheel":
+            self._compile(build_data)
+
+    def _build_pages(self) -> None:
+        web = Path(self.root, "web")
+        if Path(self.root, PAGES).exists():
+            return
+        npm = shutil.which("npm")
+        if npm is None or not web.exists():
+            self.app.display_warning("no npm at work: the service's pages are not in this build")
+            return
         try:
-            library = compile_library(folder)
+            for command in (["ci", "--no-audit", "--no-fund"], ["run", "build"]):
+                subprocess.run([npm, *command], cwd=web, check=True, timeout=SECONDS)  # noqa: S603
+        except (OSError, subprocess.SubprocessError) as error:
+            self.app.display_warning(f"npm failed ({error}): the service's pages are not in this build")
+
+    def _compile(self, build_data: dict[str, Any]) -> None:
+        try:
+            library = compile_library(Path(self.root, SOURCES))
         except (OSError, subprocess.SubprocessError) as error:
             self.app.display_warning(f"no C compiler at work ({error}); studies take longer without")
             return
@@ -46,7 +67,7 @@ class NativeHook(BuildHookInterface):  # type: ignore[type-arg]
         build_data["artifacts"].append(library.relative_to(self.root).as_posix())
 
 
-def compile_library(folder: Path) -> Path:
+def compile_library(folder: Path, *more_flags: str) -> Path:
     """Compile the sources of a folder into the library beside them.
 
     Raises
@@ -59,7 +80,8 @@ def compile_library(folder: Path) -> Path:
     made = library.with_name(f"{library.name}.new")
     compiler = shlex.split(os.environ.get("CC", "cc"))
     sources = sorted(str(path) for path in folder.glob("*.c"))
-    command = [*compiler, *FLAGS, f"-DBITDOSE_SOURCES={digest}u", *sources, "-lm", "-o", str(made)]
+    defined = f"-DBITDOSE_SOURCES={digest}u"
+    command = [*compiler, *FLAGS, *more_flags, defined, *sources, "-lm", "-o", str(made)]
     subprocess.run(command, check=True, timeout=SECONDS)  # noqa: S603 -- the installer's own compiler
     made.replace(library)  # what is loaded elsewhere stays whole
     return library

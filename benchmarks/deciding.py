@@ -22,7 +22,7 @@ from bitdose.rule.margins import read_margins
 from bitdose.rule.rule import Rule
 
 LABELS = ("normal", "pneumonia", "covid-19")
-# Wide enough that every point is walked: the most work that a decision can be.
+# Wide enough that every point is tested: the largest amount of work for a decision.
 MARGINS = (
     "accuracy=0.3,sensitivity[covid-19]=0.3,macro_f1=0.3",
     "accuracy=0.3,sensitivity[covid-19]=0.3,macro_f1=0.3,auroc=0.3,brier=0.5,ece=0.5,harmful_flips=0.3",
@@ -91,7 +91,7 @@ def main() -> None:
         start = time.perf_counter(), time.process_time()
         found = decide(table, Rule(read_margins([margins])))
         report(f"decide, {margins}", *start)
-        tested = sum(len(walk.tested) for walk in found.walks)
+        tested = sum(len(walk.tested) for walk in found.chain_tests)
         print(f"  {tested} points tested, certified: {found.certified.point if found.certified else 'none'}")
 
 

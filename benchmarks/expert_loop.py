@@ -59,11 +59,11 @@ POINT = re.compile(r"(?:pristine|jpeg:q(?P<quality>\d+)|jpeg2000:(?P<rate>[\d.]+
 
 
 class Point(NamedTuple):
-    """One way to code an image: codec, its knob, and the side it is downsized to (0: not)."""
+    """One way to code an image: codec, its quality parameter, and the side it is downsized to (0: not)."""
 
     text: str
     codec: str
-    knob: float
+    quality: float
     side: int
 
 
@@ -103,15 +103,15 @@ def _decode_into(path: Path, into: Pixels) -> None:
 def encode(pixels: Pixels, point: Point, jpeg2000: str) -> bytes:
     """Code one grey image."""
     if point.codec == "jpeg":
-        return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(point.knob)])[1].tobytes()
+        return cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, int(point.quality)])[1].tobytes()
     if jpeg2000 == "opencv":
-        thousandths = max(1, round(1000 / point.knob))
+        thousandths = max(1, round(1000 / point.quality))
         return cv2.imencode(".jp2", pixels, [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, thousandths])[
             1
         ].tobytes()
     stream = io.BytesIO()
     image = Image.fromarray(pixels)
-    how = {"quality_mode": "rates", "quality_layers": [point.knob], "irreversible": True, "no_jp2": True}
+    how = {"quality_mode": "rates", "quality_layers": [point.quality], "irreversible": True, "no_jp2": True}
     image.save(stream, "JPEG2000", **how)
     return stream.getvalue()
 

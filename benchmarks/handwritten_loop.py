@@ -55,11 +55,11 @@ Predict = Callable[[torch.Tensor], np.ndarray]
 
 
 class Point(NamedTuple):
-    """One way to code an image: codec, its knob, and the side it is downsized to (0: not)."""
+    """One way to code an image: codec, its quality parameter, and the side it is downsized to (0: not)."""
 
     text: str
     codec: str
-    knob: float
+    quality: float
     side: int
 
 
@@ -82,13 +82,13 @@ def encode(image: Image.Image, point: Point, *, jp2: bool) -> io.BytesIO:
     """Code one grey image."""
     stream = io.BytesIO()
     if point.codec == "jpeg":
-        image.save(stream, "JPEG", quality=int(point.knob))
+        image.save(stream, "JPEG", quality=int(point.quality))
     else:
         image.save(
             stream,
             "JPEG2000",
             quality_mode="rates",
-            quality_layers=[point.knob],
+            quality_layers=[point.quality],
             irreversible=True,
             no_jp2=not jp2,
         )

@@ -51,7 +51,7 @@ COMMANDS = {
 
 
 class Sample(NamedTuple):
-    """Resident bytes of the parent and of all its workers together at a moment."""
+    """Resident bytes of the parent and of all its workers, at one time."""
 
     at_s: float
     parent: int

@@ -39,7 +39,7 @@ from bitdose.metrics.fidelity import SsimReference, psnr_db, ssim
 from bitdose.models.load import ModelRef
 from bitdose.models.prepare import prepare_many
 from bitdose.native.library import load
-from bitdose.resample.polyphase import _by_words, _filtered, _lanczos4_taps, bilinear_down, lanczos4_up
+from bitdose.resample.polyphase import bilinear_down, lanczos4_up
 from bitdose.study.engines.local import KEPT_FREE_BYTES
 
 SMALL = 256
@@ -79,17 +79,11 @@ def resampling(images: Sequence[Image]) -> list[list[Way]]:
         [
             ("to the input, Pillow, one at a time", lambda: [_bilinear(plane) for plane in large]),
             ("to the input, Pillow, four as bands", lambda: _bilinear_as_bands(large)),
-            ("to the input, by phases", lambda: [_by_words(plane, side // SMALL) for plane in large]),
             ("to the input, in C", lambda: [bilinear_down(plane, SMALL, SMALL) for plane in large]),
         ],
         [
             ("back to full size, OpenCV, one at a time", lambda: [_lanczos4(plane, side) for plane in small]),
             ("back to full size, OpenCV, four as channels", lambda: list(cv2.split(_lanczos4(merged, side)))),
-            (
-                "back to full size, by phases",
-                lambda: [_filtered(plane, (side // SMALL,) * 2) for plane in small],
-            ),
-            ("back to full size, by phases in float32", lambda: [_up_in_float32(p, side) for p in small]),
             ("back to full size, in C", lambda: [lanczos4_up(plane, side, side) for plane in small]),
         ],
     ]
@@ -98,25 +92,6 @@ def resampling(images: Sequence[Image]) -> list[list[Way]]:
 
 def _lanczos4(pixels: Any, side: int) -> Any:
     return cv2.resize(pixels, (side, side), interpolation=cv2.INTER_LANCZOS4)
-
-
-def _up_in_float32(plane: Any, side: int) -> Any:
-    """Enlarge by phases as ``polyphase.py`` does, with two sums of 24 bits in place of one of 31."""
-    height = len(plane)
-    taps = np.rint(_lanczos4_taps(side // height) * 2048).astype(np.float32)
-    phases = [cv2.filter2D(plane, cv2.CV_32F, k[None], borderType=cv2.BORDER_REPLICATE) for k in taps]
-    wide = cv2.merge(phases).reshape(height, side)
-    high = np.floor(wide * np.float32(1 / 256))
-    low = wide - high * np.float32(256)
-    out = np.empty((height, len(taps), side), np.uint8)
-    above, below = np.empty_like(wide), np.empty_like(wide)
-    for phase, k in enumerate(taps[:, :, None]):
-        cv2.filter2D(high, cv2.CV_32F, k, dst=above, borderType=cv2.BORDER_REPLICATE)
-        cv2.filter2D(low, cv2.CV_32F, k / 256, dst=below, borderType=cv2.BORDER_REPLICATE)
-        above += np.floor(below, out=below)
-        above *= np.float32(2**-14)
-        cv2.addWeighted(above, 1.0, above, 0.0, 2.0**-16, dst=out[:, phase], dtype=cv2.CV_8U)  # ties go up
-    return out.reshape(side, side)
 
 
 def _bilinear(pixels: Any) -> Any:

@@ -50,7 +50,7 @@ QUICK_CASES = 20
 COMPARED_STREAMS = 3  # cases whose streams are compared byte by byte
 
 
-class Runner:
+class Measurements:
     """Runs parts; a part that fails is said, noted, and not tried again in its sweep."""
 
     def __init__(self, args: argparse.Namespace) -> None:
@@ -265,19 +265,19 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     """Run every sweep, print its tables, end with the line of JSON."""
     args = parse_args()
-    runner, sweeps = Runner(args), []
+    measured, sweeps = Measurements(args), []
     print(f"{machine()}; {today()}; the parts of a sweep interleaved")
     with tempfile.TemporaryDirectory() as name:
         for network in args.networks:
             for grid in args.grids:
-                sweep = runner.guarded(
+                sweep = measured.guarded(
                     f"{network}/{grid}", lambda n=network, g=grid: prepared(args, n, g, Path(name))
                 )
                 if sweep:
                     sweeps.append(sweep)
-                    runner.sweep(sweep)
+                    measured.sweep(sweep)
                     show(sweep)
-    for what, why in runner.failed.items():
+    for what, why in measured.failed.items():
         print(f"\nFAILED {what}: {why}")
     if args.json:
         first = (
@@ -287,8 +287,8 @@ def main() -> None:
         )
         whole = {sweep.name: details(sweep) for sweep in sweeps}
         about = {"machine": machine(), "date": today(), "repeats": args.repeats, "quick": args.quick}
-        print(json.dumps({"what": "sweep", **first, **about, "failed": runner.failed, "sweeps": whole}))
-    sys.exit(1 if runner.failed else 0)
+        print(json.dumps({"what": "sweep", **first, **about, "failed": measured.failed, "sweeps": whole}))
+    sys.exit(1 if measured.failed else 0)
 
 
 if __name__ == "__main__":

@@ -43,9 +43,9 @@ from validity_intervals import SETTINGS, coverage
 from validity_populations import CHAINS, strength_at, to_table
 from validity_scenarios import SCENARIOS, Scenario
 
-from bitdose.decision.cohort import Cohort
 from bitdose.decision.decide import decide
 from bitdose.hashing import rng_for
+from bitdose.results.predictions import Cohort
 from bitdose.rule.rule import Rule
 from bitdose.stats.proportions import wilson
 

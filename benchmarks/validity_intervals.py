@@ -19,10 +19,11 @@ from validity_populations import (
     strength_at,
 )
 
-from bitdose.decision.cohort import Answers, Cohort
 from bitdose.hashing import rng_for
+from bitdose.metrics.catalogue import METRICS
 from bitdose.results import estimates
-from bitdose.results.predictions import Condition, make_design
+from bitdose.results.conditions import Condition, condition_of, make_design
+from bitdose.results.predictions import Cohort, ConditionPredictions
 from bitdose.rule.margins import Margin
 from bitdose.stats.areas import area_difference, clustered_area
 from bitdose.stats.clusters import clustered_tango, clustered_wilson
@@ -121,25 +122,26 @@ def _macro_f1(setting: Setting, rng: np.random.Generator, repeat: int) -> Found:
     margin = Margin("macro_f1", "", setting.change)
     strength = strength_at(population, [margin], 1.0)
     cohort = population.draw(np.array([[strength]]), rng)
-    now, then = _arms(cohort, repeat)
-    yield "macro F1 (BCa)", estimates.macro_f1(then), population.value(margin)
-    yield "macro F1 difference (Tango, effective)", estimates.macro_f1_difference(now, then), -setting.change
+    now, then = _conditions(cohort, repeat)
+    yield "macro F1 (BCa)", estimates.estimate_of(METRICS["macro_f1"], then), population.value(margin)
+    difference = estimates.difference_of(METRICS["macro_f1"], now, then)
+    yield "macro F1 difference (Tango, effective)", difference, -setting.change
 
 
 def _calibration(setting: Setting, rng: np.random.Generator, repeat: int) -> Found:
     turn, slope = setting.what.split(", slope ")
     population = AtomsPopulation(Patients(setting.n), turn, float(slope))
     cohort = population.draw(np.array([[setting.change]]), rng)
-    now, then = _arms(cohort, repeat)
+    now, then = _conditions(cohort, repeat)
     own = replace(population, mix=_mix(cohort))
     brier, ece = (Margin(name, "", 0.5) for name in ("brier", "ece"))
-    yield "Brier score (BCa)", estimates.brier(then), population.value(brier)
-    difference = estimates.brier_difference(now, then)
+    yield "Brier score (BCa)", estimates.estimate_of(METRICS["brier"], then), population.value(brier)
+    difference = estimates.difference_of(METRICS["brier"], now, then)
     for where, at in (("", population), (", at the study's own class mix", own)):
         yield f"Brier score difference (BCa){where}", difference, at.loss(brier, setting.change)
-    yield "calibration error (gaps)", estimates.ece(then), population.value(ece)
+    yield "calibration error (gaps)", estimates.estimate_of(METRICS["ece"], then), population.value(ece)
     lost = population.loss(ece, setting.change)
-    yield "calibration error difference (gaps)", estimates.ece_difference(now, then), lost
+    yield "calibration error difference (gaps)", estimates.difference_of(METRICS["ece"], now, then), lost
 
 
 def _mix(cohort: Cohort) -> tuple[float, ...]:
@@ -158,12 +160,12 @@ def _areas(setting: Setting, patients: Patients) -> tuple[BinormalPopulation, fl
     return population, strength_at(population, [Margin("auroc", "covid-19", setting.change)], 1.0)
 
 
-def _coded(cohort: Cohort) -> Answers:
-    return next(iter(cohort.points.values())).answers
+def _coded(cohort: Cohort) -> ConditionPredictions:
+    return next(iter(cohort.points.values())).predictions
 
 
-def _arms(cohort: Cohort, repeat: int) -> tuple[Condition, Condition]:
-    """Return the arms coded and pristine, with the bootstrap draws that a report makes."""
+def _conditions(cohort: Cohort, repeat: int) -> tuple[Condition, Condition]:
+    """Return the conditions coded and pristine, with the bootstrap draws that a report makes."""
     import polars as pl
 
     cases = pl.DataFrame(
@@ -175,12 +177,7 @@ def _arms(cohort: Cohort, repeat: int) -> tuple[Condition, Condition]:
     )
     design = make_design(cases, cohort.labels, level=LEVEL, draws=DRAWS, seed=repeat)
     everyone = np.arange(cohort.true.size)
-    unknown = np.full((cohort.true.size, len(cohort.labels)), np.nan)
-    now, then = (
-        Condition(design, everyone, cohort.true, a.predicted, a.probabilities if known else unknown, known)
-        for a in (_coded(cohort), cohort.pristine)
-        for known in [bool(a.probabilities.size)]
-    )
+    now, then = (condition_of(design, one, everyone) for one in (_coded(cohort), cohort.pristine))
     return now, then
 
 

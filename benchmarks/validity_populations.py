@@ -1,9 +1,9 @@
-"""Populations whose true losses are known, and studies drawn from them: the ground of ``validity.py``.
+"""Populations with known true losses, and simulated studies drawn from them, for ``validity.py``.
 
-A population has patients with one or several cases. In a share ``alike`` of the patients, all cases meet
-the same fate. Chains make the same cases fail in part: one variate of a case serves either all chains or
-one. Along a chain it is compared with growing thresholds, so that a case lost at a mild point stays lost
-at a harsher one.
+A population has patients with one or several cases. In a share ``alike`` of the patients, all cases have
+the same outcome. Chains are partly correlated: one variate of a case is used by either all chains or one.
+Along a chain it is compared with increasing thresholds, so that a case lost at a weakly compressed point
+stays lost at a stronger one.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitdose.decision.cohort import Answers, Cohort, PointRows
 from bitdose.metrics import classification as metric
 from bitdose.metrics.calibration import brier_per_case, calibration_gaps
+from bitdose.results.predictions import Cohort, ConditionPredictions, PointRows
 from bitdose.rule.margins import Margin
 
 if TYPE_CHECKING:
@@ -139,8 +139,8 @@ class AnswersPopulation:
             self.labels,
             fates,
             true,
-            Answers(before, none),
-            [[Answers(a, none) for a in c] for c in points],
+            ConditionPredictions(before, none),
+            [[ConditionPredictions(a, none) for a in c] for c in points],
         )
 
 
@@ -177,10 +177,10 @@ class BinormalPopulation:
         ]
         return _cohort(self.labels, fates, true, before, points)
 
-    def _answers(self, true: np.ndarray, noise: Floats, separation: float) -> Answers:
+    def _answers(self, true: np.ndarray, noise: Floats, separation: float) -> ConditionPredictions:
         score = noise + separation * (true - 0.5)
         chance = 1 / (1 + np.exp(-2 * score))
-        return Answers((score > 0).astype(np.int64), np.column_stack([1 - chance, chance]))
+        return ConditionPredictions((score > 0).astype(np.int64), np.column_stack([1 - chance, chance]))
 
 
 @dataclass(frozen=True)
@@ -232,9 +232,9 @@ class AtomsPopulation:
         logit = logit * (1 + strength) if self.turn == "sharpen" else logit + 4 * strength
         return 1 / (1 + np.exp(-logit))
 
-    def _answers(self, p: Floats) -> Answers:
+    def _answers(self, p: Floats) -> ConditionPredictions:
         both = np.column_stack([1 - p, p])
-        return Answers(both.argmax(1), both)
+        return ConditionPredictions(both.argmax(1), both)
 
     def _everything(self, strength: float) -> tuple[np.ndarray, Floats, Floats]:
         """Return every kind of case: class, probabilities, weight."""
@@ -272,7 +272,7 @@ def _table(split: str, cohort: Cohort) -> pl.DataFrame:
 
     n, labels = len(cohort.case_ids), np.array(cohort.labels)
     points = [("pristine", "pristine", 0.0, cohort.pristine, np.full(n, 1_000_000))]
-    points += [(r.point, r.chain, r.strength, r.answers, r.bytes_coded) for r in cohort.points.values()]
+    points += [(r.point, r.chain, r.strength, r.predictions, r.bytes_coded) for r in cohort.points.values()]
     times = len(points)
     columns = {
         "case_id": cohort.case_ids * times,
@@ -342,8 +342,8 @@ def _cohort(
     labels: tuple[str, ...],
     fates: Fates,
     true: np.ndarray,
-    before: Answers,
-    points: list[list[Answers]],
+    before: ConditionPredictions,
+    points: list[list[ConditionPredictions]],
 ) -> Cohort:
     rows = [
         _rows(chain, step, answers, fates.n)
@@ -360,7 +360,7 @@ def _names(prefix: str) -> tuple[str, ...]:
     return tuple(f"{prefix}{number:05d}" for number in range(20_000))
 
 
-def _rows(chain: str, step: int, answers: Answers, n: int) -> PointRows:
+def _rows(chain: str, step: int, answers: ConditionPredictions, n: int) -> PointRows:
     codec, at, size = chain.partition("@")
     file = np.full(n, 1_000_000)
     coded = np.full(n, 100_000 // (step + 1) - CHAINS.index(chain))

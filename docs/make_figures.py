@@ -74,7 +74,7 @@ def tests_table() -> str:
     """Return a row for each point that was tested, chain by chain."""
     lines = ["| point | ratio_file | flips (lost / gained) | loss seen | upper limit | p | |"]
     lines += ["|---|---|---|---|---|---|---|"]
-    for chain in decision().walks:
+    for chain in decision().chain_tests:
         lines += [_row(test) for test in chain.tested]
     return "\n".join(lines)
 
@@ -102,7 +102,7 @@ def draw() -> bytes:
 
     canvas = new_canvas(8.4, 6.0)
     panels = canvas.subplots(2, 2, sharey=True)
-    for axes, chain in zip(panels.flat, decision().walks, strict=True):
+    for axes, chain in zip(panels.flat, decision().chain_tests, strict=True):
         _panel(axes, chain)
     for axes in panels[:, 0]:
         axes.set_ylabel("Loss of accuracy, points", color=INK)

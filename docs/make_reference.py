@@ -22,7 +22,7 @@ REFERENCE_HEAD = """# Reference: points, codecs, kernels, columns
 
 Made by `make docs` from the code; a test fails when it is out of date.
 
-A point is written `CODEC:KNOB[+OPTION...][@SIZE[:DOWN[:UP]]]`, or `pristine`. `SIZE` is one side or
+A point is written `CODEC:QUALITY[+OPTION...][@SIZE[:DOWN[:UP]]]`, or `pristine`. `SIZE` is one side or
 `WIDTHxHEIGHT`; `DOWN` and `UP` are kernels, Lanczos-4 where left out; `UP` may be `none`: handed on at
 the small size. A range is written `jpeg:q10..90/10`, ends included.
 """
@@ -74,7 +74,7 @@ def reference_page() -> str:
 
     builtin = ("jpeg", "jpeg2000")
     codecs = [(name, CODECS.get(name)) for name in builtin]
-    knobs = [
+    qualities = [
         (
             name,
             f"`{k.text(k.low)}` to `{k.text(k.high)}`",
@@ -83,7 +83,7 @@ def reference_page() -> str:
             codec.max_bits,
         )
         for name, codec in codecs
-        for k in codec.knobs
+        for k in codec.quality_parameters
     ]
     kernels = [(name, k.library, k.constant, "yes" if k.antialiases else "no") for name, k in KERNELS.items()]
     columns = [(f"`{n}`", c.dtype, "yes" if c.required else "", c.meaning) for n, c in COLUMNS.items()]
@@ -104,7 +104,7 @@ def reference_page() -> str:
                 ("preset", "points"), [(f"`{k}`", ", ".join(f"`{p}`" for p in v)) for k, v in PRESETS.items()]
             ),
             "## Codecs\n",
-            _table(("codec", "knob", "meaning", "options", "bits"), knobs),
+            _table(("codec", "quality", "meaning", "options", "bits"), qualities),
             "## Kernels\n",
             _table(("kernel", "library", "its name there", "anti-aliases"), kernels),
             "## Columns of the results table\n",

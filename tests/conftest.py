@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -61,6 +63,20 @@ def write_texture_model(path: Path, *, side: int = 96) -> Path:
 def texture_set(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a folder of 12 images, four of each class."""
     return write_texture_set(tmp_path_factory.mktemp("data") / "textures")
+
+
+@pytest.fixture(scope="session")
+def example_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install the documents' example package, a codec, into a folder of its own."""
+    pytest.importorskip("hatchling")
+    pytest.importorskip("pip")
+    target = tmp_path_factory.mktemp("site")
+    quiet = ["--quiet", "--disable-pip-version-check", "--no-warn-script-location"]
+    offline = ["--no-deps", "--no-build-isolation", "--no-index"]
+    pip = [sys.executable, "-m", "pip", "install", *quiet, *offline]
+    package = Path(__file__).resolve().parents[1] / "docs" / "examples" / "bitdose-webp"
+    subprocess.run([*pip, "--target", str(target), str(package)], check=True)
+    return target
 
 
 @pytest.fixture(scope="session")

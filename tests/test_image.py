@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from bitdose.errors import CaseError
+from bitdose.errors import CaseError, UsageError
 from bitdose.hashing import rng_for
 from bitdose.image import Image, container, rescale_bits, stack, to_grey
 from bitdose.testing import textured_image
@@ -128,3 +128,30 @@ def test_the_same_depth_is_left_alone() -> None:
     """Mapping 12 bits to 12 bits gives back the very image."""
     image = textured_image(8, 8, rng=rng_for("same"), bits=12)
     assert rescale_bits(image, 12) is image
+
+
+def test_an_array_becomes_an_image() -> None:
+    """Depth and colour follow from type and shape, or are said; any byte order will do."""
+    grey = np.arange(12, dtype=np.uint8).reshape(3, 4)
+    assert Image.from_array(grey) == Image(grey)
+    colour = np.zeros((3, 4, 3), np.uint8)
+    assert Image.from_array(colour).photometric == "RGB"
+    assert Image.from_array(colour, photometric="MONOCHROME2").n_slices == 3
+    deep = grey.astype(">u2")
+    assert Image.from_array(deep) == Image(grey.astype(np.uint16), 16)
+    assert Image.from_array(deep, bits=12) == Image(grey.astype(np.uint16), 12)
+    assert Image.from_array(np.zeros((2, 5, 6), np.uint16)).is_volume
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"bits": 3}, "samples exceed 3 bits"),
+        ({"bits": 12}, "12 bits do not go"),
+        ({"photometric": "RGB"}, "no RGB"),
+    ],
+)
+def test_an_array_of_another_kind_than_said_is_refused(options: dict[str, object], says: str) -> None:
+    """The error is about the call, and names the argument."""
+    with pytest.raises(UsageError, match=f"^array: .*{says}"):
+        Image.from_array(np.full((4, 4), 9, np.uint8), **options)  # type: ignore[arg-type]

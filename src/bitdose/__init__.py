@@ -2,7 +2,7 @@
 
 from bitdose.door import open_door
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = [
     "BitdoseError",
     "CaseError",

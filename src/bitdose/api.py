@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument
 from bitdose.rule.rule import Rule, combined_rule
 from bitdose.run import Run
 from bitdose.search.run_results import RunResults
@@ -129,11 +129,12 @@ def study(
 
     spec = _spec(cases, model, points=points, labels=labels, **options)
     registered = _registered(spec, rule, margins=margins, alpha=alpha)
-    spec = spec.updated(decision=registered.to_dict() if registered else None)
+    spec = spec.updated(rule=registered)
     plan = _plan(spec, model)
     folder = Path(out) if out is not None else _default_folder(plan)
-    again = {"resume": resume or retry_failed, "retry_failed": retry_failed}
-    outcome = run_study(plan, folder, workers=workers, **again)
+    outcome = run_study(
+        plan, folder, workers=workers, resume=resume or retry_failed, retry_failed=retry_failed
+    )
     if outcome.interrupted:
         raise KeyboardInterrupt(
             f"{outcome.done} of {outcome.total} cases are done in {folder}; resume=True goes on"
@@ -179,7 +180,7 @@ def search(
     spec = _spec(cases, model, points=points, labels=labels, **options)
     registered = _registered(spec, rule, margins=margins, alpha=alpha)
     if registered is None:
-        raise UsageError("margins: expected at least one, such as {'accuracy': 0.02}")
+        raise UsageError(f"{argument('margins')}: expected at least one, such as {{'accuracy': 0.02}}")
     folder = (
         Path(out) if out is not None else RUNS / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
     )
@@ -246,9 +247,12 @@ def compress(
     from bitdose.compress.run import compress_files
 
     if overwrite and resume:
-        raise UsageError("overwrite, resume: expected one of them, got both")
+        raise UsageError(f"{argument('overwrite')}, {argument('resume')}: expected one of them, got both")
     if (point is None) == (profile is None):
-        raise UsageError("point, profile: expected one of them, such as point='jpeg2000:20x'")
+        example = argument("point", "jpeg2000:20x")
+        raise UsageError(
+            f"{argument('point')}, {argument('profile')}: expected one of them, such as {example}"
+        )
     check = None
     if profile is not None:
         point, check = _certified(profile, trust, on_warning or _ignore)
@@ -269,8 +273,8 @@ def _certified(
     from bitdose.profile.verify import ERROR, WARNING, verify
 
     found = load_profile(Path(profile)) if isinstance(profile, str | Path) else profile
-    name = f"profile {profile}" if isinstance(profile, str | Path) else f"profile {found.id}"
-    trusted = [check_public_key(key, name="trust") for key in trust]
+    name = argument("profile", Path(profile)) if isinstance(profile, str | Path) else f"profile {found.id}"
+    trusted = [check_public_key(key, name=argument("trust")) for key in trust]
     findings = list(
         verify(found, now=datetime.now(UTC), trusted=trusted, own_key="" if trusted else own_public_key())
     )
@@ -316,8 +320,7 @@ def _registered(spec: StudySpec, rule: Rule | None, *, margins: Any, alpha: floa
         if margins is not None or alpha is not None:
             raise UsageError("rule: expected a rule alone, or margins and alpha without one")
         return rule
-    of_file = Rule.from_dict(spec.decision) if spec.decision else None
-    return combined_rule(of_file, margins=margins, alpha=alpha)
+    return combined_rule(spec.rule, margins=margins, alpha=alpha)
 
 
 def _plan(spec: StudySpec, model: Any) -> Plan:

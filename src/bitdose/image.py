@@ -13,13 +13,14 @@ The contract that data, codecs and models share:
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from bitdose.errors import CaseError
+from bitdose.errors import CaseError, UsageError
 
 Pixels = NDArray[np.uint8] | NDArray[np.uint16]
 Photometric = Literal["MONOCHROME2", "RGB"]
@@ -79,6 +80,50 @@ class Image:
         if self.bits not in (_BITS_OF_BYTE, _BITS_OF_WORD) and int(pixels.max()) > self.max_value:
             raise CaseError("bad-pixels", f"samples exceed {self.bits} bits")
         object.__setattr__(self, "pixels", np.ascontiguousarray(pixels))
+
+    @classmethod
+    def from_array(
+        cls, array: ArrayLike, *, bits: int | None = None, photometric: Photometric | None = None
+    ) -> Image:
+        """Take an array of pixels as an image; they are neither scaled nor turned.
+
+        Parameters
+        ----------
+        array : array_like
+            ``(H, W)`` grey, ``(H, W, 3)`` RGB or ``(L, H, W)`` slices of grey, of unsigned integers of 8 or
+            16 bits; 0 is black.
+        bits : int, optional
+            Bits in use per sample, such as 12 for ``uint16`` of 0 to 4095; all 8 or 16 where it is left out.
+        photometric : {"MONOCHROME2", "RGB"}, optional
+            Told by the shape where it is left out: three samples at the end are a colour.
+
+        Raises
+        ------
+        UsageError
+            If the array has no such type or shape, or holds samples of more bits.
+
+        Examples
+        --------
+        >>> Image.from_array([[0.5]])
+        Traceback (most recent call last):
+            ...
+        bitdose.errors.UsageError: array: expected uint8 or uint16, got float64; scale to 0..255 or 0..65535
+        """
+        if isinstance(array, (str, bytes, os.PathLike)):
+            raise UsageError(f"array: expected pixels, got {type(array).__name__}; read a file first")
+        pixels = np.asarray(array)
+        pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
+        if pixels.dtype not in (np.uint8, np.uint16):
+            raise UsageError(
+                f"array: expected uint8 or uint16, got {pixels.dtype}; scale to 0..255 or 0..65535"
+            )
+        if photometric is None:
+            colour = pixels.ndim == _STACK_NDIM and pixels.shape[-1] == _RGB_SAMPLES
+            photometric = "RGB" if colour else "MONOCHROME2"
+        try:
+            return cls(pixels, 8 * pixels.itemsize if bits is None else bits, photometric)
+        except CaseError as error:
+            raise UsageError(f"array: {error.reason}") from error
 
     def __eq__(self, other: object) -> bool:
         """Compare pixels, bits and meaning."""

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import IO
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 NAME = ".lock"
 
@@ -34,7 +34,7 @@ def lock_folder(folder: Path, *, writer: str) -> IO[str]:
     except OSError as error:
         lock.close()
         raise UsageError(
-            f"--out {folder}: {writer} is writing there; wait for it or choose another folder"
+            f"{argument('out', folder)}: {writer} is writing there; wait for it or choose another folder"
         ) from error
     return lock
 

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, command
 from bitdose.profile.timestamps import DEFAULT_LIFE
 from bitdose.rule.rule import Rule, combined_rule
 from bitdose.search.run_results import RunResults
@@ -343,7 +343,7 @@ class Run:
         return self._latest
 
     def _recorded_decision(self) -> Decision | None:
-        target = self._file(DECISION)
+        target, again = self._file(DECISION), command("decide", python="run.certify()")
         if not self.is_complete and not self._results.is_search:
             return None
         if not target.exists():
@@ -352,9 +352,9 @@ class Run:
             rule = Rule.from_dict(json.loads(target.read_text(encoding="utf-8"))["rule"])
             return self._results.decide(rule)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(f"{target}: no decision; remove it, or run 'bitdose decide' again") from error
+            raise UsageError(f"{target}: no decision; remove it, or run {again} again") from error
         except UsageError as error:
-            message = f"{target}: it is not of this run ({error}); remove it, or run 'bitdose decide' again"
+            message = f"{target}: it is not of this run ({error.message}); remove it, or run {again} again"
             raise UsageError(message) from error
 
     def _file(self, name: str) -> Path:

@@ -108,7 +108,7 @@ def test_a_person_is_asked(manifest: Path, monkeypatch: pytest.MonkeyPatch, type
 def test_get_then_get_again(manifest: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Fetched files are there whole; a second call says that they were; --json is one document."""
     assert run(["data", "get", str(manifest), "--yes", "--out", "o"]) == 0
-    assert "2 files fetched, 0 were there, 0 failed" in capsys.readouterr().out
+    assert "2 files downloaded, 0 present already, 0 failed" in capsys.readouterr().out
     assert Path("o/b.png").read_bytes() == BODY
     assert run(["data", "get", str(manifest), "--yes", "--out", "o", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
@@ -124,7 +124,7 @@ def test_a_failed_file_is_told_by_its_number_and_ends_in_exit_1(
     manifest.write_text(json.dumps(document))
     assert run(["data", "get", str(manifest), "--yes", "--out", "o"]) == 1
     said = capsys.readouterr()
-    assert "bitdose: file 2: came whole, but its SHA-256" in said.err
+    assert "bitdose: file 2: complete, but its SHA-256" in said.err
     assert "1 of 2 files are missing; run again" in said.out
     assert "Doe" not in said.err + said.out
     assert Path("o/a.png").exists()
@@ -165,7 +165,9 @@ def test_an_interrupted_get_says_how_to_go_on(manifest: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, said = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert said.splitlines()[-1] == ("bitdose: interrupted; what came is kept: run the same command to go on")
+    assert said.splitlines()[-1] == (
+        "bitdose: interrupted; received bytes are retained: run the same command to resume"
+    )
     assert Path("o/a.png.part").stat().st_size
 
 
@@ -248,7 +250,7 @@ def test_make_then_check(
     make = ["data", "make", "brain", "--ixi", "ixi", "--brats", "brats"]
     assert run(make) == 0
     said = capsys.readouterr().out
-    assert "skull stripping goes with the class" in said
+    assert "skull stripping is confounded with the class" in said
     assert "next: bitdose data check brain" in said
     assert run(["data", "check", "brain"]) == 0
     said = capsys.readouterr().out
@@ -306,7 +308,7 @@ def test_a_class_without_a_case_is_exit_code_1(empty: Path, capsys: pytest.Captu
     make = ["data", "make", "covidx", "--covid", "covid-chestxray-dataset", "--rsna", "rsna"]
     assert run(make) == 1
     said = capsys.readouterr()
-    assert "warning: no case of class normal, pneumonia: no study can answer for it" in said.out
+    assert "warning: no case of class normal, pneumonia: a study cannot measure it" in said.out
     assert said.err.strip().splitlines() == [
         "bitdose: covidx: the table has no case of class normal, pneumonia; check the downloads"
     ]

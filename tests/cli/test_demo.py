@@ -16,7 +16,7 @@ def test_the_demo_tells_the_whole_story_and_runs_on_what_it_says(
     out = str(tmp_path / "demo")
     assert run(["demo", "--out", out, "--per-class", "2", "--workers", "1"]) == 0
     said = capsys.readouterr().out
-    assert "6 drawn phantoms. Research use only, not a medical device." in said
+    assert "6 synthetic phantoms. Research use only, not a medical device." in said
     assert "of 6 cases" in said
     assert (tmp_path / "demo" / "run" / "report.html").exists()
     assert run(["demo", "--out", out, "--per-class", "1", "--workers", "1"]) == 2

@@ -62,7 +62,7 @@ def test_show_prints_a_page_for_a_person(home: Path, capsys: pytest.CaptureFixtu
         "modality MG; bits 8; colour MONOCHROME2; format PNG; height 96 to 96",
         "for human readers CAR: mammography 25, DRG: mammography 15",
         "the US FDA reads the MQSA as prohibiting lossy mammograms",
-        "the content is what key",
+        "signed by key",
         "Research use only, not a medical device.",
     ):
         assert words in page, words
@@ -173,7 +173,7 @@ def test_key_is_made_once_and_then_printed(
     monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "key.pem"))
     assert call("key") == (0, "")
     first = capsys.readouterr()
-    assert "a new key was made" in first.err
+    assert "a new key was created" in first.err
     assert call("key", "--json") == (0, "")
     found = json.loads(capsys.readouterr().out)
     assert found["made"] is False

@@ -42,11 +42,11 @@ def test_one_command_trains(
     assert run(command) == 0
     captured = capsys.readouterr()
     plan, *epochs = captured.err.splitlines()
-    assert plan.startswith("6 cases to learn from; 6 for validation, 0 for test; class weights grainy 1, ")
+    assert plan.startswith("6 training cases; 6 for validation, 0 for test; class weights grainy 1, ")
     assert len(epochs) == 2
     assert all("loss " in line and "validation loss " in line and "F1 " in line for line in epochs)
     folder = Path("runs") / f"train-{texture_set.name}-build"
-    assert captured.out.splitlines()[0].startswith("2 epochs; kept epoch ")
+    assert captured.out.splitlines()[0].startswith("2 epochs; best epoch ")
     assert f"model: {folder / 'model.onnx'} (equals PyTorch within " in captured.out
     assert captured.out.endswith("Research use only, not a medical device.\n")
     assert (tmp_path / folder / "model.md").is_file()

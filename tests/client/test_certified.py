@@ -31,7 +31,7 @@ def test_the_profile_is_kept_for_when_the_line_is_down(
     assert (kept.profile, kept.sentinel_share) == (profile, 0.25)
     with (
         connect(Server("http://127.0.0.1:9", TOKEN)) as client,
-        pytest.raises(BitdoseError, match="--profile"),
+        pytest.raises(BitdoseError, match="give profile"),
     ):
         profile_of_service(client, tmp_path, "http://127.0.0.1:9")
 

@@ -109,7 +109,7 @@ def test_status_and_who_stay_at_the_clinic(
     assert run("who", row["pseudonym"]).strip() == "4711  Doe^Jane  19500102"
     assert "Doe" not in sent + run("status")
     assert "1 answered" in run("status")
-    with pytest.raises(UsageError, match="this clinic made none"):
+    with pytest.raises(UsageError, match="unknown at this clinic"):
         run("who", "0123456789")
 
 
@@ -224,7 +224,7 @@ def test_a_killed_sender_goes_on_at_the_byte(
     line.pause_s = 0.0
     done = subprocess.run([*call, "files", "--server", line.url], capture_output=True, text=True, env=env)
     assert done.returncode == 0, done.stderr
-    assert "going on at" in done.stdout
+    assert "resuming at" in done.stdout
     assert len(service.uploads) == len(service.exams) == 1
     (exam,) = service.exams
     assert 0 < had < exam["length"]

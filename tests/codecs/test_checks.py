@@ -10,7 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from bitdose.codecs.base import Codec, QualityParameter
+from bitdose.codecs.base import (
+    BrowserSupport,
+    Codec,
+    DicomSyntax,
+    QualityParameter,
+    RateFloor,
+    StreamHeader,
+)
+from bitdose.codecs.bit_depth import with_precision
 from bitdose.codecs.jpeg import Jpeg
 from bitdose.codecs.jpeg2000 import Jpeg2000
 from bitdose.errors import BitdoseError
@@ -18,6 +26,7 @@ from bitdose.image import Image
 from bitdose.models.base import CallableClassifier, InputSpec
 from bitdose.models.load import ModelRef
 from bitdose.testing import CheckFailedError, check_classifier, check_codec, textured_image
+from bitdose.testing.codec_abilities import check_abilities
 
 _COUNT = itertools.count()
 _DECODE = Jpeg(50).decode
@@ -44,7 +53,7 @@ def _decode_cropped(_: Jpeg, data: bytes) -> Image:
     return decoded.with_pixels(decoded.pixels[: max(1, decoded.height - 1)])
 
 
-def _decode_by_knob(codec: Jpeg, data: bytes) -> Image:
+def _decode_by_quality(codec: Jpeg, data: bytes) -> Image:
     decoded = _DECODE(data)
     return decoded if codec.quality > 50 else decoded.with_pixels(255 - decoded.pixels)
 
@@ -78,11 +87,11 @@ def _encode_refusing_options(codec: Jpeg, image: Image) -> bytes:
         ({"decode": _decode_as_colour}, r"\(1, 1\) MONOCHROME2 of 1 bits: decode gives the shape"),
         ({"decode": _decode_cropped}, r"decode gives the shape \(7, 1\); got \(6, 1\)"),
         ({"decode": _decode_swapped}, "channels stay red, green, blue"),
-        ({"decode": _decode_by_knob}, "decode needs nothing but the bytes"),
+        ({"decode": _decode_by_quality}, "decode needs nothing but the bytes"),
         ({"library": classmethod(lambda _: None)}, r"library\(\) gives name and version"),
-        ({"knobs": ()}, "at least one QualityParameter"),
+        ({"quality_parameters": ()}, "at least one QualityParameter"),
         (
-            {"knobs": (QualityParameter("q", 1, 100, "up", integer=True, meaning=""),)},
+            {"quality_parameters": (QualityParameter("q", 1, 100, "up", integer=True, meaning=""),)},
             "a stronger q gives fewer bytes",
         ),
         ({"max_bits": 24}, "max_bits is 1 to 16; got 24"),
@@ -93,6 +102,49 @@ def test_a_codec_that_breaks_a_promise_is_told_which(broken: dict[str, Any], pro
     """The error names the promise, and what came instead."""
     with pytest.raises(CheckFailedError, match=promise):
         check_codec(type("Broken", (Jpeg,), broken))
+
+
+def _refusing_all(_: Jpeg, data: bytes) -> str:
+    return "too strong"
+
+
+def _inspect_loosely(data: bytes) -> StreamHeader:
+    return Jpeg.inspect(data[: data.rfind(b"\xff\xd9") + 2])
+
+
+@pytest.mark.parametrize(
+    ("broken", "promise"),
+    [
+        ({"title": ""}, "title is text, not empty"),
+        (
+            {"inspect": classmethod(lambda _, data: StreamHeader(96, 104, 3, 8))},
+            "inspect gives height, width",
+        ),
+        ({"inspect": staticmethod(_inspect_loosely)}, "inspect refuses a byte behind a stream"),
+        ({"too_strong": _refusing_all}, "its own stream is not too strong; got too strong"),
+        ({"too_strong": lambda _, data: ""}, "too_strong refuses the strongest stream"),
+        ({"dicom": DicomSyntax("JPEG", "ISO_10918_1", "RGB")}, "dicom.uid is a UID; got 'JPEG'"),
+        ({"dicom": DicomSyntax("1.2.3", "jpeg", "RGB")}, "term of .0028,2114.; got 'jpeg'"),
+        ({"dicom": DicomSyntax("1.2.3", "ISO", "RGB", refused=("fast",))}, "dicom.refused names options"),
+        ({"dicom": DicomSyntax("1.2.3", "ISO", "RGB", with_depth=with_precision)}, "holds 16 bits; got 8"),
+        ({"browser": BrowserSupport(("x",))}, "browser names units of"),
+        ({"browser": BrowserSupport(("q",), ("fast",))}, "browser names options of"),
+        ({"rate_floor": lambda _: RateFloor(3.0, "tables")}, "no stream goes below rate_floor"),
+    ],
+)
+def test_an_ability_that_breaks_its_promise_is_told(broken: dict[str, Any], promise: str) -> None:
+    """What a codec says beyond coding is held against its streams and its own lists."""
+    with pytest.raises(CheckFailedError, match=promise):
+        check_codec(type("Broken", (Jpeg,), broken))
+
+
+def test_a_depth_that_is_not_kept_is_found() -> None:
+    """A stream that is said to be of 12 bits must decode to 12 bits."""
+    loose = Jpeg2000.dicom._replace(with_depth=lambda stream, bits, signed: stream)
+    with pytest.raises(CheckFailedError, match="with_depth has a stream give 12-bit samples"):
+        check_abilities(
+            type("Broken", (Jpeg2000,), {"dicom": loose}), {Jpeg2000.quality_parameters[0]: [2, 8, 40]}
+        )
 
 
 def test_options_are_tried(texture: Image) -> None:

@@ -86,7 +86,7 @@ def test_points_are_walked_chain_by_chain_as_first_named() -> None:
     [
         ("", "at least one point"),
         (" , ", "at least one point"),
-        ("papers", "expected CODEC:KNOB"),
+        ("papers", "expected CODEC:QUALITY"),
         ("jpeg:q10..90/0", "step above 0"),
         ("jpeg2000:1x..10000x/0.001", "at most 10000 points"),
         ("jpeg2000:10000x..1x/0.0001", "at most 10000 points"),
@@ -94,8 +94,8 @@ def test_points_are_walked_chain_by_chain_as_first_named() -> None:
         (f"jpeg:q1..9/{'9' * 400}", "step above 0"),
         ("jpeg:q0..10", "whole number from q1 to q100, got q0"),
         ("jpeg:q10..20/2.5", "got q12.5"),
-        ("jpeg:10..20", "knob '10..20' of jpeg"),
-        ("jpeg2000:2..3x", "knob '2..3x' of jpeg2000"),
+        ("jpeg:10..20", "quality '10..20' of jpeg"),
+        ("jpeg2000:2..3x", "quality '2..3x' of jpeg2000"),
         ("webq:q10..20", "unknown codec 'webq'"),
     ],
 )

@@ -63,14 +63,14 @@ def test_two_spellings_of_one_point_are_one_point(text: str, canonical: str) -> 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("", "expected CODEC:KNOB"),
-        ("jpeg", "expected CODEC:KNOB"),
-        ("jpeg:q30@", "expected CODEC:KNOB"),
-        ("JPEG:q30", "expected CODEC:KNOB"),
-        ("jpeg:q30@256:area:linear:area", "expected CODEC:KNOB"),
+        ("", "expected CODEC:QUALITY"),
+        ("jpeg", "expected CODEC:QUALITY"),
+        ("jpeg:q30@", "expected CODEC:QUALITY"),
+        ("JPEG:q30", "expected CODEC:QUALITY"),
+        ("jpeg:q30@256:area:linear:area", "expected CODEC:QUALITY"),
         ("jpg2000:40x", "unknown codec 'jpg2000': did you mean 'jpeg2000'"),
-        ("jpeg:40x", "knob '40x' of jpeg: expected q1..q100"),
-        ("jpeg:30", "knob '30' of jpeg"),
+        ("jpeg:40x", "quality '40x' of jpeg: expected q1..q100"),
+        ("jpeg:30", "quality '30' of jpeg"),
         ("jpeg:q0", "whole number from q1 to q100, got q0"),
         ("jpeg:q101", "whole number from q1 to q100, got q101"),
         ("jpeg:q30.5", "whole number from q1 to q100, got q30.5"),
@@ -103,7 +103,7 @@ def test_a_wrong_point_names_the_part_that_is_wrong(text: str, says: str) -> Non
     ],
 )
 def test_a_chain_is_named_after_all_but_the_quality(text: str, chain: str) -> None:
-    """Points of one chain share its name; a codec's first knob goes without saying."""
+    """Points of one chain share its name; a codec's first quality parameter goes without saying."""
     point = Point.parse(text)
     assert point.chain == chain
     if not point.is_pristine:

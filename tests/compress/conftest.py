@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,8 +23,19 @@ from bitdose.testing.images import textured_image
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
+GdcmPixels = Callable[[Path], bytes]
 MakeDicom = Callable[..., bytes]
 Compress = Callable[..., Dataset]
+GDCM = """
+import sys, gdcm
+reader = gdcm.ImageReader()
+reader.SetFileName(sys.argv[1])
+if not reader.Read():
+    sys.exit(3)
+buffer = reader.GetImage().GetBuffer()
+with open(sys.argv[2], "wb") as file:
+    file.write(buffer if isinstance(buffer, bytes) else buffer.encode("utf-8", "surrogateescape"))
+"""
 
 
 @pytest.fixture(scope="session")
@@ -81,3 +95,16 @@ def compress() -> Compress:
         return pydicom.dcmread(io.BytesIO(compress_dicom(data, Point.parse(point), **options).data))
 
     return call
+
+
+@pytest.fixture
+def gdcm_pixels(tmp_path: Path) -> GdcmPixels:
+    """Give ``gdcm_pixels(path)``: the samples that GDCM decodes, in a process of its own."""
+    pytest.importorskip("gdcm")
+
+    def read(path: Path) -> bytes:
+        raw = tmp_path / "pixels-by-gdcm"
+        subprocess.run([sys.executable, "-c", GDCM, str(path), str(raw)], check=True)
+        return raw.read_bytes()
+
+    return read

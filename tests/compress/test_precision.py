@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from pydicom.encaps import generate_frames
 
+from bitdose.codecs.bit_depth import with_precision
 from bitdose.codecs.coding import encode_point
 from bitdose.codecs.point import Point
-from bitdose.compress.bit_depth import with_precision
 from bitdose.data.streams import j2k_header
 from bitdose.image import Image
 

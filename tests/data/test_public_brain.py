@@ -92,7 +92,9 @@ def test_what_a_volume_is_like_stands_in_the_table(tmp_path: Path) -> None:
 def test_skull_stripping_that_goes_with_the_class_is_said(tmp_path: Path) -> None:
     """BraTS is stripped and IXI is not: a warning; where both are stripped there is none."""
     ixi, brats = write_sets(tmp_path)
-    assert any("skull stripping goes with the class" in text for text in make_brain(ixi, brats).warnings)
+    assert any(
+        "skull stripping is confounded with the class" in text for text in make_brain(ixi, brats).warnings
+    )
     for path in ixi.iterdir():
         write(path, head(stripped=True))
     assert not any("skull stripping" in text for text in make_brain(ixi, brats).warnings)
@@ -128,7 +130,7 @@ def test_damaged_volumes_are_left_out_and_healthy_ones_replaced(tmp_path: Path) 
     assert dict(made.dropped) == {
         "IXI: volume is empty-file": 1,
         "IXI: volume is truncated": 1,
-        "IXI: not needed (--healthy)": 4,
+        "IXI: not needed (more than the healthy volumes asked for)": 4,
         "BraTS: volume is unreadable": 1,
         "BraTS: volume is unsupported": 1,
     }
@@ -169,7 +171,7 @@ def test_how_many_healthy(tmp_path: Path) -> None:
 def test_folders_that_are_none_and_folders_that_are_empty(tmp_path: Path) -> None:
     """A wrong folder is named with its option; an empty class is a warning."""
     ixi, brats = write_sets(tmp_path, healthy=2, low=0, high=2)
-    with pytest.raises(UsageError, match="--brats .*expected the training data of BraTS 2019"):
+    with pytest.raises(UsageError, match="brats .*expected the training data of BraTS 2019"):
         make_brain(ixi, tmp_path / "none")
     assert any("no case of class LGG" in text for text in make_brain(ixi, brats).warnings)
 

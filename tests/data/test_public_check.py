@@ -66,7 +66,7 @@ def test_what_tells_the_class_is_said(tmp_path: Path) -> None:
     assert found.traits["format"]["covid-19"] == {"JPEG": 2}
     assert found.traits["lossy"]["normal"] == {"no": 2}
     assert any("file format tells the class" in text for text in found.warnings)
-    assert any("yes in covid-19 alone (2 of its 2 files)" in text for text in found.warnings)
+    assert any("yes only in covid-19 (2 of its 2 files)" in text for text in found.warnings)
 
 
 def test_a_patient_in_two_splits(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_volumes_show_orientation_shape_and_skull(tmp_path: Path) -> None:
     }
     assert found.traits["orientation"]["LGG"] == {"LPS": 1}
     assert found.traits["shape"]["healthy"] == {"16x16x12": 1}
-    assert any("skull stripping goes with the class" in text for text in found.warnings)
+    assert any("skull stripping is confounded with the class" in text for text in found.warnings)
     assert "259 (inferred)" in "\n".join(check_lines(found))
 
 

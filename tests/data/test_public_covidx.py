@@ -194,8 +194,8 @@ def test_rsnas_mappings_keep_a_person_in_one_split(downloads: tuple[Path, Path],
         people.setdefault(case.patient, set()).add(case.split)
     assert sum(name.startswith("nih:") for name in people) == 29
     assert all(len(found) == 1 for found in people.values())
-    assert not any("--rsna-map" in text for text in made.warnings)
-    assert any("--rsna-map" in text for text in make_covidx(covid, rsna).warnings)
+    assert not any("mappings" in text for text in made.warnings)
+    assert any("mappings" in text for text in make_covidx(covid, rsna).warnings)
 
 
 def test_images_that_the_mappings_do_not_know_are_counted(
@@ -208,10 +208,10 @@ def test_images_that_the_mappings_do_not_know_are_counted(
     made = make_covidx(covid, rsna, rsna_map=tmp_path / "map.json")
     said = [text for text in made.warnings if "may be in both splits" in text]
     assert len(said) == 1
-    assert "--rsna-map tells no person for 38 of 50 RSNA images" in said[0]
+    assert "the RSNA mappings tell no person for 38 of 50 RSNA images" in said[0]
     for rows in ([], [known[0] | {"subset_img_id": "other"}], [known[0] | {"img_id": "?"}]):
         (tmp_path / "map.json").write_text(json.dumps(rows))
-        with pytest.raises(UsageError, match="--rsna-map 'map.json': expected the persons of the 50 images"):
+        with pytest.raises(UsageError, match="rsna_map 'map.json': expected the persons of the 50 images"):
             make_covidx(covid, rsna, rsna_map=tmp_path / "map.json")
 
 
@@ -282,13 +282,13 @@ def _huge_cell(covid: Path, rsna: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (_no_metadata, r"--covid: expected metadata.csv in it, found none"),
-        (_no_column, r"--covid: metadata.csv lacks the column finding"),
-        (_binary, r"--covid: metadata.csv is no CSV table in UTF-8"),
-        (_empty, r"--covid: metadata.csv lacks the column patientid"),
-        (_no_boxes, r"--rsna: expected stage_2_train_labels.csv"),
-        (_folder_for_file, r"--covid: metadata.csv cannot be read"),
-        (_huge_cell, r"--covid: metadata.csv is no CSV table"),
+        (_no_metadata, r"covid: expected metadata.csv in it, found none"),
+        (_no_column, r"covid: metadata.csv lacks the column finding"),
+        (_binary, r"covid: metadata.csv is no CSV table in UTF-8"),
+        (_empty, r"covid: metadata.csv lacks the column patientid"),
+        (_no_boxes, r"rsna: expected stage_2_train_labels.csv"),
+        (_folder_for_file, r"covid: metadata.csv cannot be read"),
+        (_huge_cell, r"covid: metadata.csv is no CSV table"),
     ],
 )
 def test_a_download_that_is_none_is_one_line(downloads: tuple[Path, Path], spoil: Any, says: str) -> None:
@@ -301,13 +301,13 @@ def test_a_download_that_is_none_is_one_line(downloads: tuple[Path, Path], spoil
 def test_folders_and_mappings_that_are_none(downloads: tuple[Path, Path], tmp_path: Path) -> None:
     """A wrong folder or mappings file is named with its option."""
     covid, rsna = downloads
-    with pytest.raises(UsageError, match="--covid .*expected a clone of .*got nothing there"):
+    with pytest.raises(UsageError, match="covid .*expected a clone of .*got nothing there"):
         make_covidx(tmp_path / "none", rsna)
-    with pytest.raises(UsageError, match="--rsna .*got a file"):
+    with pytest.raises(UsageError, match="rsna .*got a file"):
         make_covidx(covid, covid / "metadata.csv")
     for text in ("[", "{}", '[{"a": 1}]', "7"):
         (tmp_path / "map.json").write_text(text)
-        with pytest.raises(UsageError, match="--rsna-map 'map.json': expected RSNA's JSON list"):
+        with pytest.raises(UsageError, match="rsna_map 'map.json': expected RSNA's JSON list"):
             make_covidx(covid, rsna, rsna_map=tmp_path / "map.json")
     with pytest.raises(UsageError, match="cannot be read"):
         make_covidx(covid, rsna, rsna_map=tmp_path / "none.json")

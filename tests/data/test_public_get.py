@@ -246,15 +246,15 @@ def test_another_size_is_refused_before_it_comes(server: Server, tmp_path: Path)
     wanted = manifest(server, "a.bin")
     server.bodies["/a.bin"] = b"<html>please log in</html>"
     server.faults["/a.bin"] = ["no-range"]
-    assert "26 bytes, the manifest says 307200" in get(wanted, tmp_path).failures[0][1]
+    assert "26 bytes, the manifest states 307200" in get(wanted, tmp_path).failures[0][1]
     assert (tmp_path / "a.bin.part").stat().st_size == 1000
 
 
 def test_a_server_that_sends_too_much_is_cut_off(server: Server, tmp_path: Path) -> None:
-    """More bytes than the manifest says are not written."""
+    """More bytes than the manifest states are not written."""
     wanted = manifest(server, "a.bin", body=BODY[:-5])
     server.bodies["/a.bin"] = BODY
-    assert "manifest says 307195" in get(wanted, tmp_path).failures[0][1]
+    assert "manifest states 307195" in get(wanted, tmp_path).failures[0][1]
     assert "a.bin" not in files(tmp_path)
 
 
@@ -302,7 +302,7 @@ def test_a_link_cannot_lead_a_file_out_of_the_folder(server: Server, tmp_path: P
     (tmp_path / "out" / "sub").symlink_to(tmp_path / "elsewhere")
     done = get(manifest(server, "sub/a.bin", "b.bin"), tmp_path / "out")
     assert done.fetched == 1
-    assert "leads out" in done.failures[0][1]
+    assert "points outside" in done.failures[0][1]
     assert not list((tmp_path / "elsewhere").iterdir())
 
 
@@ -329,7 +329,7 @@ def test_a_full_disk_stops_all_and_keeps_what_came(
 
     with monkeypatch.context() as patch:
         patch.setattr(bitdose.datasets.part.Part, "append", full)
-        with pytest.raises(DiskError, match="the disk is full; what came is kept"):
+        with pytest.raises(DiskError, match="the disk is full; received bytes are retained"):
             get(wanted, tmp_path)
     assert get(wanted, tmp_path).failures == ()
 
@@ -390,7 +390,7 @@ def test_a_table_of_the_users_is_left_alone(server: Server, tmp_path: Path) -> N
     (tmp_path / "cases.csv").write_text("mine")
     done = get(manifest(server, "a.bin", case={"label": "x"}), tmp_path)
     assert (done.table, done.fetched) == (None, 1)
-    assert "it stays" in done.table_reason
+    assert "exists and stays" in done.table_reason
     assert (tmp_path / "cases.csv").read_text() == "mine"
 
 

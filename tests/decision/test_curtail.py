@@ -1,4 +1,4 @@
-"""Giving up early: only what can no longer pass is given up, and the reason says what was seen."""
+"""Stopping for futility: only what can no longer pass is stopped, and the reason says what was seen."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from bitdose.decision.cohort import make_cohort
 from bitdose.decision.dirichlet import DirichletWeights
 from bitdose.decision.margin_tests import check_margin
+from bitdose.results.predictions import make_cohort
 from bitdose.rule.margins import Margin
-from bitdose.search.futility import given_up, seen_of
+from bitdose.search.futility import futility_reason, interim_counts
 
 MakeRows = Callable[..., pl.DataFrame]
 
@@ -32,7 +32,7 @@ def verdict(
     rows = table.filter(pl.col("point") == POINT).sort("case_id").head(seen)
     cohort = make_cohort(pl.concat([table.filter(pl.col("point") == "pristine"), rows]))
     draws = DirichletWeights.of(len(cohort.patients), alpha=ALPHA, rng=np.random.default_rng(0))
-    return given_up(Margin.parse(metric), cohort, seen_of(rows, cohort), draws, alpha=ALPHA)
+    return futility_reason(Margin.parse(metric), cohort, interim_counts(rows, cohort), draws, alpha=ALPHA)
 
 
 @pytest.mark.parametrize(
@@ -42,12 +42,12 @@ def verdict(
         "flips=0.05", "macro_f1=0.05", "f1[sick]=0.05", "precision[well]=0.05", "sensitivity=0.05",
     ],
 )  # fmt: skip
-def test_what_loses_a_third_is_given_up_and_what_loses_nothing_is_not(
+def test_what_loses_a_third_is_stopped_and_what_loses_nothing_is_not(
     make_rows: MakeRows, metric: str
 ) -> None:
     """After 48 of 400 cases, for every metric of answers."""
     found = verdict(make_rows, metric, list(range(0, N, 3)), 48)
-    assert found.startswith("given up after 48 of 400 cases, ")
+    assert found.startswith("stopped for futility after 48 of 400 cases, ")
     assert "lost" in found
     assert verdict(make_rows, metric, [], 48) == ""
 
@@ -58,7 +58,7 @@ def test_metrics_of_probabilities_see_all_cases(make_rows: MakeRows, metric: str
     assert verdict(make_rows, metric, list(range(N)), 48) == ""
 
 
-def test_a_loss_that_may_be_luck_is_not_given_up(make_rows: MakeRows) -> None:
+def test_a_loss_that_may_be_luck_is_not_stopped(make_rows: MakeRows) -> None:
     """Two lost of twelve would be hopeless if it went on so; it need not."""
     assert verdict(make_rows, "accuracy=0.05", [0, 1], 12) == ""
 
@@ -71,19 +71,19 @@ def test_patients_with_several_cases_are_judged_too(make_rows: MakeRows) -> None
 
 
 def test_with_everything_seen_it_agrees_with_the_test_itself(make_rows: MakeRows) -> None:
-    """Nothing is left to fill in: what is given up has failed, and what has not may pass."""
+    """Nothing is left to fill in: what is stopped has failed, and what has not may pass."""
     for lost in range(0, 30, 3):
         coded = [OTHER[t] if n < lost else t for n, t in enumerate(TRUTH)]
         cohort = make_cohort(make_rows({"pristine": TRUTH, POINT: coded}, TRUTH))
         draws = DirichletWeights.of(N, alpha=ALPHA, rng=np.random.default_rng(0))
         test = check_margin(
-            Margin.parse("accuracy=0.05"), cohort, cohort.points[POINT].answers, draws, alpha=ALPHA
+            Margin.parse("accuracy=0.05"), cohort, cohort.points[POINT].predictions, draws, alpha=ALPHA
         )
         assert bool(verdict(make_rows, "accuracy=0.05", list(range(lost)), N)) is not test.passed
 
 
 def test_it_is_wrong_about_once_in_a_thousand_looks(make_rows: MakeRows) -> None:
-    """Of a hundred points that would pass on all cases, at most one is given up at 24, 48 or 96."""
+    """Of a hundred points that would pass on all cases, at most one is stopped at 24, 48 or 96."""
     rng = np.random.default_rng(1)
     wrongly = 0
     for _ in range(100):

@@ -46,24 +46,29 @@ ANSWERS = {
 def test_a_chain_is_walked_until_its_first_failure(make_rows: MakeRows) -> None:
     """The lucky point behind a failure is not tested; the best ratio among what passed is certified."""
     found = decide(make_rows(ANSWERS, TRUTH), rule())
-    jpeg, jpeg2000 = found.walks
+    jpeg, jpeg2000 = found.chain_tests
     assert [test.point for test in jpeg.tested] == ["jpeg:q90", "jpeg:q50", "jpeg:q10"]
     assert (jpeg.failed.point, jpeg.untested) == ("jpeg:q10", ("jpeg:q5",))
     assert [test.passed for test in jpeg2000.tested] == [True, True]
     assert jpeg2000.failed is None
     assert found.certified.point == "jpeg2000:40x"
     assert found.certified.ratio_file == pytest.approx(1000 / (1000 // 7))
-    assert found.shortfall == ()
+    assert found.required_sample_sizes == ()
 
 
 def test_chains_share_alpha_and_one_order_keeps_it_whole(make_rows: MakeRows) -> None:
     """Two chains are tested at half the level each; a pre-registered order at the full one."""
     table = make_rows(ANSWERS, TRUTH)
-    assert {walk.alpha for walk in decide(table, rule()).walks} == {0.025}
+    assert {walk.alpha for walk in decide(table, rule()).chain_tests} == {0.025}
     one = decide(table, rule(order=("jpeg2000:10x", "jpeg", "jpeg2000")))
-    assert [walk.alpha for walk in one.walks] == [0.05]
-    assert [t.point for t in one.walks[0].tested] == ["jpeg2000:10x", "jpeg:q90", "jpeg:q50", "jpeg:q10"]
-    assert one.walks[0].untested == ("jpeg:q5", "jpeg2000:40x")
+    assert [walk.alpha for walk in one.chain_tests] == [0.05]
+    assert [t.point for t in one.chain_tests[0].tested] == [
+        "jpeg2000:10x",
+        "jpeg:q90",
+        "jpeg:q50",
+        "jpeg:q10",
+    ]
+    assert one.chain_tests[0].untested == ("jpeg:q5", "jpeg2000:40x")
     assert one.certified.point == "jpeg2000:10x"
 
 
@@ -79,7 +84,7 @@ def test_all_margins_must_hold(make_rows: MakeRows) -> None:
     assert decide(table, rule("accuracy=0.08")).certified.point == "jpeg:q50"
     both = decide(table, rule("accuracy=0.08", "sensitivity[sick]=0.08"))
     assert both.certified is None
-    assert [test.passed for test in both.walks[0].failed.tests] == [True, False]
+    assert [test.passed for test in both.chain_tests[0].failed.tests] == [True, False]
 
 
 def test_objectives_choose_among_what_passed(make_rows: MakeRows) -> None:
@@ -103,11 +108,11 @@ def test_two_splits_choose_on_one_and_prove_on_the_other(make_rows: MakeRows) ->
     table = make_rows(answers, TRUTH, splits=splits)
     found = decide(table, rule(select="calibration", confirm="test"))
     assert found.n_cases == N // 2
-    assert [walk.name for walk in found.walks] == ["confirm"]
-    assert found.walks[0].alpha == 0.05
+    assert [walk.name for walk in found.chain_tests] == ["confirm"]
+    assert found.chain_tests[0].alpha == 0.05
     assert "jpeg:q5" in found.candidates
     assert "jpeg:q10" not in found.candidates
-    assert found.walks[0].failed.point == "jpeg:q5" or found.certified.point != "jpeg:q5"
+    assert found.chain_tests[0].failed.point == "jpeg:q5" or found.certified.point != "jpeg:q5"
 
 
 def test_nothing_passes_and_the_decision_says_what_would_be_needed(make_rows: MakeRows) -> None:
@@ -115,10 +120,10 @@ def test_nothing_passes_and_the_decision_says_what_would_be_needed(make_rows: Ma
     few = {point: given[:40] for point, given in ANSWERS.items()}
     found = decide(make_rows({p: few[p] for p in ("pristine", "jpeg:q90")}, TRUTH[:40]), rule())
     assert found.certified is None
-    (short,) = found.shortfall
-    assert (short.n, short.least, short.at_mildest) == (40, 59, 59)
+    (short,) = found.required_sample_sizes
+    assert (short.n, short.least, short.at_weakest) == (40, 59, 59)
     hopeless = decide(make_rows({"pristine": TRUTH, "jpeg:q10": wrong_on(60)}, TRUTH), rule())
-    assert hopeless.shortfall[0].at_mildest == -1
+    assert hopeless.required_sample_sizes[0].at_weakest == -1
 
 
 def test_the_same_table_in_any_order_of_rows_gives_the_same_decision(make_rows: MakeRows) -> None:
@@ -139,7 +144,7 @@ def test_zero_errors_are_no_proof_of_zero_loss(make_rows: MakeRows) -> None:
     found = decide(
         make_rows({"pristine": TRUTH, "jpeg:q90": TRUTH}, TRUTH), rule(*(f"{n}=0.2" for n in names))
     )
-    for each in found.walks[0].tested[0].tests:
+    for each in found.chain_tests[0].tested[0].tests:
         assert each.test.loss == 0
         assert 2 / N < each.test.upper < 12 / N, each.margin.name
         assert 0 <= each.test.p < 0.05
@@ -149,14 +154,14 @@ def test_a_point_that_does_not_answer_every_case_is_not_certified(make_rows: Mak
     """Different case sets per point, or failed rows: NaN with the reason, and the walk stops there."""
     table = make_rows(ANSWERS, TRUTH)
     absent = table.filter(~((pl.col("point") == "jpeg:q50") & (pl.col("case_id") == "case-0007")))
-    walk = decide(absent, rule()).walks[0]
+    walk = decide(absent, rule()).chain_tests[0]
     assert walk.failed.point == "jpeg:q50"
-    assert "1 of 400 cases have no answer at this point (no row 1)" in walk.failed.tests[0].test.reason
+    assert "1 of 400 cases have no prediction at this point (no row 1)" in walk.failed.tests[0].test.reason
     assert math.isnan(walk.failed.tests[0].test.upper)
     here = (pl.col("point") == "jpeg:q50") & (pl.col("case_id") == "case-0007")
     failed = table.with_columns(pl.when(here).then(pl.lit("codec-limit")).otherwise("status").alias("status"))
     found = decide(failed, rule())
-    assert "(codec-limit 1)" in found.walks[0].failed.tests[0].test.reason
+    assert "(codec-limit 1)" in found.chain_tests[0].failed.tests[0].test.reason
     assert any("stopped at jpeg:q50: 1 of 400" in note for note in found.notes)
 
 
@@ -166,7 +171,7 @@ def test_cases_that_fail_at_pristine_are_left_out_and_counted(make_rows: MakeRow
     status = pl.when(pl.col("case_id") == "case-0000").then(pl.lit("unreadable")).otherwise("status")
     found = decide(table.with_columns(status.alias("status")), rule())
     assert found.n_cases == N - 1
-    assert found.notes[0] == "1 cases have no answer at pristine and are left out."
+    assert found.notes[0] == "1 cases have no prediction at pristine and are left out."
 
 
 def test_one_class_only_leaves_means_over_classes_undefined(make_rows: MakeRows) -> None:
@@ -176,7 +181,7 @@ def test_one_class_only_leaves_means_over_classes_undefined(make_rows: MakeRows)
     assert decide(table, rule()).certified.point == "jpeg:q90"
     found = decide(table, rule("accuracy=0.05", "macro_f1=0.05", "specificity[sick]=0.1", "auroc[sick]=0.1"))
     assert found.certified is None
-    reasons = {t.margin.name: t.test.reason for t in found.walks[0].failed.tests}
+    reasons = {t.margin.name: t.test.reason for t in found.chain_tests[0].failed.tests}
     assert reasons == {
         "accuracy": "",
         "auroc[sick]": "every case is of class 'sick'",
@@ -190,16 +195,18 @@ def test_one_patient_only_proves_nothing(make_rows: MakeRows) -> None:
     table = make_rows({"pristine": TRUTH, "jpeg:q90": TRUTH}, TRUTH, patients=["p"] * N)
     found = decide(table, rule("accuracy=0.5", "macro_f1=0.5"))
     assert found.certified is None
-    assert [(t.test.n, t.test.unit) for t in found.walks[0].failed.tests] == [(1, "patient")] * 2
-    assert found.shortfall[0].n == 1
+    assert [(t.test.n, t.test.unit) for t in found.chain_tests[0].failed.tests] == [(1, "patient")] * 2
+    assert found.required_sample_sizes[0].n == 1
 
 
 def test_patients_count_and_not_images(make_rows: MakeRows) -> None:
     """The same answers prove less when ten images at a time are of one patient."""
     patients = [f"p{n // 10}" for n in range(N)]
     answers = {"pristine": TRUTH, "jpeg:q50": wrong_on(4)}
-    alone = decide(make_rows(answers, TRUTH), rule()).walks[0].tested[0].tests[0].test
-    together = decide(make_rows(answers, TRUTH, patients=patients), rule()).walks[0].tested[0].tests[0].test
+    alone = decide(make_rows(answers, TRUTH), rule()).chain_tests[0].tested[0].tests[0].test
+    together = (
+        decide(make_rows(answers, TRUTH, patients=patients), rule()).chain_tests[0].tested[0].tests[0].test
+    )
     assert (alone.n, together.n) == (N, 40)
     assert alone.upper < together.upper
     assert alone.passed
@@ -252,7 +259,7 @@ def test_a_table_without_probabilities_decides_on_answers_alone(make_rows: MakeR
     """Accuracy works; AUROC is NaN with the reason."""
     table = make_rows(ANSWERS, TRUTH).drop("p_sick", "p_well")
     assert decide(table, rule()).certified.point == "jpeg2000:40x"
-    (test,) = decide(table, rule("auroc=0.1")).walks[0].failed.tests
+    (test,) = decide(table, rule("auroc=0.1")).chain_tests[0].failed.tests
     assert test.test.reason == "the results hold no probabilities"
 
 
@@ -265,7 +272,7 @@ def test_a_decision_is_json(make_rows: MakeRows) -> None:
     assert written["preregistered"] is True
     assert written["rule_digest"] == found.rule.digest()
     assert written["certified"]["tests"][0]["pristine"] is None
-    assert written["walks"][0]["tested"][0]["passed"] is True
+    assert written["chain_tests"][0]["tested"][0]["passed"] is True
     assert worst_p(found.certified) == written["certified"]["tests"][0]["test"]["p"]
 
 
@@ -281,7 +288,7 @@ def test_few_unchanged_cases_never_prove_a_small_margin(make_rows: MakeRows, nam
     """Thirty cases without a changed answer leave every metric a limit above zero, and above a thousandth."""
     truth = TRUTH[:30]
     table = make_rows({"pristine": truth, "jpeg:q90": truth}, truth, sure=sure)
-    (test,) = decide(table, rule(f"{name}=0.001")).walks[0].tested[0].tests
+    (test,) = decide(table, rule(f"{name}=0.001")).chain_tests[0].tested[0].tests
     assert test.test.upper > 0.001
     assert not test.passed
 
@@ -291,7 +298,7 @@ def test_a_set_of_one_class_proves_nothing_of_classes_told_apart(make_rows: Make
     """What compares classes is undefined where there is one; what is of the cases alone still counts."""
     sick = ["sick"] * 300
     table = make_rows({"pristine": sick, "jpeg:q90": sick}, sick)
-    (test,) = decide(table, rule(f"{name}=0.02")).walks[0].tested[0].tests
+    (test,) = decide(table, rule(f"{name}=0.02")).chain_tests[0].tested[0].tests
     of_cases = {"accuracy", "sensitivity[sick]", "f1[sick]", "brier", "ece", "flips", "harmful_flips[sick]"}
     assert (test.test.reason == "") == (name in of_cases)
     assert math.isnan(test.test.p) or test.test.upper > 0
@@ -322,8 +329,8 @@ def test_an_ok_row_without_an_answer_is_no_answer(make_rows: MakeRows) -> None:
         table.with_columns(pl.when(here).then(None).otherwise("predicted").alias("predicted")), rule()
     )
     assert (
-        "1 of 400 cases have no answer at this point (no-answer 1)"
-        in found.walks[0].failed.tests[0].test.reason
+        "1 of 400 cases have no prediction at this point (no-prediction 1)"
+        in found.chain_tests[0].failed.tests[0].test.reason
     )
 
 
@@ -340,4 +347,4 @@ def test_what_an_assessor_should_know_is_noted(make_rows: MakeRows) -> None:
 def test_an_alpha_that_draws_cannot_tell_is_undefined(make_rows: MakeRows) -> None:
     """A p-value of draws is never below one over their number: NaN with the reason, no false hope."""
     found = decide(make_rows(ANSWERS, TRUTH), rule("macro_f1=0.1", alpha=1e-7))
-    assert "is below what" in found.walks[0].failed.tests[0].test.reason
+    assert "is below what" in found.chain_tests[0].failed.tests[0].test.reason

@@ -72,5 +72,5 @@ def test_a_mammogram_is_known_by_any_of_its_names(word: str) -> None:
 def test_an_unknown_modality_is_refused_where_a_user_names_it() -> None:
     """A table's own word is kept as it is; a user's is checked."""
     assert modality_code("thermography") == "THERMOGRAPHY"
-    with pytest.raises(UsageError, match="--modality 'thermography': expected DICOM's code, one of: CR, CT"):
+    with pytest.raises(UsageError, match="modality 'thermography': expected DICOM's code, one of: CR, CT"):
         check_modality("thermography")

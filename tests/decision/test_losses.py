@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from sklearn import metrics as reference
 
-from bitdose.decision.cohort import Answers, Cohort
 from bitdose.decision.dirichlet import DirichletWeights, usual_size
 from bitdose.decision.margin_tests import among, changed_share, check_margin
 from bitdose.decision.resampled_tests import check_composite
+from bitdose.results.predictions import Cohort, ConditionPredictions
 from bitdose.rule.margins import Margin
 from bitdose.stats.noninferiority import paired_loss_test, rate_test
 
@@ -19,7 +19,7 @@ LABELS = ("a", "b", "c")
 N = 90
 
 
-def cohort_of(rng: np.random.Generator, *, patients: int) -> tuple[Cohort, Answers]:
+def cohort_of(rng: np.random.Generator, *, patients: int) -> tuple[Cohort, ConditionPredictions]:
     """Make three uneven classes, answers mostly right, a few changed by coding."""
     patient = np.sort(rng.integers(0, patients, N)) if patients < N else np.arange(N)
     _, patient = np.unique(patient, return_inverse=True)
@@ -30,16 +30,16 @@ def cohort_of(rng: np.random.Generator, *, patients: int) -> tuple[Cohort, Answe
     for blur in (0.6, 0.9):
         scores = np.eye(3)[true] + rng.normal(0, blur, (N, 3))
         chances = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-        arms.append(Answers(chances.argmax(1), chances))
+        arms.append(ConditionPredictions(chances.argmax(1), chances))
     ids = tuple(f"case-{n:03d}" for n in range(N))
     names = tuple(f"p{n}" for n in range(patient.max() + 1))
     return Cohort(LABELS, ids, true, patient, names, arms[0], {}), arms[1]
 
 
-def slow_loss(margin: Margin, cohort: Cohort, arms: list[Answers], weights: np.ndarray) -> float:
+def slow_loss(margin: Margin, cohort: Cohort, arms: list[ConditionPredictions], weights: np.ndarray) -> float:
     """Work a loss out with scikit-learn, cases weighted."""
 
-    def value(arm: Answers) -> float:
+    def value(arm: ConditionPredictions) -> float:
         true, said, place = cohort.true, arm.predicted, LABELS.index(margin.label) if margin.label else 0
         match margin.metric:
             case "macro_f1":
@@ -81,7 +81,7 @@ def test_losses_under_weights_are_scikit_learns(name: str, patients: int) -> Non
     margin = Margin.of(name, 0.1)
     found = check_composite(margin, cohort, coded, few, alpha=0.05)
     assert found.test.loss == pytest.approx(slow_loss(margin, cohort, [cohort.pristine, coded], np.ones(N)))
-    per_patient = few.weights()[:, :-1][:, cohort.patient_of_case].astype(float)
+    per_patient = few.as_rows()[:, :-1][:, cohort.patient_of_case].astype(float)
     slow = [slow_loss(margin, cohort, [cohort.pristine, coded], w) for w in per_patient]
     assert found.test.upper == pytest.approx(np.sort(slow)[-1], abs=2e-5)
     assert found.test.p == (1 + sum(loss >= 0.1 for loss in slow)) / 21
@@ -105,9 +105,11 @@ def test_the_mix_of_classes_varies_from_draw_to_draw() -> None:
     true = (np.arange(n) < 0.3 * n).astype(np.int64)
     sure, unsure = np.eye(2)[true], np.where(true[:, None] == 1, 0.5, np.eye(2)[true])
     names = tuple(f"{i:04d}" for i in range(n))
-    cohort = Cohort(("a", "b"), names, true, np.arange(n), names, Answers(true, sure), {})
+    cohort = Cohort(("a", "b"), names, true, np.arange(n), names, ConditionPredictions(true, sure), {})
     draws = DirichletWeights.of(n, alpha=0.05, rng=rng)
-    found = check_composite(Margin.of("brier", 0.5), cohort, Answers(true, unsure), draws, alpha=0.05).test
+    found = check_composite(
+        Margin.of("brier", 0.5), cohort, ConditionPredictions(true, unsure), draws, alpha=0.05
+    ).test
     assert found.loss == pytest.approx(0.15)
     spread = 0.5 * math.sqrt(0.3 * 0.7 / n)
     assert found.upper == pytest.approx(0.15 + 1.645 * spread + 2 / n, abs=0.15 * spread)
@@ -121,7 +123,9 @@ def test_a_lost_calibration_is_not_hidden_by_chance() -> None:
     for _ in range(60):
         p = rng.uniform(0.5, 0.9, n)
         true = (rng.random(n) > p).astype(np.int64)
-        arms = [Answers(np.zeros(n, np.int64), np.column_stack([q, 1 - q])) for q in (p, p + 0.08)]
+        arms = [
+            ConditionPredictions(np.zeros(n, np.int64), np.column_stack([q, 1 - q])) for q in (p, p + 0.08)
+        ]
         cohort = Cohort(("a", "b"), names, true, np.arange(n), names, arms[0], {})
         draws = DirichletWeights.of(n, alpha=0.05, rng=rng)
         below += check_composite(Margin.of("ece", 0.08), cohort, arms[1], draws, alpha=0.05).test.passed

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bitdose.errors import UsageError
-from bitdose.rule.margins import METRICS, Margin, check_labels, read_margins
+from bitdose.metrics.catalogue import METRICS
+from bitdose.rule.margins import Margin, check_labels, read_margins
 
 
 @pytest.mark.parametrize(

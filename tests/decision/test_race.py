@@ -15,7 +15,7 @@ from bitdose.errors import UsageError
 from bitdose.rule.margins import read_margins
 from bitdose.rule.rule import Rule
 from bitdose.search.candidates import CandidateState, standing_of
-from bitdose.search.racing import ALONE_SHARE, Racing, Request
+from bitdose.search.racing import INDIVIDUAL_SHARE, Racing, Request
 
 MakeRows = Callable[..., pl.DataFrame]
 
@@ -64,20 +64,20 @@ def test_it_finds_what_the_full_walk_finds(make_rows: MakeRows) -> None:
     found, have, _ = run(table, rule)
     assert found.certified.point == decide(table, rule).certified.point == "jpeg:q10@256"
     assert len(have) < len(table) / 3
-    assert all(walk.searched for walk in found.walks)
-    for walk in found.walks:
+    assert all(walk.searched for walk in found.chain_tests)
+    for walk in found.chain_tests:
         told = [test.point for test in walk.tested] + list(walk.untested)
         assert sorted(told) == sorted(GRID[walk.name])
 
 
-def test_a_harsh_point_is_given_up_after_few_cases(make_rows: MakeRows) -> None:
+def test_a_strong_point_is_stopped_after_few_cases(make_rows: MakeRows) -> None:
     """What loses a third of all answers never sees more than a few dozen cases, and says why."""
     found, have, _ = run(whole_table(make_rows), Rule(read_margins(["accuracy=0.03"])))
-    walk = next(walk for walk in found.walks if walk.name == "jpeg@256")
+    walk = next(walk for walk in found.chain_tests if walk.name == "jpeg@256")
     out = {test.point: test for test in walk.tested if not test.passed}
-    harsh = out["jpeg:q5@256"]
-    assert harsh.n == len(have.filter(pl.col("point") == "jpeg:q5@256")) <= 96
-    assert "given up after" in harsh.tests[0].test.reason
+    strong = out["jpeg:q5@256"]
+    assert strong.n == len(have.filter(pl.col("point") == "jpeg:q5@256")) <= 96
+    assert "stopped for futility after" in strong.tests[0].test.reason
     assert walk.failed.point == "jpeg:q5@256"
 
 
@@ -105,7 +105,7 @@ def test_the_order_of_the_losses_decides_not_their_luck(make_rows: MakeRows) -> 
     found, _, _ = run(table, rule)
     whole = decide(table, rule)
     assert found.certified.point == whole.certified.point
-    passed = {test.point for walk in found.walks for test in walk.passed}
+    passed = {test.point for walk in found.chain_tests for test in walk.passed}
     assert "jpeg:q30@256" not in passed
     assert whole.certified.point in passed
 
@@ -113,21 +113,22 @@ def test_the_order_of_the_losses_decides_not_their_luck(make_rows: MakeRows) -> 
 def test_the_levels_add_up_to_the_chains(make_rows: MakeRows) -> None:
     """Alone: a small share of the chain's level over its points. In turn: the rest."""
     found, _, _ = run(whole_table(make_rows), Rule(read_margins(["accuracy=0.03"]), alpha=0.04))
-    levels = {round(test.alpha, 12) for walk in found.walks for test in walk.tested}
-    assert levels <= {round(0.02 * ALONE_SHARE / 12, 12), round(0.02 * (1 - ALONE_SHARE), 12)}
-    assert found.walks[0].alpha == pytest.approx(0.02)
+    levels = {round(test.alpha, 12) for walk in found.chain_tests for test in walk.tested}
+    assert levels <= {round(0.02 * INDIVIDUAL_SHARE / 12, 12), round(0.02 * (1 - INDIVIDUAL_SHARE), 12)}
+    assert found.chain_tests[0].alpha == pytest.approx(0.02)
 
 
 @pytest.mark.parametrize("first_bad", [0, 2, 5])
-def test_a_bad_point_passes_only_alone_or_as_the_first_bad_in_turn(first_bad: int) -> None:
+def test_a_bad_point_passes_only_individually_or_as_the_first_bad_in_sequence(first_bad: int) -> None:
     """The ground of the guarantee: over all verdicts of six points, no other way certifies a bad one."""
     for verdicts in itertools.product(
-        (CandidateState.OUT, CandidateState.IN_TURN, CandidateState.ALONE, CandidateState.UNSEEN), repeat=6
+        (CandidateState.OUT, CandidateState.SEQUENTIAL, CandidateState.INDIVIDUAL, CandidateState.UNSEEN),
+        repeat=6,
     ):
         certified = standing_of(verdicts).certified
         if certified >= first_bad:
-            alone = CandidateState.ALONE in verdicts[first_bad:]
-            assert alone or verdicts[first_bad] is CandidateState.IN_TURN
+            individual = CandidateState.INDIVIDUAL in verdicts[first_bad:]
+            assert individual or verdicts[first_bad] is CandidateState.SEQUENTIAL
 
 
 def test_two_splits_race_on_the_first_and_prove_on_the_second(make_rows: MakeRows) -> None:
@@ -136,14 +137,14 @@ def test_two_splits_race_on_the_first_and_prove_on_the_second(make_rows: MakeRow
     rule = Rule(read_margins(["accuracy=0.04"]), select="a", confirm="b")
     found, have, _ = run(table, rule)
     assert found.certified is not None
-    assert [walk.name for walk in found.walks] == ["confirm"]
-    assert found.walks[0].alpha == 0.05
+    assert [walk.name for walk in found.chain_tests] == ["confirm"]
+    assert found.chain_tests[0].alpha == 0.05
     assert have.filter(pl.col("case_split") == "b")["point"].n_unique() <= 1 + len(found.candidates)
     assert found.certified.point in found.candidates
     whole = decide(table, rule)
     assert (found.candidates, found.certified.point) == (whole.candidates, whole.certified.point)
     first = have.filter(pl.col("case_split") == "a")
-    assert len(first) < 0.9 * len(table) / 2  # harsh points are given up
+    assert len(first) < 0.9 * len(table) / 2  # strong points are stopped
 
 
 def test_a_hopeless_first_split_ends_without_a_proof(make_rows: MakeRows) -> None:
@@ -164,8 +165,8 @@ def test_too_few_cases_cost_one_point_and_tell_how_many_it_takes(make_rows: Make
     table = whole_table(make_rows).filter(pl.col("case_id") < "case-0020")
     found, have, asked = run(table, Rule(read_margins(["accuracy=0.05"])))
     assert found.certified is None
-    assert found.shortfall[0].point == "jpeg:q95"
-    assert found.shortfall[0].least > 59
+    assert found.required_sample_sizes[0].point == "jpeg:q95"
+    assert found.required_sample_sizes[0].least > 59
     assert len(asked) == 2
     assert have.filter(pl.col("point") == "jpeg:q95").height == 20
 

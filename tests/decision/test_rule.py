@@ -63,3 +63,34 @@ def test_what_is_no_rule_is_refused_in_one_line(values: dict[str, Any], says: st
     with pytest.raises(UsageError, match=says) as caught:
         Rule.from_dict(whole)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "margins",
+    [
+        {"sensitivity[covid-19]": 0.03, "accuracy": 0.02},
+        ["sensitivity[covid-19]=0.03", "accuracy=0.02"],
+        "accuracy=0.02,sensitivity[covid-19]=0.03",
+        [ACCURACY, "sensitivity[covid-19]=0.03"],
+        (Margin("sensitivity", "covid-19", 0.03), ACCURACY),
+    ],
+)
+def test_margins_in_any_form_make_one_rule(margins: Any) -> None:
+    """A mapping, texts, margins or a mix of them: the same rule with the same digest."""
+    assert Rule(margins, 0.025, objective="seconds", link="gprs") == FULL
+
+
+@pytest.mark.parametrize(
+    ("margins", "says"),
+    [
+        ({"accuracy": "2 %"}, "margin: accuracy: expected a number"),
+        ({"acuracy": 0.02}, "did you mean 'accuracy'"),
+        ([0.02], "expected text such as 'accuracy=0.02', got 0.02"),
+        ({"mcc": 2.0}, "above 0 and below 2"),
+        ([], "at least one"),
+    ],
+)
+def test_margins_that_cannot_be_read_are_refused(margins: Any, says: str) -> None:
+    """One line that says which margin and what was expected."""
+    with pytest.raises(UsageError, match=says):
+        Rule(margins)

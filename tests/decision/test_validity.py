@@ -72,7 +72,7 @@ def test_the_true_loss_is_what_very_many_cases_lose(name: str, parts: SimpleName
     many = replace(scenario.population, patients=replace(scenario.population.patients, count=count))
     studies = [many.draw(np.array([[strength]]), rng_for("truth", name, i)) for i in range(DRAWS)]
     true = np.concatenate([study.true for study in studies])
-    arms = [[s.pristine for s in studies], [next(iter(s.points.values())).answers for s in studies]]
+    arms = [[s.pristine for s in studies], [next(iter(s.points.values())).predictions for s in studies]]
     joined = [
         SimpleNamespace(
             **{f: np.concatenate([getattr(a, f) for a in arm]) for f in ("predicted", "probabilities")}
@@ -86,7 +86,7 @@ def test_the_true_loss_is_what_very_many_cases_lose(name: str, parts: SimpleName
 
 def test_a_study_handed_over_as_arrays_is_decided_as_its_table_is(parts: SimpleNamespace) -> None:
     """The reader of tables gives back the arrays that the table was written from, splits and all."""
-    from bitdose.decision.cohort import make_cohort
+    from bitdose.results.predictions import make_cohort
 
     scenario = parts.SCENARIOS["clustered, Brier"]
     rng = rng_for("table")
@@ -100,8 +100,8 @@ def test_a_study_handed_over_as_arrays_is_decided_as_its_table_is(parts: SimpleN
         assert list(read.points) == list(one.points)
         for point, rows in read.points.items():
             same = one.points[point]
-            assert np.array_equal(rows.answers.predicted, same.answers.predicted)
-            assert np.array_equal(rows.answers.probabilities, same.answers.probabilities)
+            assert np.array_equal(rows.predictions.predicted, same.predictions.predicted)
+            assert np.array_equal(rows.predictions.probabilities, same.predictions.probabilities)
             assert (rows.chain, rows.strength) == (same.chain, same.strength)
             assert np.array_equal(rows.bytes_coded, same.bytes_coded)
 

@@ -119,7 +119,7 @@ def test_flags_may_not_contradict_the_network(saved: Path) -> None:
     """What the network is made for cannot be overruled; nor is it loaded without weights."""
     with pytest.raises(UsageError, match="channels is 3 in the model's network but 1 in its flags"):
         ModelRef("covid-next", weights=str(saved), flags={"channels": 1}).load()
-    with pytest.raises(UsageError, match="--model covid-next: give its weights with --weights FILE"):
+    with pytest.raises(UsageError, match="model='covid-next': give its weights with weights='FILE'"):
         ModelRef("covid-next").load()
 
 

@@ -14,7 +14,7 @@ SPEC = InputSpec(labels=("a", "b"), size=(8, 8))
 
 def test_an_unknown_model_lists_what_there_is() -> None:
     """A word that is no model: the error names the kinds of file and what is shipped."""
-    with pytest.raises(UsageError, match=r"--model 'resnet': expected an \.onnx file, .* one of: phantom"):
+    with pytest.raises(UsageError, match=r"model 'resnet': expected an \.onnx file, .* one of: phantom"):
         ModelRef("resnet").load()
 
 
@@ -37,7 +37,7 @@ def test_labels_that_do_not_match_print_both_lists_and_the_way_out() -> None:
     """A set's label that the model does not know: both lists, an example of a mapping, and of a drop."""
     with pytest.raises(UsageError) as caught:
         check_labels(("normal", "covid-19"), ("healthy", "covid-19"))
-    assert str(caught.value) == (
+    assert caught.value.for_command_line() == (
         "labels do not match: the data has 'healthy', 'covid-19'; the model has 'normal', 'covid-19'; "
         "map them with --classes healthy=normal (or drop a class: --classes healthy=); "
         "labels with ',' or '=' need a study file's [data.classes]"
@@ -46,8 +46,13 @@ def test_labels_that_do_not_match_print_both_lists_and_the_way_out() -> None:
 
 def test_labels_with_spaces_are_quoted_for_the_shell() -> None:
     """The example of a mapping can be pasted into a shell as it stands."""
-    with pytest.raises(UsageError, match="--classes 'no finding=normal' .* --classes 'no finding='"):
+    with pytest.raises(
+        UsageError, match="classes={'no finding': 'normal'} .* classes={'no finding': ''}"
+    ) as caught:
         check_labels(("normal", "sick"), ("no finding", "sick"))
+    said = caught.value.for_command_line()
+    assert "--classes 'no finding=normal' " in said
+    assert "--classes 'no finding='" in said
 
 
 def test_labels_that_no_option_can_spell_are_sent_to_a_study_file() -> None:

@@ -109,9 +109,9 @@ def test_fp32_is_fp32(write_onnx: WriteOnnx) -> None:
             {"precision": "bf16"},
             "onnxruntime runs an .onnx file in its own precision; add --runtime openvino",
         ),
-        ({"runtime": "tensorrt"}, "--runtime: expected onnxruntime or openvino or auto, got 'tensorrt'"),
-        ({"precision": "int8"}, "--precision: expected fp32 or bf16, got 'int8'; an int8 network is a model"),
-        ({"model": "net.pt", "runtime": "openvino"}, "--runtime openvino: it runs .onnx files, got --model"),
+        ({"runtime": "tensorrt"}, "runtime: expected onnxruntime or openvino or auto, got 'tensorrt'"),
+        ({"precision": "int8"}, "precision: expected fp32 or bf16, got 'int8'; an int8 network is a model"),
+        ({"model": "net.pt", "runtime": "openvino"}, "runtime='openvino': it runs .onnx files, got model="),
     ],
 )
 def test_what_does_not_go_together_is_said(write_onnx: WriteOnnx, given: dict[str, str], said: str) -> None:

@@ -44,7 +44,7 @@ def test_a_contradiction_names_the_first_that_said_so() -> None:
 
 def test_missing_labels_say_where_to_give_them() -> None:
     """Labels have no default: the error lists the three places."""
-    with pytest.raises(UsageError, match=r"metadata, in a sidecar .*--labels a,b,c"):
+    with pytest.raises(UsageError, match=r"metadata, in a sidecar .*labels=\['a', 'b', 'c'\]"):
         merge_spec({"sidecar": {"channels": 1}})
 
 

@@ -141,16 +141,6 @@ def test_a_broken_stream_harms_nothing() -> None:
     assert 0 < decoded < len(broken)
 
 
-def test_a_library_of_other_sources_is_not_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After an update of an editable install the old library is left alone until it is compiled anew."""
-    monkeypatch.setattr(library, "sources_digest", lambda: 0)
-    library.load.cache_clear()
-    try:
-        assert library.load() is None
-    finally:
-        library.load.cache_clear()
-
-
 @pytest.mark.parametrize("exact", [False, True])
 def test_a_study_codes_the_same_images_without_the_library(
     monkeypatch: pytest.MonkeyPatch, *, exact: bool

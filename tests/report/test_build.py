@@ -153,11 +153,11 @@ def test_the_page_stays_self_contained(paths: ReportPaths) -> None:
 def test_every_test_and_walk_is_on_the_page(paths: ReportPaths, decision: Decision) -> None:
     """The evidence has a row per point and margin; each walk says where it stopped and what is untested."""
     reader = _read(paths.html)
-    tests = [test for walk in decision.walks for point in walk.tested for test in point.tests]
+    tests = [test for walk in decision.chain_tests for point in walk.tested for test in point.tests]
     html = paths.html.read_text(encoding="utf-8")
     table = html[html.index('aria-label="Table of tests"') :]
     assert table[: table.index("</table>")].count('<th scope="row">') == len(tests)
-    for walk in decision.walks:
+    for walk in decision.chain_tests:
         if walk.failed:
             assert f"stopped at {walk.failed.point}" in reader.text
         assert ", ".join(walk.untested) in reader.text

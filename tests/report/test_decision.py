@@ -13,12 +13,12 @@ import pytest
 from bitdose.decision.base import ChainTest, Decision, MarginTest, PointTest, RequiredSampleSize
 from bitdose.decision.decide import decide
 from bitdose.report.findings.decision import (
+    chain_test_rows,
     evidence_rows,
     harmed,
     neighbours,
     rule_rows,
     sentences,
-    walk_rows,
 )
 from bitdose.report.findings.phrasing import metric_words, point_words, shown_amount
 from bitdose.rule.margins import Margin
@@ -43,11 +43,11 @@ def _decision(*walks: ChainTest, certified: PointTest | None, **changes: Any) ->
         rule=Rule((ACCURACY,)),
         model="net 0123",
         labels=("normal", "covid-19"),
-        walks=walks,
+        chain_tests=walks,
         certified=certified,
         candidates=(),
         pareto=(),
-        shortfall=(),
+        required_sample_sizes=(),
         n_cases=1761,
         n_patients=1200,
         clustered=True,
@@ -88,7 +88,7 @@ def test_margins_set_later_are_told() -> None:
 def test_nothing_certified_says_how_many_would_be_needed() -> None:
     """Without a certified point the verdict says so, and each margin what it would have needed."""
     short = RequiredSampleSize(ACCURACY, 132, 247, 2172, "jpeg:q95")
-    none = _decision(ChainTest("jpeg", 0.05, (BAD,)), certified=None, shortfall=(short,))
+    none = _decision(ChainTest("jpeg", 0.05, (BAD,)), certified=None, required_sample_sizes=(short,))
     said = sentences(none)
     assert said[0] == (
         "Nothing is certified: on 1,761 cases of 1,200 patients, no point was shown to hold every margin."
@@ -109,7 +109,7 @@ def test_nothing_certified_says_how_many_would_be_needed() -> None:
 )
 def test_shortfalls_that_more_cases_do_not_mend(short: RequiredSampleSize, expected: str) -> None:
     """Where cases are not what is missing, the sentence says what is."""
-    said = sentences(_decision(certified=None, shortfall=(short,)))[1]
+    said = sentences(_decision(certified=None, required_sample_sizes=(short,)))[1]
     assert expected in said
     assert "-1" not in said
 
@@ -136,11 +136,11 @@ def test_a_limit_never_rounds_onto_its_margin() -> None:
 
 def test_walks_say_where_they_stopped() -> None:
     """A walk's row has its last pass, the failure with its numbers, and the points never reached."""
-    (row,) = walk_rows(_decision(WALK, certified=GOOD))
+    (row,) = chain_test_rows(_decision(WALK, certified=GOOD))
     assert (row.n_passed, row.last_passed, row.stopped_at) == (1, "jpeg2000:40x@256", "jpeg2000:60x@256")
     assert row.why == "accuracy: 1.1 points seen, upper limit 2.04, margin 2"
     assert row.untested == ("jpeg2000:100x@256",)
-    (end,) = walk_rows(_decision(ChainTest("jpeg", 0.05, (GOOD,)), certified=GOOD))
+    (end,) = chain_test_rows(_decision(ChainTest("jpeg", 0.05, (GOOD,)), certified=GOOD))
     assert (end.stopped_at, end.why) == ("", "came to its end")
 
 
@@ -148,7 +148,7 @@ def test_a_search_tells_the_failure_next_to_what_passed() -> None:
     """Of a search, the failure told is the one next to what passed, and the rule says that points raced."""
     harsher = _point("jpeg2000:100x@256", _test(ACCURACY, 0.2, 0.3, 1.0))
     made = _decision(ChainTest("jpeg2000@256", 0.05, (GOOD, BAD, harsher), searched=True), certified=GOOD)
-    (row,) = walk_rows(made)
+    (row,) = chain_test_rows(made)
     assert row.searched
     assert row.stopped_at == BAD.point
     assert "raced" in dict(rule_rows(made))["Walks"]
@@ -159,7 +159,7 @@ def test_an_undefined_test_gives_its_reason() -> None:
     lost = MarginTest(
         ACCURACY, math.nan, math.nan, untestable("3 of 9 cases failed", margin=0.02, alpha=0.05)
     )
-    (row,) = walk_rows(_decision(ChainTest("jpeg", 0.05, (_point("jpeg:q9", lost),)), certified=None))
+    (row,) = chain_test_rows(_decision(ChainTest("jpeg", 0.05, (_point("jpeg:q9", lost),)), certified=None))
     assert row.why == "accuracy: 3 of 9 cases failed"
 
 

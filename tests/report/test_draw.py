@@ -62,14 +62,16 @@ def test_dollars_are_drawn_as_dollars(summary: Summary) -> None:
 def test_all_undefined_curve_can_be_drawn(summary: Summary) -> None:
     """A curve without a single defined point is an empty frame, not an error."""
     nan, nothing = float("nan"), undefined("no classified case")
-    points = tuple(replace(p, accuracy=nothing, ratio_file=nan, ratio_pixels=nan) for p in summary.points)
+    points = tuple(
+        replace(p.with_estimates(accuracy=nothing), ratio_file=nan, ratio_pixels=nan) for p in summary.points
+    )
     assert draw(curve(replace(summary, points=points), "accuracy", "file")).svg
 
 
 def test_gap_splits_the_line(summary: Summary) -> None:
     """A line with an undefined point in it is drawn in two pieces."""
     chain = summary.chains()["jpeg"]
-    holed = replace(chain[5], accuracy=undefined("no classified case"))
+    holed = chain[5].with_estimates(accuracy=undefined("no classified case"))
     base = replace(summary, points=(summary.points[0], *chain))
     gap = replace(summary, points=(summary.points[0], *(holed if p is chain[5] else p for p in chain)))
 

@@ -45,15 +45,15 @@ def test_the_task_has_its_limits(summary: Summary) -> None:
     first = compressai(summary)[0]["results"]
     points = summary.chains()["jpeg"]
     for name in ("accuracy", "macro_f1"):
-        assert first[name] == [getattr(point, name).value for point in points]
-        assert first[f"{name}_lower"] == [getattr(point, name).low for point in points]
-        assert first[f"{name}_upper"] == [getattr(point, name).high for point in points]
+        assert first[name] == [point.estimates[name].value for point in points]
+        assert first[f"{name}_lower"] == [point.estimates[name].low for point in points]
+        assert first[f"{name}_upper"] == [point.estimates[name].high for point in points]
 
 
 def test_undefined_is_null(summary: Summary, tmp_path: Path) -> None:
     """NaN and infinity are null, so that every JSON reader takes the file."""
     points = tuple(
-        replace(p, accuracy=undefined("nothing"), psnr_db=float("inf"), ssim=float("nan"))
+        replace(p.with_estimates(accuracy=undefined("nothing")), psnr_db=float("inf"), ssim=float("nan"))
         for p in summary.points
     )
     (path, *_) = write_compressai_json(tmp_path, replace(summary, points=points))

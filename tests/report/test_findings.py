@@ -15,7 +15,7 @@ from bitdose.stats.proportions import tango
 
 
 def _with(point: PointSummary, gained: int, lost: int, n: int = 2000) -> PointSummary:
-    return replace(point, accuracy_difference=tango(gained, lost, n))
+    return point.with_estimates(accuracy_difference=tango(gained, lost, n))
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_loss_is_clear_only_if_every_stronger_point_loses_too(large: Summary) 
     sentence = next(s for s in findings(replace(large, points=(large.points[0], *chain))) if "jpeg:" in s)
     assert "not every stronger one does" in sentence
     assert "no point shows" not in sentence
-    chain[-1] = replace(chain[-1], accuracy_difference=undefined("no paired case"))
+    chain[-1] = chain[-1].with_estimates(accuracy_difference=undefined("no paired case"))
     assert first_loss(chain) is chain[6]
 
 
@@ -168,7 +168,7 @@ def test_nothing_classified_is_said_not_raised(summary: Summary) -> None:
     """Undefined numbers become words with their reason."""
     nothing = undefined("no classified case")
     points = tuple(
-        replace(p, n_ok=0, accuracy=nothing, macro_f1=nothing, accuracy_difference=nothing)
+        replace(p.with_estimates(accuracy=nothing, macro_f1=nothing, accuracy_difference=nothing), n_ok=0)
         for p in summary.points
     )
     text = findings(replace(summary, points=points))
@@ -179,7 +179,9 @@ def test_nothing_classified_is_said_not_raised(summary: Summary) -> None:
 def test_no_interval_is_said(summary: Summary) -> None:
     """An estimate whose limits are unknown is never printed with NaN."""
     bare = Estimate(0.5, float("nan"), float("nan"), 0.95, "x", 3, reason="no spread")
-    points = tuple(replace(p, accuracy=bare, macro_f1=bare, accuracy_difference=bare) for p in summary.points)
+    points = tuple(
+        p.with_estimates(accuracy=bare, macro_f1=bare, accuracy_difference=bare) for p in summary.points
+    )
     assert "nan" not in " ".join(findings(replace(summary, points=points)))
 
 

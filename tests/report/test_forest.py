@@ -53,7 +53,7 @@ def test_all_points_show_their_loss(decision: Decision, summary: Summary) -> Non
         assert row.loss == -point.accuracy_difference.value
         assert (row.low, row.high) == (-point.accuracy_difference.high, -point.accuracy_difference.low)
     assert first.margin == 0.2
-    passed = {test.point for walk in decision.walks for test in walk.passed}
+    passed = {test.point for walk in decision.chain_tests for test in walk.passed}
     assert {row.label for row in rows if row.passed} == passed
     assert passed
 
@@ -61,7 +61,7 @@ def test_all_points_show_their_loss(decision: Decision, summary: Summary) -> Non
 def test_each_margin_shows_the_points_walked(decision: Decision, summary: Summary) -> None:
     """A margin's figure has the tested points with the one-sided limits that decided."""
     _, accuracy, flips = forest_figures(decision, summary)
-    tested = [point for walk in decision.walks for point in walk.tested]
+    tested = [point for walk in decision.chain_tests for point in walk.tested]
     for place, figure in enumerate((accuracy, flips)):
         rows = [row for group in figure.groups for row in group.rows]
         assert [row.label for row in rows] == [point.point for point in tested]
@@ -127,7 +127,11 @@ def test_a_point_beyond_the_axis_is_an_arrow() -> None:
 def test_odd_rows_can_be_drawn(decision: Decision, summary: Summary) -> None:
     """Undefined losses, formulas, tags and endless names break no drawing, and the note has the reason."""
     points = tuple(
-        replace(p, accuracy_difference=undefined("no <b> case"), chain=f"$x_1${p.chain}" * 9, point="新" * 90)
+        replace(
+            p.with_estimates(accuracy_difference=undefined("no <b> case")),
+            chain=f"$x_1${p.chain}" * 9,
+            point="新" * 90,
+        )
         if p.chain == "jpeg"
         else p
         for p in summary.points

@@ -143,7 +143,7 @@ def test_figures_exist_in_both_formats(paths: ReportPaths) -> None:
         "macro_f1_file",
         "confusion",
         "flips",
-        "ratio_knob_jpeg_q_file",
+        "ratio_quality_jpeg_q_file",
     ):
         assert {f"{stem}.svg", f"{stem}.png"} <= names
     assert {"case_01.png", "case_02.png"} <= names
@@ -276,10 +276,9 @@ def test_nothing_classified_makes_a_report(
     nothing, nan = undefined("no classified case"), float("nan")
     points = tuple(
         replace(
-            p,
+            p.with_estimates(**dict.fromkeys(p.estimates, nothing)),
             n_ok=0,
             n_failed=120,
-            **dict.fromkeys(("accuracy", "macro_f1", "accuracy_difference", "macro_f1_difference"), nothing),
             **dict.fromkeys(("ratio_file", "ratio_pixels", "coded_bytes_per_case", "psnr_db", "ssim"), nan),
             confusion=((0, 0, 0),) * 3,
         )

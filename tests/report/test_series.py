@@ -38,7 +38,7 @@ def test_curve_has_a_line_per_chain_and_pristine_with_its_interval(summary: Summ
 def test_undefined_point_stays_as_a_gap(summary: Summary) -> None:
     """A point whose metric is undefined stays in its line as NaN, never left out or zero."""
     target = summary.chains()["jpeg"][3]
-    holed = replace(target, accuracy=undefined("no classified case"))
+    holed = target.with_estimates(accuracy=undefined("no classified case"))
     points = tuple(holed if p is target else p for p in summary.points)
     line = series.curve(replace(summary, points=points), "accuracy", "file").series[0]
     assert math.isnan(line.y[3])
@@ -64,7 +64,7 @@ def test_unknown_point_is_refused_with_the_known_ones(summary: Summary) -> None:
 
 def test_knobs_of_different_codecs_never_share_an_axis(summary: Summary) -> None:
     """Ratio against knob is one figure per codec, with the chains that share the knob."""
-    figures = series.knob_curves(summary, "pixels")
+    figures = series.quality_curves(summary, "pixels")
     assert [[line.name for line in f.series] for f in figures] == [
         ["jpeg", "jpeg@256"],
         ["jpeg2000", "jpeg2000@256"],
@@ -89,6 +89,6 @@ def test_study_without_chains_still_has_its_matrix(summary: Summary) -> None:
 def test_figure_names_are_safe_file_names(summary: Summary) -> None:
     """A codec's name cannot lead a figure's file out of its folder."""
     point = replace(summary.points[1], codec="../x y")
-    (figure,) = series.knob_curves(replace(summary, points=(summary.points[0], point)), "file")
+    (figure,) = series.quality_curves(replace(summary, points=(summary.points[0], point)), "file")
     assert "/" not in figure.name
     assert " " not in figure.name

@@ -10,7 +10,7 @@ import pytest
 
 from bitdose.decision.decide import decide
 from bitdose.links import LINKS
-from bitdose.report.findings.limitations import least_losses, not_shown, small_groups
+from bitdose.report.findings.limitations import minimum_detectable_losses, not_shown, small_groups
 from bitdose.report.findings.subgroups import subgroups
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import Summary
@@ -28,7 +28,7 @@ def single(table: pl.DataFrame) -> pl.DataFrame:
 def test_the_least_loss_is_the_limit_of_no_change(single: pl.DataFrame) -> None:
     """With n independent cases and no changed answer, the loss that stays open is the test's own limit."""
     decision = decide(single, Rule(read_margins(["accuracy=0.05"])))
-    rows = {one.metric: one for one in least_losses(single, decision)}
+    rows = {one.metric: one for one in minimum_detectable_losses(single, decision)}
     ok = single.filter((pl.col("point") == "pristine") & (pl.col("status") == "ok"))
     assert set(rows) == {"accuracy", *(f"sensitivity for {label}" for label in decision.labels)}
     for label in decision.labels:
@@ -43,7 +43,7 @@ def test_the_least_loss_is_the_limit_of_no_change(single: pl.DataFrame) -> None:
 def test_a_margin_out_of_reach_is_told(single: pl.DataFrame, margin: float, out: bool) -> None:
     """A margin below the least loss could not have been shown, whatever the study had found."""
     decision = decide(single, Rule(read_margins([f"accuracy={margin}"])))
-    rows = least_losses(single, decision)
+    rows = minimum_detectable_losses(single, decision)
     assert [one.out_of_reach for one in rows if one.metric == "accuracy"] == [out]
     assert not any(one.out_of_reach for one in rows if math.isnan(one.limit))
 
@@ -51,7 +51,7 @@ def test_a_margin_out_of_reach_is_told(single: pl.DataFrame, margin: float, out:
 def test_patients_with_several_cases_show_less(table: pl.DataFrame, single: pl.DataFrame) -> None:
     """The same cases rule out less where they come from half as many patients."""
     rule = Rule(read_margins(["accuracy=0.05"]))
-    clustered, apart = (least_losses(rows, decide(rows, rule))[0] for rows in (table, single))
+    clustered, apart = (minimum_detectable_losses(rows, decide(rows, rule))[0] for rows in (table, single))
     assert clustered.unit == "patient"
     assert clustered.loss > apart.loss
 
@@ -127,14 +127,16 @@ def test_the_proving_split_counts(table: pl.DataFrame) -> None:
     patients = half.filter((pl.col("case_split") == "b") & (pl.col("status") == "ok"))[
         "case_patient"
     ].n_unique()
-    assert least_losses(half, decision)[0].n == patients
+    assert minimum_detectable_losses(half, decision)[0].n == patients
 
 
 def test_an_absent_class_has_its_reason(table: pl.DataFrame) -> None:
     """A class without cases is undefined with the reason, not an error."""
     two = table.filter(pl.col("case_label") != "covid-19")
     decision = decide(two, Rule(read_margins(["accuracy=0.4"])))
-    row = next(one for one in least_losses(two, decision) if one.metric == "sensitivity for covid-19")
+    row = next(
+        one for one in minimum_detectable_losses(two, decision) if one.metric == "sensitivity for covid-19"
+    )
     assert math.isnan(row.loss)
     assert "covid-19" in row.reason
     assert not row.out_of_reach

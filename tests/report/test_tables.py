@@ -63,8 +63,8 @@ def test_columns_have_the_promised_names(summary: Summary) -> None:
     row = summary_rows(summary)[3]
     point = summary.points[3]
     assert row["accuracy_low"] == point.accuracy.low
-    assert row["sensitivity[covid-19]"] == point.classes[2].sensitivity.value
-    assert row["auroc_high[normal]"] == point.classes[0].auroc.high
+    assert row["sensitivity[covid-19]"] == point.classes[2].estimates["sensitivity"].value
+    assert row["auroc_high[normal]"] == point.classes[0].estimates["auroc"].high
     assert row["confusion[normal→covid-19]"] == point.confusion[0][2]
     assert row["flips_right_to_wrong"] == point.flips.right_to_wrong
 
@@ -72,11 +72,11 @@ def test_columns_have_the_promised_names(summary: Summary) -> None:
 def test_calibration_differences_and_p_values_have_columns(summary: Summary) -> None:
     """Brier, calibration error, every difference of a class and the p value stand under their names."""
     row, point = summary_rows(summary)[-1], summary.points[-1]
-    assert (row["brier"], row["ece_high"]) == (point.brier.value, point.ece.high)
-    assert row["ece_difference_low"] == point.ece_difference.low
+    assert (row["brier"], row["ece_high"]) == (point.estimates["brier"].value, point.estimates["ece"].high)
+    assert row["ece_difference_low"] == point.estimates["ece_difference"].low
     assert row["brier_difference_method"] == "patient-bootstrap-bca"
     for name in ("sensitivity", "specificity", "f1", "auroc"):
-        difference = getattr(point.classes[1], f"{name}_difference")
+        difference = point.classes[1].estimates[f"{name}_difference"]
         assert row[f"{name}_difference[pneumonia]"] == difference.value
         assert row[f"{name}_difference_low[pneumonia]"] == difference.low
     assert (row["p_value"], row["p_method"]) == (point.flips.p_value, "obuchowski")
@@ -106,7 +106,7 @@ def test_subgroups_have_a_row_each(summary: Summary, table: pl.DataFrame, tmp_pa
 
 def test_undefined_is_empty_with_its_reason(summary: Summary, tmp_path: Path) -> None:
     """NaN is an empty cell, its reason has a column, and a column of reasons is there only if needed."""
-    point = replace(summary.points[0], macro_f1=undefined("no case of class 'covid-19'"))
+    point = summary.points[0].with_estimates(macro_f1=undefined("no case of class 'covid-19'"))
     rows = summary_rows(replace(summary, points=(point,)))
     (row,) = csv.DictReader(write_csv(tmp_path / "s.csv", rows).read_text(encoding="utf-8").splitlines())
     assert row["macro_f1"] == ""

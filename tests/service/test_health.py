@@ -43,7 +43,7 @@ def test_a_database_that_is_gone_is_told_without_its_address(
     (settings.data / "bitdose.sqlite").unlink()
     (settings.data / "bitdose.sqlite").mkdir()
     answer = httpx.get(f"{url}/readyz")
-    assert (answer.status_code, answer.json()["detail"]) == (503, "the database does not answer")
+    assert (answer.status_code, answer.json()["detail"]) == (503, "the database does not respond")
 
 
 def test_figures_count_routes_by_template(login: Callable[..., httpx.Client]) -> None:

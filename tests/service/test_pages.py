@@ -11,7 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bitdose.rule.margins import METRICS
+from bitdose.codecs.base import CODECS, BrowserCodec
+from bitdose.codecs.point import Point
+from bitdose.metrics.catalogue import METRICS
 from bitdose.service.web import web_pages as pages
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,6 +32,26 @@ def built() -> None:
 
 def _strings(language: str) -> dict[str, str]:
     return json.loads((WEB / f"locale/{language}.json").read_text("utf-8"))
+
+
+def test_the_browsers_codecs_are_those_that_say_so() -> None:
+    """The scripts code exactly the codecs, units and options that a codec says browsers code."""
+    found = {}
+    for name in CODECS.names():
+        if isinstance(codec := CODECS.get(name), BrowserCodec):
+            found[name] = set(codec.browser.options)
+            for one in codec.quality_parameters:
+                text = one.text(one.high if one.stronger == "down" else one.low)
+                assert pages._browser_codes(Point(f"{name}:{text}")) == (one.unit in codec.browser.units)
+    script = (SOURCES / "codec/point.js").read_text()
+    names = re.search(r"SYNTAX = /\^\(([a-z0-9|]+)\):\(\?:q", script)
+    options = re.search(r"OPTIONS = (\{.*\});", script)
+    assert names
+    assert options
+    listed = json.loads(re.sub(r"(\w+):", r'"\1":', options[1]))
+    assert set(names[1].split("|")) == set(found)
+    assert {name: set(words) for name, words in listed.items()} == found
+    assert not pages._browser_codes(Point("jpeg:q30+progressive"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -147,7 +169,7 @@ def test_every_string_is_in_every_language() -> None:
 def test_every_metric_of_a_margin_has_a_name() -> None:
     """Whatever a profile may certify is named for people, in every language."""
     for language in pages.LANGUAGES:
-        assert {f"metric.{name}" for name in METRICS} <= _strings(language).keys()
+        assert all(metric.page_names.get(language, "").strip() for metric in METRICS.values())
 
 
 def test_every_string_that_is_used_exists_and_none_is_left_over() -> None:
@@ -159,7 +181,7 @@ def test_every_string_that_is_used_exists_and_none_is_left_over() -> None:
     )
     whole |= set(re.findall(r"\"(js\.[\w.-]+)\"", scripts))
     prefixes = set(re.findall(r"t\[[\"']([\w.]+\.)[\"'] ~", templates)) | set(
-        re.findall(r"`((?:js|role|metric)\.[\w.]*)\$", scripts)
+        re.findall(r"`((?:js|role)\.[\w.]*)\$", scripts)
     )
     keys = _strings("en").keys()
     assert whole - keys == set()

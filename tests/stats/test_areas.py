@@ -154,7 +154,7 @@ def test_one_patient_of_a_kind_gives_no_limits() -> None:
     for found in (clustered_area(kinds, score, patients), area_difference(kinds, score, -score, patients)):
         assert not math.isnan(found.value)
         assert math.isnan(found.low)
-        assert found.reason == "limits undefined: the cases of one kind are of one patient"
+        assert found.reason == "limits undefined: all cases of one kind belong to one patient"
     alone = area_difference([1, 0, 0], [3.0, 2, 1], [1.0, 2, 3])
     assert alone.reason == "limits undefined: one positive or negative case"
 

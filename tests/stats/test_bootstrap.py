@@ -132,10 +132,10 @@ def test_influence_is_centred() -> None:
 @pytest.mark.parametrize(
     ("samples", "influence", "reason"),
     [
-        (np.ones(50), np.arange(40.0), "every bootstrap draw gives the same value"),
-        (1 + 1e-16 * np.arange(50), np.arange(40.0), "every bootstrap draw gives the same value"),
-        (np.full(50, np.nan), np.arange(40.0), "no bootstrap draw defines the metric"),
-        (np.arange(2.0, 52), np.arange(40.0), "every bootstrap draw lies on one side of the value"),
+        (np.ones(50), np.arange(40.0), "all bootstrap samples have the same value"),
+        (1 + 1e-16 * np.arange(50), np.arange(40.0), "all bootstrap samples have the same value"),
+        (np.full(50, np.nan), np.arange(40.0), "the metric is undefined in every bootstrap sample"),
+        (np.arange(2.0, 52), np.arange(40.0), "all bootstrap samples lie on one side of the value"),
         (np.arange(50.0), np.ones(40), "no patient moves the metric"),
     ],
 )

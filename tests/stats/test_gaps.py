@@ -93,12 +93,12 @@ def test_without_spread_there_are_no_limits() -> None:
     """Equal arms, draws all alike or undefined: the value stands, the limits are NaN with a reason."""
     gaps, samples = np.array([0.1, -0.2]), np.random.default_rng(1).normal(0, 1, (50, 2))
     same = gap_difference((gaps, gaps), (samples, samples), n=9, level=0.95)
-    assert (same.value, same.reason) == (0.0, "limits undefined: every bootstrap draw gives the same value")
+    assert (same.value, same.reason) == (0.0, "limits undefined: all bootstrap samples have the same value")
     still = gap_interval(gaps, np.tile(gaps, (50, 1)), n=9, level=0.95)
     assert still.value == pytest.approx(0.3)
     assert np.isnan([same.low, still.low, still.high]).all()
     none = gap_interval(gaps, np.full((5, 2), np.nan), n=9, level=0.95)
-    assert none.reason == "limits undefined: no bootstrap draw defines the metric"
+    assert none.reason == "limits undefined: the metric is undefined in every bootstrap sample"
 
 
 def test_the_name_says_the_unit() -> None:

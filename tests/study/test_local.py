@@ -26,11 +26,11 @@ def _pids(pool: WorkerPool) -> set[int | None]:
 
 
 def test_a_pool_takes_those_who_have_started_and_the_others_are_stopped(plan: Plan) -> None:
-    """Of a crew of three a pool of two takes two; the third ends with the crew, they with the pool."""
+    """A pool of two takes two of three pre-started workers; the third ends with the context."""
     tasks = [(case, plan.job.points) for case in plan.cases.cases[:3]]
-    with PrestartedWorkers(3) as crew:
-        early = {worker.process.pid: worker.process for worker in crew._waiting}
-        with open_pool(plan, workers=2, n_tasks=3, crew=crew) as pool:
+    with PrestartedWorkers(3) as prestarted:
+        early = {worker.process.pid: worker.process for worker in prestarted._waiting}
+        with open_pool(plan, workers=2, n_tasks=3, prestarted=prestarted) as pool:
             assert isinstance(pool, WorkerPool)
             assert _pids(pool) < set(early)
             rows = {case.id: rows for case, rows in pool.run(tasks)}
@@ -44,23 +44,26 @@ def test_a_pool_takes_those_who_have_started_and_the_others_are_stopped(plan: Pl
 def test_while_a_study_runs_nobody_waits(
     texture_set: Path, texture_model: Path, tmp_path: Path, engine: str
 ) -> None:
-    """Of a crew of four a study takes the two it was asked for, one with processes of its own none."""
+    """A study takes as many of four pre-started workers as it was asked for; other engines take none."""
     how = {"points": ("jpeg:q90",), "engine": engine, "limit": 3}
     plan = make_plan(StudySpec(data=str(texture_set), model=str(texture_model), **how))
     alive = []
-    with PrestartedWorkers(4) as crew:
-        processes = [worker.process for worker in crew._waiting]
+    with PrestartedWorkers(4) as prestarted:
+        processes = [worker.process for worker in prestarted._waiting]
 
         def watch(_: StudyProgress) -> None:
             alive.append(sum(process.is_alive() for process in processes))
 
-        run_study(plan, tmp_path / "run", workers=2, watch=watch, crew=crew)
+        run_study(plan, tmp_path / "run", workers=2, watch=watch, prestarted=prestarted)
     assert alive == [2 if engine == "local" else 0] * 3
 
 
 def test_a_pool_larger_than_its_crew_starts_the_rest(plan: Plan) -> None:
-    """A crew of one and a pool of two: one more process, and all rows."""
-    with PrestartedWorkers(1) as crew, open_pool(plan, workers=2, n_tasks=2, crew=crew) as pool:
+    """One pre-started worker and a pool of two: one more process, and all rows."""
+    with (
+        PrestartedWorkers(1) as prestarted,
+        open_pool(plan, workers=2, n_tasks=2, prestarted=prestarted) as pool,
+    ):
         assert isinstance(pool, WorkerPool)
         assert len(_pids(pool)) == 2
         assert len(list(pool.run((case, plan.job.points) for case in plan.cases.cases[:2]))) == 2
@@ -68,10 +71,10 @@ def test_a_pool_larger_than_its_crew_starts_the_rest(plan: Plan) -> None:
 
 def test_one_of_the_crew_that_died_while_it_waited_is_replaced(plan: Plan) -> None:
     """A process that ended before its orders costs no case."""
-    with PrestartedWorkers(2) as crew:
-        crew._waiting[0].process.kill()
-        crew._waiting[0].process.join()
-        with open_pool(plan, workers=2, n_tasks=4, crew=crew) as pool:
+    with PrestartedWorkers(2) as prestarted:
+        prestarted._waiting[0].process.kill()
+        prestarted._waiting[0].process.join()
+        with open_pool(plan, workers=2, n_tasks=4, prestarted=prestarted) as pool:
             rows = [
                 row
                 for _, rows in pool.run((c, plan.job.points) for c in plan.cases.cases[:4])

@@ -87,7 +87,7 @@ def test_a_study_file_names_runtime_precision_and_engine(texture_set: Path, text
     path = texture_model.with_name("study.toml")
     path.write_text(spec.to_toml())
     assert load_spec(path) == spec
-    with pytest.raises(UsageError, match="--engine: expected local or split or ray, got 'dask'"):
+    with pytest.raises(UsageError, match="engine: expected local or split or ray, got 'dask'"):
         StudySpec("d", "m", engine="dask")
 
 

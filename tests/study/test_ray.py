@@ -143,7 +143,7 @@ def test_too_many_failures_stop_the_study(cluster: Any, texture_model: Path, tmp
             (tmp_path / "data" / label / f"{index}.png").write_bytes(b"broken")
     data, model = str(tmp_path / "data"), str(texture_model)
     spec = StudySpec(data=data, model=model, points=("jpeg:q90",), max_failures=0.25, engine="ray")
-    with pytest.raises(BitdoseError, match="3 cases failed, more than --max-failures 0.25 of 8"):
+    with pytest.raises(BitdoseError, match="3 cases failed, more than max_failures=0.25 of 8"):
         run_study(make_plan(spec), tmp_path / "run")
     assert read_run(tmp_path / "run")["reason"].null_count() == 0
 
@@ -190,7 +190,7 @@ def test_a_classifier_handed_over_is_refused(texture_set: Path, tmp_path: Path) 
     spec = InputSpec(labels=("smooth", "grainy", "rough"), layout="NHWC")
     classifier = CallableClassifier(lambda x: [[0.2, 0.3, 0.5]] * len(x), spec)
     study = StudySpec(data=str(texture_set), model="", points=("jpeg:q90",), engine="ray")
-    with pytest.raises(UsageError, match="--engine ray: the classifier must be given by reference"):
+    with pytest.raises(UsageError, match="engine='ray': the classifier must be given by reference"):
         run_study(make_plan(study, classifier), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
@@ -220,7 +220,7 @@ def test_an_address_where_no_cluster_is_fails_at_once(plan: Plan, address: str) 
     if ray.is_initialized():
         ray.shutdown()
     there = replace(plan, spec=replace(plan.spec, address=address))
-    with pytest.raises(BitdoseError, match=f"^--address {address}: .*nothing answers there"):
+    with pytest.raises(BitdoseError, match=f"^address='{address}': .*nothing answers there"):
         list(run_in_ray(there, plan.cases.cases))
 
 

@@ -107,7 +107,7 @@ def test_resuming_changes_nothing_that_is_done(spec: StudySpec, tmp_path: Path) 
 def test_results_are_not_overwritten_unasked(spec: StudySpec, tmp_path: Path) -> None:
     """A folder with results is refused without --resume."""
     run_study(make_plan(spec), tmp_path / "run", workers=1)
-    with pytest.raises(UsageError, match="12 of 12 cases are already there.*--resume"):
+    with pytest.raises(UsageError, match="12 of 12 cases are already there.*resume=True"):
         run_study(make_plan(spec), tmp_path / "run", workers=1)
 
 
@@ -291,7 +291,7 @@ def test_too_many_failures_stop_the_study(texture_set: Path, texture_model: Path
         for index in range(4):
             (data / label / f"{index}.png").write_bytes(b"broken")
     spec = StudySpec(data=str(data), model=str(texture_model), points=("jpeg:q90",), max_failures=0.25)
-    with pytest.raises(BitdoseError, match="3 cases failed, more than --max-failures 0.25 of 8"):
+    with pytest.raises(BitdoseError, match="3 cases failed, more than max_failures=0.25 of 8"):
         run_study(make_plan(spec), tmp_path / "run", workers=1)
     assert read_run(tmp_path / "run")["case_id"].n_unique() == 3
 

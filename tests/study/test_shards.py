@@ -219,7 +219,7 @@ def test_study_and_fetch_by_url(
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["fetch", "memory://bucket/nothing"], "memory://bucket/nothing: there is no run"),
+        (["fetch", "memory://bucket/nothing"], "memory://bucket/nothing: no run found"),
         (["fetch", "a/folder"], "a/folder: expected a URL"),
         (["fetch", "s3://"], "expected a name behind the last '/'"),
         (

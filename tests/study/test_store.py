@@ -145,7 +145,7 @@ def test_two_studies_cannot_write_to_one_folder(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path: Path) -> None:
     """When the disk is full the error says so and what to do; finished cases stay."""
-    with pytest.raises(BitdoseError, match="disk is full.*--resume"), Store(tmp_path) as store:
+    with pytest.raises(BitdoseError, match="disk is full.*resume=True"), Store(tmp_path) as store:
         store.append("a", rows("a"))
         store.compact()
         store._journal.close()

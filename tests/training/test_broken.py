@@ -207,7 +207,7 @@ def test_a_class_with_one_patient_is_refused(
     table.write_text("\n".join(kept))
     assert train_tiny(table, tmp_path / "run") == 2
     line = last_line(capsys)
-    assert "the held-out validation (of each class's patients one at least stays to learn from) has" in line
+    assert "the held-out validation (at least one patient per class stays for training) has" in line
     assert "has no case of 'dark'" in line
     assert "drop one, as by --classes dark=" in line
 
@@ -254,7 +254,7 @@ def test_a_network_that_onnx_cannot_hold_keeps_its_weights(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert "model.onnx: torch cannot export the network (" in captured.err
-    assert "model.pt is whole" in captured.err
+    assert "model.pt is complete" in captured.err
     assert torch.load(tmp_path / "run" / "model.pt", weights_only=True)
 
 

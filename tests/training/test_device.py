@@ -21,7 +21,7 @@ SPEC = InputSpec(labels=LABELS, size=(SIDE, SIDE), output="logits")
 def test_the_device_that_is_there_is_taken() -> None:
     """``auto`` takes CUDA where there is one; an unknown name is refused."""
     assert Device("auto").name == ("cuda" if torch.cuda.is_available() else "cpu")
-    with pytest.raises(UsageError, match="--device: expected auto, cpu, cuda, got 'gpu'"):
+    with pytest.raises(UsageError, match="device: expected auto, cpu, cuda, got 'gpu'"):
         Device("gpu")
 
 
@@ -82,8 +82,8 @@ def test_a_teacher_of_torch_does_not_take_the_students_threads(finished: Finishe
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
-        (InputSpec(labels=("a", "b")), r"--teacher: its labels are \['dark', 'grey', 'light'\], the data's"),
-        (InputSpec(labels=LABELS, layout="NCDHW"), "--teacher: one of teacher and student takes volumes"),
+        (InputSpec(labels=("a", "b")), r"teacher: its labels are \['dark', 'grey', 'light'\], the data's"),
+        (InputSpec(labels=LABELS, layout="NCDHW"), "teacher: one of teacher and student takes volumes"),
     ],
 )
 def test_a_teacher_of_other_things_is_refused(finished: Finished, spec: InputSpec, says: str) -> None:

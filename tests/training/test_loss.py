@@ -34,14 +34,14 @@ def test_the_rules_for_class_weights(rule: str, labels: list[str], wanted: list[
 def test_a_list_that_names_other_labels_is_refused() -> None:
     """Every label needs its weight, and no other may be named."""
     for text in ("x=1", "x=1,y=1,z=1", "x=1,z=1"):
-        with pytest.raises(UsageError, match=r"--class-weights: expected a weight for each of \['x', 'y'\]"):
+        with pytest.raises(UsageError, match=r"class_weights: expected a weight for each of \['x', 'y'\]"):
             class_weights(text, ["x", "y"], ["x"], {})
 
 
 @pytest.mark.parametrize("text", ["x=1,y", "x=0", "x=-1", "x=nan", "x=inf", "", "=3", "heavy"])
 def test_a_list_that_is_no_list_is_refused(text: str) -> None:
     """A weight is a number above nought, for a name."""
-    with pytest.raises(UsageError, match="--class-weights: expected paper, balanced, none or label=weight"):
+    with pytest.raises(UsageError, match="class_weights: expected paper, balanced, none or label=weight"):
         class_weights(text, ["x", "y"], ["x"], {})
 
 

@@ -76,7 +76,7 @@ def test_onnx_and_weights_classify_alike_in_a_study(finished: Finished, table: P
 def test_weights_given_as_a_model_say_where_they_belong(finished: Finished) -> None:
     """``--model model.pt`` is no TorchScript file: the message names the option for weights."""
     with pytest.raises(
-        UsageError, match="model.pt: not a TorchScript module: .*; a state_dict goes to --weights"
+        UsageError, match="model.pt: not a TorchScript module: .*; a state_dict goes to weights"
     ):
         ModelRef(str(finished.folder / "model.pt")).load()
 
@@ -102,7 +102,7 @@ def test_an_onnx_file_that_differs_is_refused(
     spec = InputSpec(labels=LABELS, size=(SIDE, SIDE), output="logits")
     monkeypatch.setattr(export, "TOLERANCE", -1.0)
     with pytest.raises(
-        BitdoseError, match=r"model\.onnx: its answers differ from PyTorch's by .*use model\.pt"
+        BitdoseError, match=r"model\.onnx: its probabilities differ from PyTorch's by .*use model\.pt"
     ):
         write_model(module, spec, tmp_path, images=[])
     monkeypatch.undo()
@@ -156,13 +156,13 @@ def test_the_card_tells_data_metrics_recipe_and_limits(finished: Finished) -> No
         )
         assert len(metrics) == 2 + 2 * len(LABELS), part
     for row in (
-        "| `--epochs` | 40 | 3 |", "| `--batch` | 64 | 8 |", "| `--rate` | 0.0001 | 0.02 |",
-        "| `--ema` | 0.0 | 0.5 |", "| `--affine` | False | True |", "| `--accumulate` | 1 | 2 |",
-        "| `--validation` | 0.15 | 0.3 |", f"| `--size` | 256 | {SIDE} |",
-        "| `--codec-augment` | [] | ['jpeg:q5', 'jpeg:q50'] |",
+        "| `epochs` | 40 | 3 |", "| `batch` | 64 | 8 |", "| `rate` | 0.0001 | 0.02 |",
+        "| `ema` | 0.0 | 0.5 |", "| `affine` | False | True |", "| `accumulate` | 1 | 2 |",
+        "| `validation` | 0.15 | 0.3 |", f"| `size` | 256 | {SIDE} |",
+        "| `codec_augment` | [] | ['jpeg:q5', 'jpeg:q50'] |",
     ):  # fmt: skip
         assert row in card
-    assert "`--seed`" not in card
+    assert "`seed`" not in card
 
 
 def test_the_card_names_no_patient_and_no_path(
@@ -180,7 +180,7 @@ def test_the_card_names_no_patient_and_no_path(
         assert "/tmp" not in text
         assert str(tmp_path) not in text
     card = (out / "model.md").read_text()
-    assert "| `--teacher` |  | model.onnx |" in card
+    assert "| `teacher` |  | model.onnx |" in card
     assert "| learned also from | model.onnx model@" in card
     assert "| started from | best.pt, SHA-256 " in card
     assert "Its teacher may have been trained on the cases that chose the epoch" in card

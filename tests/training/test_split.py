@@ -109,7 +109,7 @@ def test_all_takes_every_split_and_leaves_no_test(tmp_path: Path) -> None:
     [
         (
             [("a", "1", "test"), ("b", "2", "dev")],
-            "--split: the data have no split 'train'; choose one of 'dev', 'test'",
+            "split: the data have no split 'train'; choose one of 'dev', 'test'",
         ),
         ([("a", "1", "train"), ("a", "2", "train")], "the training split has one class, 'a'"),
         ([("a", "1", "train"), ("b", "2", "test")], "the training split has no case of 'b'"),

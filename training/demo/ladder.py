@@ -50,15 +50,15 @@ about 0.06 either way.
 def code(pixels: np.ndarray, point: str) -> tuple[np.ndarray, int]:
     """Return the decoded pixels, in the original size, and the coded bytes."""
     name, _, side = point.partition("@")
-    codec, _, knob = name.partition(":")
+    codec, _, quality = name.partition(":")
     small = cv2.resize(pixels, (int(side), int(side)), interpolation=cv2.INTER_LANCZOS4) if side else pixels
     n_bytes = small.nbytes
     if codec != "pristine":
         stream = io.BytesIO()
         if codec == "jpeg":
-            Image.fromarray(small).save(stream, "JPEG", quality=int(knob[1:]))
+            Image.fromarray(small).save(stream, "JPEG", quality=int(quality[1:]))
         else:
-            options = {"quality_mode": "rates", "quality_layers": [float(knob[:-1])], "irreversible": True}
+            options = {"quality_mode": "rates", "quality_layers": [float(quality[:-1])], "irreversible": True}
             Image.fromarray(small).save(stream, "JPEG2000", no_jp2=True, **options)
         n_bytes = stream.tell()
         small = np.asarray(Image.open(stream))

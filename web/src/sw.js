@@ -1,4 +1,4 @@
-// Keeps the pages usable without a link: what carries a digest in its name is kept, and of /send the last copy.
+// Offline use of the pages: caches files with a digest in their name, and the last copy of /send.
 // Nothing of an exam passes through here.
 
 const CACHE = `bitdose-${VERSION}`;

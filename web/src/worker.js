@@ -1,4 +1,4 @@
-// The worker: a file and a point come in, a payload and what to say of it go out. The page stays usable meanwhile.
+// The worker: codes a file at a point and returns a payload with its metadata, without blocking the page.
 
 import { codeExam } from "./codec/code.js";
 import { Refused } from "./codec/pixels.js";

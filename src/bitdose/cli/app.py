@@ -28,15 +28,16 @@ from bitdose.cli import (
     study,
     train,
 )
+from bitdose.cli.spelling import spelled
 from bitdose.errors import BitdoseError, UsageError
 
 ABOUT = (
     "How few bits can a diagnosis survive on? Measures what image compression does to a "
-    "classifier's answers. Research use only, not a medical device."
+    "classifier's predictions. Research use only, not a medical device."
 )
 _CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
-_INTERRUPTED = 130  # what click makes of Ctrl-C
+_INTERRUPTED = 130  # click's translation of Ctrl-C
 _DEBUG = "BITDOSE_DEBUG"
 _PLAIN = "bitdose.plain"
 _ASCII_SIGNS = {
@@ -92,11 +93,11 @@ def root(
         False, "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
     ),
 ) -> None:
-    """Take the options of the root command; its help is set above."""
+    """Handle the options of the root command; its help is set above."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and leave with exit code 0, 1 (the work failed) or 2 (the call was wrong)."""
+    """Run the command line and exit with code 0, 1 (the work failed) or 2 (the call was wrong)."""
     _let_any_terminal_read()
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments)))
 
@@ -107,16 +108,16 @@ def run(arguments: list[str]) -> int:
         _check_text(arguments)
         code = app(arguments, prog_name="bitdose", standalone_mode=False)
     except BitdoseError as error:
-        return _fail(str(error), error.exit_code)
+        return _fail(spelled(error, command=(*arguments, "")[0]), error.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", 1)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader went away: nothing more to say, nor to flush
+        sys.stderr.close()  # the reader closed the pipe: nothing to print or flush
         return 1
     except Exception as error:
         if isinstance(error, _CLICK_ERROR):
             message = error.format_message()  # type: ignore[attr-defined]
-            # The bare command has printed its help and says nothing more.
+            # The bare command has already printed its help.
             return _fail(f"{message} (see 'bitdose --help')", 2) if message else 2
         if os.environ.get(_DEBUG) == "1":
             raise
@@ -125,14 +126,14 @@ def run(arguments: list[str]) -> int:
 
 
 def _check_text(arguments: list[str]) -> None:
-    """Refuse bytes that are no text: neither Parquet nor a study file could hold such a path."""
+    """Reject non-UTF-8 arguments: neither Parquet nor a study file can store such a path."""
     for argument in arguments:
         if any("\ud800" <= sign <= "\udfff" for sign in argument):
             raise UsageError(f"argument {argument!a}: expected UTF-8; rename the file or folder")
 
 
 def _unexpected(error: Exception) -> str:
-    """Describe an error that nobody translated; its own text may hold paths or ids and stays out."""
+    """Describe an unexpected error without its own text, which may contain paths or ids."""
     modules = [
         str(frame.f_globals.get("__name__", "?")) for frame, _ in traceback.walk_tb(error.__traceback__)
     ]
@@ -144,7 +145,7 @@ def _unexpected(error: Exception) -> str:
 
 
 def _let_any_terminal_read() -> None:
-    """Make output in an encoding that lacks a sign, as cp1252 lacks the minus, print another for it."""
+    """Replace characters that the output encoding lacks, such as the minus in cp1252."""
     codecs.register_error(_PLAIN, _plain_signs)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):

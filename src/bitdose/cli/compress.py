@@ -22,27 +22,22 @@ def compress(
     source: Annotated[
         Path, typer.Argument(metavar="IN", help="An image or DICOM file, or a folder of them.")
     ],
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="The new file, or the folder that mirrors IN.")],
-    point: Annotated[str | None, typer.Option(help="What to apply: jpeg:q30, jpeg2000:20x@256, …")] = None,
-    profile: Annotated[Path | None, typer.Option(help="A profile: its point, within its limits.")] = None,
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="New file, or folder that mirrors IN.")],
+    point: Annotated[str | None, typer.Option(help="Operating point: jpeg:q30, jpeg2000:20x@256, …")] = None,
+    profile: Annotated[Path | None, typer.Option(help="Profile: its point, within its limits.")] = None,
     trust: Annotated[
-        list[str] | None, typer.Option(help="Public key that may sign the profile; repeatable. No other may.")
+        list[str] | None, typer.Option(help="Only accept profiles signed by this public key; repeatable.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Write files anew that are there.")] = False,
-    resume: Annotated[bool, typer.Option("--resume", help="Keep files that are there; do the rest.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Overwrite existing files.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep existing files; write the others.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compress images at a point: rasters become streams, DICOM becomes DICOM with the lossy attributes.
 
     Example: bitdose compress series coded --point jpeg2000:20x
     """
     from bitdose.api import compress as compress_all
-    from bitdose.errors import UsageError
 
-    if overwrite and resume:
-        raise UsageError("--overwrite, --resume: expected one of them, got both")
-    if (point is None) == (profile is None):
-        raise UsageError("--point, --profile: expected one of them, such as --point jpeg2000:20x")
     outcome = compress_all(
         source,
         out,
@@ -71,7 +66,7 @@ def _say_failure(name: str, error: CaseError) -> None:
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[int], None] | None]:
-    """Show a bar with ETA on stderr if that is a terminal; give what moves it, or None."""
+    """Show a progress bar on stderr if it is a terminal; yield its callback, or None."""
     if not sys.stderr.isatty():
         yield None
         return

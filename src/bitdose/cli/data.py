@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from bitdose.datasets.get import Fetched
     from bitdose.datasets.manifest import Manifest
 
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Out = Annotated[Path | None, typer.Option(help="Where cases.csv goes. [default: a folder of the set's name]")]
-Seed = Annotated[int, typer.Option(help="Another seed, another choice of held-out patients.")]
-Force = Annotated[bool, typer.Option("--force", help="Replace a cases.csv that differs.")]
+Seed = Annotated[int, typer.Option(help="Seed of the choice of held-out patients.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a different existing cases.csv.")]
 
 app = typer.Typer(rich_markup_mode=None)
 make_app = typer.Typer(rich_markup_mode=None)
@@ -28,13 +28,13 @@ app.add_typer(make_app, name="make")
 
 @app.callback(invoke_without_command=True)
 def data(context: typer.Context) -> None:
-    """Public image sets: fetch, arrange as the paper did, check."""
+    """Public image sets: download, arrange like the paper, check."""
     _help_alone(context)
 
 
 @make_app.callback(invoke_without_command=True)
 def make(context: typer.Context) -> None:
-    """Arrange downloads as the paper did: a table that a study reads; no image is copied."""
+    """Arrange downloads like the paper: write a table for a study, without copying images."""
     _help_alone(context)
 
 
@@ -67,7 +67,7 @@ def make_brain(
     ixi: Annotated[Path, typer.Option(help="Folder of IXI's T1 volumes.")],
     brats: Annotated[Path, typer.Option(help="Training data of BraTS 2019, unzipped.")],
     out: Out = None,
-    healthy: Annotated[str, typer.Option(help="How many IXI volumes to take, or 'all'.")] = "259",
+    healthy: Annotated[str, typer.Option(help="Number of IXI volumes, or 'all'.")] = "259",
     seed: Seed = 0,
     force: Force = False,
     as_json: AsJson = False,
@@ -86,14 +86,14 @@ def make_brain(
 
 @app.command("check")
 def check(
-    data: Annotated[Path, typer.Argument(help="Folder or table, as a study takes it.")],
+    data: Annotated[Path, typer.Argument(help="Folder or table, as for a study.")],
     as_set: Annotated[
-        str | None, typer.Option("--as", help="covidx or brain. [default: what provenance.json says]")
+        str | None, typer.Option("--as", help="covidx or brain. [default: from provenance.json]")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="See whether files are there; read none.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Only check that files exist.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Print what a set holds against what the paper had; exit code 1 where there are problems.
+    """Compare a set with the paper's counts; exit code 1 if there are problems.
 
     Example: bitdose data check covidx
     """
@@ -110,16 +110,16 @@ def check(
 @app.command("get")
 def get(
     name: Annotated[
-        str | None, typer.Argument(help="Name, or a manifest's path or URL. [default: list the names]")
+        str | None, typer.Argument(help="Name, or path or URL of a manifest. [default: list the names]")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="Where to put it. [default: the set's name]")] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Agree to the licence without being asked.")] = False,
-    show: Annotated[bool, typer.Option("--list", help="List the names and stop.")] = False,
-    retries: Annotated[int, typer.Option(min=0, help="Tries after the first, per file.")] = 5,
-    timeout: Annotated[float, typer.Option(min=0.1, help="Longest silence of a server, in seconds.")] = 30.0,
+    out: Annotated[Path | None, typer.Option(help="Output folder. [default: the set's name]")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Accept the licence without a prompt.")] = False,
+    show: Annotated[bool, typer.Option("--list", help="List the names and exit.")] = False,
+    retries: Annotated[int, typer.Option(min=0, help="Retries per file.")] = 5,
+    timeout: Annotated[float, typer.Option(min=0.1, help="Timeout of a silent server, in seconds.")] = 30.0,
     as_json: AsJson = False,
 ) -> None:
-    """Fetch a set: licence first, each file checked by its SHA-256, resumed after a cut.
+    """Download a set: shows the licence, verifies each file's SHA-256, resumes.
 
     Example: bitdose data get cxr-public --out cxr
     """
@@ -138,7 +138,9 @@ def get(
         with _bytes_bar(manifest.n_bytes) as gained:
             done = get_set(manifest, folder, how=how, watch=gained)
     except KeyboardInterrupt:
-        typer.echo("bitdose: interrupted; what came is kept: run the same command to go on", err=True)
+        typer.echo(
+            "bitdose: interrupted; received bytes are retained: run the same command to resume", err=True
+        )
         raise typer.Exit(1) from None
     _print_fetched(done, manifest, folder, as_json=as_json)
     if done.failures:
@@ -146,7 +148,7 @@ def get(
 
 
 def _help_alone(context: typer.Context) -> None:
-    """Print the help of a group that was called without a command, as the root does."""
+    """Print the help of a group without a command, like the root."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
@@ -208,7 +210,7 @@ def _list_sets(as_json: bool) -> None:
 
 
 def _agree(manifest: Manifest, folder: Path, *, yes: bool) -> None:
-    """Show what is to come and under which terms, on stderr; go on only where somebody agrees."""
+    """Show size and licence on stderr; continue only with consent."""
     from bitdose.datasets.text import bytes_text
     from bitdose.errors import BitdoseError, UsageError
 
@@ -222,8 +224,8 @@ def _agree(manifest: Manifest, folder: Path, *, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError("--yes: expected it where nobody can be asked; read the licence above, then give it")
-    if not typer.confirm("Do you agree to the licence, and fetch?", err=True):
-        raise BitdoseError("not agreed; nothing was fetched")
+    if not typer.confirm("Accept the licence and download?", err=True):
+        raise BitdoseError("not accepted; nothing was downloaded")
 
 
 def _print_fetched(done: Fetched, manifest: Manifest, folder: Path, *, as_json: bool) -> None:
@@ -240,16 +242,18 @@ def _print_fetched(done: Fetched, manifest: Manifest, folder: Path, *, as_json: 
         typer.echo(f"bitdose: {line}", err=True)
     if done.table_reason:
         typer.echo(f"bitdose: {done.table_reason}", err=True)
-    typer.echo(f"{done.fetched} files fetched, {done.present} were there, {len(done.failures)} failed")
+    typer.echo(
+        f"{done.fetched} files downloaded, {done.present} present already, {len(done.failures)} failed"
+    )
     if done.failures:
-        typer.echo(f"{len(done.failures)} of {len(manifest.files)} files are missing; run again to try them")
+        typer.echo(f"{len(done.failures)} of {len(manifest.files)} files are missing; run again to retry")
     elif done.table is not None:
         typer.echo(f"next: bitdose data check {folder}")
 
 
 @contextmanager
 def _bar(noun: str) -> Iterator[Callable[[int, int], None] | None]:
-    """Show how many of how many on stderr if that is a terminal; give the watcher, or None."""
+    """Show a progress bar on stderr if it is a terminal; yield its callback, or None."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -264,7 +268,7 @@ def _bar(noun: str) -> Iterator[Callable[[int, int], None] | None]:
 
 @contextmanager
 def _bytes_bar(n_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Show how many bytes of how many on stderr if that is a terminal; give what counts them."""
+    """Show a progress bar in bytes on stderr if it is a terminal; yield its callback."""
     if not sys.stderr.isatty():
         yield lambda _: None
         return

@@ -32,17 +32,17 @@ Text = str | None
 
 
 def decide(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a results table (Parquet or CSV).")],
+    run: Annotated[Path, typer.Argument(help="Run folder, or results table (Parquet or CSV).")],
     margin: Margins = None,
     alpha: Alpha = None,
     select: Select = None,
     confirm: Confirm = None,
     order: Annotated[
-        Text, typer.Option(help="One order of points and chains, with commas, in place of sharing alpha.")
+        Text, typer.Option(help="Comma-separated order of points and chains, tested at the whole alpha.")
     ] = None,
     objective: Objective = None,
     link: LinkText = None,
-    out: Annotated[Path | None, typer.Option(help="The profile. [default: RUN/profile.json]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Profile to write. [default: RUN/profile.json]")] = None,
     modality: Modality = None,
     expires: Expires = None,
     key: Key = None,
@@ -50,11 +50,11 @@ def decide(
         bool, typer.Option("--report/--no-report", help="Write the report again, with the decision.")
     ] = True,
     images: Annotated[bool, typer.Option("--images/--no-images", help="Show cases in the report.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Certify the best point whose loss is shown to be within every margin, and write its profile.
+    """Certify the best point whose loss is within every margin, and write its profile.
 
-    Exit code 1 says that nothing could be certified.
+    Exit code 1 means that no point could be certified.
 
     Example: bitdose decide runs/xrays-net --margin accuracy=0.02 --margin 'sensitivity[covid-19]=0.03'
     """

@@ -10,11 +10,11 @@ import typer
 
 
 def fetch(
-    url: Annotated[str, typer.Argument(help="Where a study's --out pointed: s3://bucket/run, gs://….")],
+    url: Annotated[str, typer.Argument(help="URL of a study's --out: s3://bucket/run, gs://….")],
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/ and the URL's name]")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Bring a run from a URL into a folder, for report and decide; what is there already stays.
+    """Copy a run from a URL into a folder, for report and decide; existing files stay.
 
     Example: bitdose fetch s3://bucket/lungs
     """
@@ -24,11 +24,11 @@ def fetch(
 
     folder, place = place_of(url, Path("runs") / "run")
     if not place:
-        raise UsageError(f"{url}: expected a URL such as s3://bucket/run; a folder needs no fetching")
+        raise UsageError(f"{url}: expected a URL such as s3://bucket/run, not a folder")
     folder = out or folder
     shards = Shards(place)
     if not shards.exists():
-        raise UsageError(f"{shards.url}: there is no run (no manifest.json)")
+        raise UsageError(f"{shards.url}: no run found (no manifest.json)")
     with disk_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     shards.pull(folder)

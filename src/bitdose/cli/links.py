@@ -1,4 +1,4 @@
-"""``bitdose links``: the named links and your own, and how long an exam takes on each."""
+"""``bitdose links``: named and custom links, and the transmission time of an exam on each."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _SCALES = {"": 1, "k": 1_000, "M": 1_000_000, "G": 1_000_000_000}
 def links(
     link: Annotated[
         list[str] | None,
-        typer.Option("--link", help="A name, or up=44k,rtt=750ms[,down=64k][,loss=1%]; repeatable."),
+        typer.Option("--link", help="Name, or up=44k,rtt=750ms[,down=64k][,loss=1%]; repeatable."),
     ] = None,
     n_bytes: Annotated[
         list[str] | None, typer.Option("--bytes", help="Size of an exam, such as 15k or 1.5M; repeatable.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """List links: rates, round trip, seconds per exam of each size, knee, source.
 
-    Below the knee, most of an exam's seconds do not depend on its bytes.
+    Below the knee, latency rather than size dominates the transmission time.
 
     Example: bitdose links --link gprs --link up=256k,rtt=300ms --bytes 15k
     """
@@ -46,7 +46,7 @@ def links(
 
 
 def _size(text: str) -> int:
-    """Read a number of bytes with a decimal unit."""
+    """Parse a number of bytes with a decimal unit."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kMG]?)", text)
     number = float(match[1]) * _SCALES[match[2]] if match else 0.0
     if not 1 <= number <= _MOST_BYTES or number != int(number):
@@ -72,7 +72,7 @@ def _row(link: Link, sizes: dict[str, int]) -> dict[str, Any]:
 
 
 def _table(chosen: list[Link], sizes: dict[str, int]) -> list[str]:
-    """Lay out one line per link under a heading, columns aligned."""
+    """Return a table with aligned columns, one row per link."""
     heading = ["link", "up kbit/s", "down", "RTT ms", *(f"{text}B s" for text in sizes), "knee kB", "source"]
     rows = [heading]
     for link in chosen:
@@ -85,6 +85,6 @@ def _table(chosen: list[Link], sizes: dict[str, int]) -> list[str]:
 
 
 def _aligned(row: list[str], widths: list[int]) -> list[str]:
-    """Names to the left, figures to the right, sources as long as they are."""
+    """Align names left, figures right, and leave sources unpadded."""
     figures = [cell.rjust(width) for cell, width in zip(row[1:-1], widths[1:-1], strict=True)]
     return [row[0].ljust(widths[0]), *figures, row[-1]]

@@ -1,4 +1,4 @@
-"""``bitdose profile show|verify|key``: what a certified point's file says, and whether to obey it."""
+"""``bitdose profile show|verify|key``: display and verification of a certified point's profile."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitdose.cli.spelling import spelled
+
 if TYPE_CHECKING:
     from bitdose.profile.document import Profile
     from bitdose.profile.verify import Finding
 
-File = Annotated[Path, typer.Argument(help="A profile, as 'bitdose decide' writes it.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+File = Annotated[Path, typer.Argument(help="Profile written by 'bitdose decide'.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 app = typer.Typer(rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
 def profile(context: typer.Context) -> None:
-    """Certified points as signed files: read one, check one, see the key that signs."""
+    """Signed files of certified points: show, verify, and print the signing key."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
         raise typer.Exit(2)
@@ -28,7 +30,7 @@ def profile(context: typer.Context) -> None:
 
 @app.command("show")
 def show(path: File, as_json: AsJson = False) -> None:
-    """Print what a profile says: point, margins, rate, limits, guidelines for human readers.
+    """Print a profile: point, margins, rate, limits, guidelines for human readers.
 
     Example: bitdose profile show profile.json
     """
@@ -43,19 +45,20 @@ def show(path: File, as_json: AsJson = False) -> None:
 def verify(
     path: File,
     model: Annotated[
-        str | None, typer.Option(help="Classifier, as 'bitdose study' takes it: is it the profile's?")
+        str | None, typer.Option(help="Classifier to compare with the profile's, as for 'bitdose study'.")
     ] = None,
     weights: Annotated[str, typer.Option(help="Its state_dict, where --model needs one.")] = "",
     trust: Annotated[
-        list[str] | None, typer.Option(help="Public key that may sign; repeatable. No other then may.")
+        list[str] | None, typer.Option(help="Only accept signatures by this public key; repeatable.")
     ] = None,
     require_trusted: Annotated[
-        bool, typer.Option("--require-trusted", help="Refuse a key that is neither yours nor --trust's.")
+        bool,
+        typer.Option("--require-trusted", help="Reject a key that is neither yours nor given by --trust."),
     ] = False,
-    now: Annotated[str | None, typer.Option(help="Day or UTC moment to check at. [default: now]")] = None,
+    now: Annotated[str | None, typer.Option(help="Date or UTC time of the check. [default: now]")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check signature, signer, dates, codec build and classifier; exit code 1 where one fails.
+    """Check signature, signer, dates, codec build and classifier; exit code 1 on failure.
 
     Example: bitdose profile verify profile.json --model net.onnx
     """
@@ -81,7 +84,7 @@ def key(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the public key that signs your profiles, for others' --trust; makes the key on first use.
+    """Print the public key that signs your profiles, for others' --trust; creates the key on first use.
 
     Example: bitdose profile key
     """
@@ -95,13 +98,13 @@ def key(
     for name, value in facts.items():
         typer.echo(f"{name:<10} {value}")
     if found.made:
-        typer.echo("bitdose: a new key was made; keep its file to yourself, and keep a copy", err=True)
+        typer.echo("bitdose: a new key was created; keep its file private, and back it up", err=True)
 
 
 def _findings(
     path: Path, model: str | None, weights: str, trust: list[str], now: str | None, *, require_trusted: bool
 ) -> list[Finding]:
-    """Read the profile and look at it; one that cannot be read is a finding too."""
+    """Read and verify the profile; an unreadable one is a finding too."""
     from datetime import UTC, datetime
 
     from bitdose.errors import UsageError
@@ -117,7 +120,7 @@ def _findings(
     try:
         found = read_profile(data)
     except UsageError as error:
-        return [Finding(ERROR, "format", str(error))]
+        return [Finding(ERROR, "format", spelled(error))]
     return look_at(
         found,
         now=when,
@@ -129,7 +132,7 @@ def _findings(
 
 
 def _name_of(model: str, weights: str, found: Profile) -> str:
-    """Return a model's ``name@digest``; the profile completes its input spec."""
+    """Return a model's ``name@digest``; a missing input spec is taken from the profile."""
     from bitdose.errors import UsageError
     from bitdose.models.load import ModelRef
 
@@ -171,7 +174,7 @@ def _page(found: Profile) -> list[str]:
 
 
 def _margins(found: Profile) -> list[str]:
-    """Lay out one line per margin under a heading, columns aligned."""
+    """Return a table with aligned columns, one row per margin."""
     rows = [["margin", "accepted", "pristine", "coded", "loss", "at most", "p"]]
     for each in found.evidence.margins:
         values = (each.limit, each.pristine, each.coded, each.loss, each.upper)
@@ -214,5 +217,5 @@ def _signature(found: Profile) -> str:
     from bitdose.profile.signing import signature_problem
 
     problem = signature_problem(found)
-    signer = f"the content is what key {found.signature.key_id} signed" if found.signature else ""
-    return problem or f"{signer}; 'bitdose profile verify' says whether to trust it"
+    signer = f"signed by key {found.signature.key_id}, contents intact" if found.signature else ""
+    return problem or f"{signer}; 'bitdose profile verify' checks whether it is trusted"

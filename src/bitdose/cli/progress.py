@@ -1,4 +1,4 @@
-"""What a person sees while a study or a training runs: a bar with ETA, and what came of it so far."""
+"""Progress display of a study or a training: a bar with ETA, and intermediate results."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ if TYPE_CHECKING:
 _REFRESH_SECONDS = 0.5
 
 
+def tell_of_missing_loops() -> None:
+    """Say on stderr, in one line, that a study goes on without the loops in C; nothing where they are."""
+    from bitdose.native.library import state
+
+    native = state()
+    if not native.available:
+        print(f"bitdose: {native.line()}", file=sys.stderr)
+
+
 @contextmanager
 def study_progress(total: int) -> Iterator[Callable[[StudyProgress], None] | None]:
-    """Show progress on stderr if that is a terminal; give the watcher, or None."""
+    """Show progress on stderr if it is a terminal; yield the watcher, or None."""
     if not sys.stderr.isatty():
         yield None
         return
@@ -53,7 +62,7 @@ def study_progress(total: int) -> Iterator[Callable[[StudyProgress], None] | Non
 
 
 def chain_lines(tally: StudyProgress, width: int) -> list[str]:
-    """Return one line per chain: the accuracy so far in percent, mildest to strongest.
+    """Return one line per chain: the accuracy so far in percent, from weak to strong.
 
     Examples
     --------
@@ -74,12 +83,12 @@ def chain_lines(tally: StudyProgress, width: int) -> list[str]:
 
 
 class TrainingBar:
-    """Says on stderr what a training run plans and each epoch brought; the bar is for terminals only.
+    """Reporter of a training run on stderr: plan and epochs, and a bar on terminals.
 
     Parameters
     ----------
     bar : rich.progress.Progress, optional
-        A started bar; None where nobody watches.
+        A started bar; None without a terminal.
     """
 
     def __init__(self, bar: Progress | None = None) -> None:
@@ -87,32 +96,32 @@ class TrainingBar:
         self._task: Any = None
 
     def announce(self, plan: dict[str, Any]) -> None:
-        """Say what is about to be learned from what, and know how many steps there are."""
+        """Print the plan of the training, and set the number of steps."""
         weights = ", ".join(f"{k} {v:g}" for k, v in zip(plan["labels"], plan["class_weights"], strict=True))
         after = plan["resumed_after_epoch"]
         parts = [
-            f"{plan['cases']} cases to learn from",
+            f"{plan['cases']} training cases",
             f"{plan['validation']} for validation, {plan['test']} for test",
             f"class weights {weights}",
             f"{plan['device']}, {plan['precision']}",
-            *([f"going on after epoch {after}"] if after else []),
+            *([f"resuming after epoch {after}"] if after else []),
         ]
         self._say("; ".join(parts))
         if self._bar is not None:
             self._task = self._bar.add_task("steps", total=plan["steps"])
 
     def tick(self, steps: int) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self._bar is not None:
             self._bar.update(self._task, completed=steps)
 
     def watch(self, record: dict[str, Any]) -> None:
-        """Say what an epoch brought."""
+        """Print the results of an epoch."""
         parts = [
             f"epoch {record['epoch']:3d}: loss {record['loss']:.4f}, accuracy {record['train_accuracy']:.3f}",
             f"validation loss {record['validation_loss']:.4f}, accuracy {record['validation_accuracy']:.3f}",
             f"F1 {record['validation_f1']:.4f}",
-            f"{record['cases_per_s']:.1f} cases/s, {100 * record['loader_wait_share']:.1f} % of it waiting",
+            f"{record['cases_per_s']:.1f} cases/s, {100 * record['loader_wait_share']:.1f} % waiting",
         ]
         self._say("; ".join(parts))
 
@@ -125,7 +134,7 @@ class TrainingBar:
 
 @contextmanager
 def training_progress() -> Iterator[TrainingBar]:
-    """Show a bar with ETA on stderr if that is a terminal; the lines go there in any case."""
+    """Show a bar with ETA on stderr if it is a terminal; lines are printed in any case."""
     if not sys.stderr.isatty():
         yield TrainingBar()
         return

@@ -10,8 +10,8 @@ import typer
 
 
 def report(
-    run: Annotated[Path, typer.Argument(help="A run folder, or a results table (Parquet or CSV).")],
-    out: Annotated[Path | None, typer.Option(help="Where to write. [default: the run folder]")] = None,
+    run: Annotated[Path, typer.Argument(help="Run folder, or results table (Parquet or CSV).")],
+    out: Annotated[Path | None, typer.Option(help="Output folder. [default: the run folder]")] = None,
     images: Annotated[
         bool, typer.Option("--images/--no-images", help="Show cases; reads the sources again.")
     ] = True,
@@ -26,9 +26,9 @@ def report(
     compare: Annotated[
         list[Path] | None, typer.Option(help="A run beside which this one is shown; may be repeated.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Draw the figures and write the report of a finished or interrupted run.
+    """Write the report of a finished or interrupted run, with its figures.
 
     Example: bitdose report runs/xrays-net
     """

@@ -1,4 +1,4 @@
-"""The options that make a rule, shared by ``study``, ``decide`` and ``search``."""
+"""Command-line options of a rule, shared by ``study``, ``decide`` and ``search``."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ Margins = Annotated[
     ),
 ]
 Alpha = Annotated[
-    float | None, typer.Option(help="Largest chance of certifying a point that loses more. [default: 0.05]")
+    float | None,
+    typer.Option(
+        help="Largest probability of certifying a point whose loss exceeds a margin. [default: 0.05]"
+    ),
 ]
-Select = Annotated[str | None, typer.Option(help="Split that gives the candidates.")]
-Confirm = Annotated[str | None, typer.Option(help="Split that proves them.")]
-Objective = Annotated[str | None, typer.Option(help="Best by: ratio, bytes or seconds. [default: ratio]")]
+Select = Annotated[str | None, typer.Option(help="Split for the selection of candidates.")]
+Confirm = Annotated[str | None, typer.Option(help="Split for the confirmation.")]
+Objective = Annotated[str | None, typer.Option(help="Objective: ratio, bytes or seconds. [default: ratio]")]
 LinkText = Annotated[str | None, typer.Option(help="For seconds: gprs, 3g, up=44k,rtt=750ms ...")]
-Modality = Annotated[
-    str | None, typer.Option(help="DICOM modality that the profile is for, such as DX, CR, MG, MR.")
-]
+Modality = Annotated[str | None, typer.Option(help="DICOM modality of the profile, such as DX, CR, MG, MR.")]
 Expires = Annotated[str | None, typer.Option(help="Days (365d) or a date. [default: 365d]")]
 Key = Annotated[Path | None, typer.Option(help="Signing key. [default: made on first use]")]
 
@@ -35,7 +36,7 @@ Key = Annotated[Path | None, typer.Option(help="Signing key. [default: made on f
 def make_rule(
     registered: Rule | None, *, margins: list[str] | None, order: str | None = None, **options: Any
 ) -> Rule:
-    """Put a rule together: what was fixed before the run, and over it what the command line says.
+    """Merge the registered rule with the options of the command line, which take precedence.
 
     Parameters
     ----------

@@ -34,7 +34,7 @@ def search(
     ] = None,
     points: Annotated[
         list[str] | None,
-        typer.Option(help="The grid to search: as for 'study'. [default: paper]"),
+        typer.Option(help="Grid to search, as for 'study'. [default: paper]"),
     ] = None,
     margin: Margins = None,
     alpha: Alpha = None,
@@ -43,35 +43,36 @@ def search(
     objective: Objective = None,
     link: LinkText = None,
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/search-DATA]")] = None,
-    split: Annotated[Text, typer.Option(help="Split of the table to use; 'all' takes all.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many cases, spread over the classes.")] = None,
+    split: Annotated[Text, typer.Option(help="Split of the table; 'all' for all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Largest number of cases, balanced over the classes.")
+    ] = None,
     classes: Annotated[
         Text, typer.Option(help="Data label to model label: a=b,c=d; 'a=' drops a class.")
     ] = None,
-    color: Annotated[Text, typer.Option(help="keep, or grey: colour sources to luma first.")] = None,
+    color: Annotated[Text, typer.Option(help="keep, or grey: convert colour sources to luma first.")] = None,
     weights: Annotated[Text, typer.Option(help="state_dict file for module:factory.")] = None,
     runtime: Annotated[Text, typer.Option(help="As for 'study'. [default: onnxruntime]")] = None,
     precision: Annotated[Text, typer.Option(help="As for 'study'. [default: fp32]")] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of whatever is drawn. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. [default: 0]")] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
     ] = None,
     modality: Modality = None,
     expires: Expires = None,
     key: Key = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the strongest point within the margins, measuring only what can change the answer.
+    """Find the best point within the margins without measuring the whole grid.
 
-    Run again with the same call, it goes on where it was stopped. Exit code 1 says that nothing could
-    be certified, or that it was stopped.
+    The same call resumes an interrupted search. Exit code 1 means that no point could be certified, or that
+    the search was interrupted.
 
     Example: bitdose search xrays/cases.csv --split test --model net.onnx --margin accuracy=0.02
     """
     from bitdose.api import open_run
-    from bitdose.cli.progress import study_progress
+    from bitdose.cli.progress import study_progress, tell_of_missing_loops
     from bitdose.cli.study import class_mapping, early_workers, make_spec
-    from bitdose.rule.rule import Rule
     from bitdose.search.run import search as run_search
 
     spec = make_spec(
@@ -79,9 +80,8 @@ def search(
         classes=class_mapping(classes), color=color, weights=weights, seed=seed, runtime=runtime,
         precision=precision,
     )  # fmt: skip
-    registered = Rule.from_dict(spec.decision) if spec.decision else None
     rule = make_rule(
-        registered,
+        spec.rule,
         margins=margin,
         alpha=alpha,
         select=select,
@@ -90,11 +90,15 @@ def search(
         link=link,
     )
     folder = out or Path("runs") / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
-    with early_workers(spec, workers) as crew:
-        found = run_search(spec, rule, folder, workers=workers, progress=study_progress, crew=crew)
+    if not as_json:
+        tell_of_missing_loops()
+    with early_workers(spec, workers) as prestarted:
+        found = run_search(
+            spec, rule, folder, workers=workers, progress=study_progress, prestarted=prestarted
+        )
     if found.decision is None:
-        done = f"{found.rounds} rounds are done in {folder}, and what the last one measured is kept"
-        typer.echo(f"bitdose: interrupted: {done}; run the same call to go on", err=True)
+        done = f"{found.rounds} rounds are complete in {folder}, and the last one's cases are stored"
+        typer.echo(f"bitdose: interrupted: {done}; run the same call to resume", err=True)
         raise typer.Exit(1)
     cost = (
         f"{found.evaluated} of {found.whole_grid} case-points measured in {found.rounds} rounds "

@@ -1,4 +1,4 @@
-"""``bitdose send``: the clinic's uploader, its DICOM node, and what its queue holds."""
+"""``bitdose send``: uploader, DICOM node and queue of the clinic."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ Url = Annotated[str, typer.Option("--server", help="Address of the service: http
 TokenFile = Annotated[
     Path | None, typer.Option(help="File with the API token. [default: the variable BITDOSE_TOKEN]")
 ]
-CaFile = Annotated[Path | None, typer.Option(help="Trust these certificates (PEM) in place of the usual.")]
+CaFile = Annotated[Path | None, typer.Option(help="Trusted certificates (PEM) in place of the default ones.")]
 ProfileFile = Annotated[Path | None, typer.Option("--profile", help="[default: the service's active one]")]
 Folder = Annotated[
     Path | None, typer.Option("--outbox", help="Folder of the queue. [default: in your data folder]")
 ]
 LinkText = Annotated[
-    str | None, typer.Option("--link", help="Say seconds for it: gprs, 3g, …, or up=44k,rtt=750ms.")
+    str | None, typer.Option("--link", help="Link for expected times: gprs, 3g, …, or up=44k,rtt=750ms.")
 ]
 Share = Annotated[
     float | None,
-    typer.Option("--sentinel", help="Share sent pristine too, in idle time. [default: the service's]"),
+    typer.Option("--sentinel", help="Share also sent pristine, when idle. [default: the service's]"),
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a program, a line per event.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, one line per event.")]
 
 
 class _FilesGroup(TyperGroup):
-    """A group whose first word may be a file: then the command is ``files``."""
+    """A group whose first argument may be a file, with ``files`` as the default command."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put the command in where its name was left out."""
+        """Insert the name of the default command."""
         first = args[0] if args else ""
         if first and first not in self.commands and first not in ctx.help_option_names:
             args = [_DEFAULT, *args]
@@ -70,8 +70,8 @@ app = typer.Typer(cls=_FilesGroup, rich_markup_mode=None)
 def send(context: typer.Context) -> None:
     """Send exams to the service at the certified point; "bitdose send FILES" is "bitdose send files FILES".
 
-    Exams are coded here, queued on disk, and go on at the byte where a broken line or a power cut
-    stopped them. Only the coded pixels leave, under a random pseudonym.
+    Exams are coded locally, queued on disk, and resumed at the last byte after a lost connection or a power
+    cut. Only the coded pixels leave the clinic, under a random pseudonym.
 
     Example: bitdose send xray.dcm --server https://exams.example.org --token-file token --link gprs
     """
@@ -88,16 +88,16 @@ def send_files(
     ca_file: CaFile = None,
     profile: ProfileFile = None,
     outbox: Folder = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Watch the folder FILES; ends by Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Watch the folder FILES until Ctrl-C.")] = False,
     link: LinkText = None,
     sentinel: Share = None,
     idle: Annotated[
-        bool, typer.Option("--all", help="Send the sentinel's pristine images too, before ending.")
+        bool, typer.Option("--all", help="Also send the sentinel's pristine images before exiting.")
     ] = False,
-    patience: Annotated[float, typer.Option(min=0, help="Seconds without progress to give up after.")] = 600,
+    patience: Annotated[float, typer.Option(min=0, help="Timeout without progress, in seconds.")] = 600,
     as_json: AsJson = False,
 ) -> None:
-    """Send files, or a folder as it fills, and print the answers; without FILES, what waits in the queue.
+    """Send files or a watched folder, and print the predictions; without FILES, send the queue.
 
     Example: bitdose send incoming --watch --server https://exams.example.org --token-file token
     """
@@ -122,9 +122,9 @@ def send_files(
 def send_listen(
     server: Url,
     port: Annotated[int, typer.Option(help="TCP port.")] = 11112,
-    aet: Annotated[str, typer.Option(help="Application entity title that others call.")] = "BITDOSE",
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 is all.")] = "127.0.0.1",
-    caller: Annotated[list[str] | None, typer.Option(help="Title that may call; repeatable.")] = None,
+    aet: Annotated[str, typer.Option(help="Application entity title of this node.")] = "BITDOSE",
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all.")] = "127.0.0.1",
+    caller: Annotated[list[str] | None, typer.Option(help="Allowed calling title; repeatable.")] = None,
     token_file: TokenFile = None,
     ca_file: CaFile = None,
     profile: ProfileFile = None,
@@ -133,7 +133,7 @@ def send_listen(
     sentinel: Share = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take DICOM objects from a modality or an archive by C-STORE and send them; ends by Ctrl-C.
+    """Receive DICOM objects from a modality or an archive by C-STORE and send them, until Ctrl-C.
 
     Example: bitdose send listen --server https://exams.example.org --token-file token --host 0.0.0.0
     """
@@ -153,19 +153,21 @@ def send_listen(
 def send_push(
     files: Annotated[list[Path], typer.Argument(metavar="FILES", help="DICOM files, or folders of them.")],
     stow: Annotated[str, typer.Option(help="Root of the archive's DICOMweb: https://…/dicom-web.")],
-    point: Annotated[str | None, typer.Option(help="Code at it first: jpeg2000:20x, …")] = None,
-    profile: Annotated[Path | None, typer.Option(help="Code at its point first, within its limits.")] = None,
+    point: Annotated[str | None, typer.Option(help="Code at this point first: jpeg2000:20x, …")] = None,
+    profile: Annotated[
+        Path | None, typer.Option(help="Code at the profile's point first, within its limits.")
+    ] = None,
     token_file: TokenFile = None,
     ca_file: CaFile = None,
     outbox: Annotated[
-        Path | None, typer.Option(help="Folder that holds the pseudonyms. [default: in your data folder]")
+        Path | None, typer.Option(help="Folder of the pseudonyms. [default: in your data folder]")
     ] = None,
     identified: Annotated[
-        bool, typer.Option("--identified", help="Leave the patient in: for an archive of your own.")
+        bool, typer.Option("--identified", help="Keep the patient's identity, for an archive of your own.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Push DICOM objects into an archive by DICOMweb STOW-RS: de-identified, coded where asked.
+    """Push DICOM objects to an archive by DICOMweb STOW-RS: de-identified, optionally coded.
 
     Example: bitdose send push series --stow https://archive.example.org/dicom-web --profile profile.json
     """
@@ -191,7 +193,7 @@ def send_push(
 
 @app.command("status")
 def send_status(outbox: Folder = None, as_json: AsJson = False) -> None:
-    """List what the queue holds: what waits, what was sent, and the answers.
+    """List the queue: waiting exams, sent exams, and predictions.
 
     Example: bitdose send status
     """
@@ -211,7 +213,7 @@ def send_status(outbox: Folder = None, as_json: AsJson = False) -> None:
 def send_who(
     pseudonym: Annotated[str, typer.Argument(help="As the service shows it.")], outbox: Folder = None
 ) -> None:
-    """Say which patient of this clinic a pseudonym stands for; the service cannot.
+    """Print the patient behind a pseudonym of this clinic; the service cannot.
 
     Example: bitdose send who 4f0c2a9be1d37755
     """
@@ -220,7 +222,7 @@ def send_who(
 
     patient = Pseudonyms(_folder(outbox)).who(pseudonym)
     if patient is None:
-        raise UsageError(f"pseudonym {pseudonym!r}: this clinic made none such")
+        raise UsageError(f"pseudonym {pseudonym!r}: unknown at this clinic")
     named = [patient.patient_id, patient.name, patient.birth_date]
     typer.echo(
         "  ".join(filter(None, named)) or "a file that names no patient; 'bitdose send status' lists it"
@@ -228,7 +230,7 @@ def send_who(
 
 
 def _need_extra() -> None:
-    """Say how to install what is missing, before anything of it is imported."""
+    """Check for missing packages before they are imported; name the install command."""
     missing = [name for name in _EXTRA if find_spec(name) is None]
     if missing:
         raise MissingBackendError(f"sending needs {', '.join(missing)}: pip install 'bitdose[send]'")
@@ -236,7 +238,7 @@ def _need_extra() -> None:
 
 @dataclass
 class _Clinic:
-    """What a call holds: the queue, the connection, and who tells of it."""
+    """State of one call: queue, connection, and output."""
 
     outbox: Outbox
     folder: Path
@@ -247,7 +249,7 @@ class _Clinic:
     paths: list[Path]
 
     def take(self, path: Path) -> None:
-        """Take a file in; say what became of it."""
+        """Queue a file; print the outcome."""
         from bitdose.client.sending.intake import Taken
         from bitdose.data.folder import plain_text
         from bitdose.errors import CaseError
@@ -267,7 +269,7 @@ class _Clinic:
         forever: bool = False,
         watched: Watched | None = None,
     ) -> bool:
-        """Send what waits; False where another process is at it."""
+        """Send the queue; False if another process is doing so."""
         from bitdose.client.sending.send import Sender
 
         def look() -> None:
@@ -319,7 +321,7 @@ def _clinic(
         raise UsageError(f"--sentinel {sentinel:g}: expected a share from 0 to 1")
     server, folder, told = Server(url, read_token(token_file), ca_file), _folder(outbox), _link(link)
     with connect(server) as client:
-        # The line is slow, and so is loading what codes: each goes on while the other does.
+        # Network latency and the loading of codecs overlap.
         asked = None if profile else ProfileRequest(client, folder, server.name)
         from bitdose.cli.send_output import SendOutput
         from bitdose.client.deidentify.pseudonyms import Pseudonyms

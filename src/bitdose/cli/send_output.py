@@ -1,4 +1,4 @@
-"""What ``bitdose send`` says: lines for people, or a JSON object per event for a program."""
+"""Output of ``bitdose send``: readable lines, or a JSON object per event."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from bitdose.cli.spelling import spelled
 from bitdose.errors import BitdoseError
 
 if TYPE_CHECKING:
@@ -26,12 +27,12 @@ _UNITS = (("MB", 1e6), ("kB", 1e3))
 
 
 class SendOutput:
-    """Tells of one call, and counts what went wrong in it.
+    """Output of one call, with a count of failures.
 
     Parameters
     ----------
     link : Link, optional
-        Says the seconds expected on it.
+        Link for the expected times.
     as_json : bool
         JSON lines instead of sentences.
     """
@@ -43,17 +44,17 @@ class SendOutput:
         self._pushed = [0, 0, 0]
 
     def say(self, text: str, record: dict[str, Any]) -> None:
-        """Say a line on stdout."""
+        """Print a line on stdout."""
         self._clear()
         typer.echo(json.dumps(record) if self._json else text)
 
     def warn(self, text: str) -> None:
-        """Say a line on stderr."""
+        """Print a line on stderr."""
         self._clear()
         typer.echo("bitdose: " + " ".join(text.split()), err=True)
 
     def taken(self, taken: Taken) -> None:
-        """Tell what a file became, and how long it should take."""
+        """Report a queued file, with its expected time."""
         meta = taken.meta
         for warning in taken.warnings:
             self.warn(f"{taken.source}: {warning}")
@@ -84,19 +85,19 @@ class SendOutput:
         return round(float(seconds(self._link, n_bytes, fresh=self._fresh)), 1) if self._link else 0.0
 
     def refused_here(self, text: str) -> None:
-        """Tell of a file that was not taken in."""
+        """Report a rejected file."""
         self.failures += 1
         self.warn(text)
 
     def heard(self, event: Event) -> None:
-        """Tell of what the sender does."""
+        """Report an event of the sender."""
         item = event.item
         if item is None:
             self.warn(event.text)
         elif event.what == "bytes":
             self._show(item, event.n_bytes)
         elif event.what == "resumed":
-            text = f"{item.source}: going on at {_size(event.n_bytes)} of {_size(item.meta.payload_bytes)}"
+            text = f"{item.source}: resuming at {_size(event.n_bytes)} of {_size(item.meta.payload_bytes)}"
             self.say(text, _record(event, item) | {"offset": event.n_bytes})
         elif event.what == "answered" and event.view is not None:
             self._answer(event, item, event.view)
@@ -110,12 +111,12 @@ class SendOutput:
         seconds = time.time() - item.made
         kind = " (pristine)" if not item.meta.point else ""
         self.say(
-            f"{item.source}{kind}: {answer_text(view.model_dump())}, after {seconds:.1f} s",
+            f"{item.source}{kind}: {prediction_text(view.model_dump())}, after {seconds:.1f} s",
             _record(event, item) | {"seconds": round(seconds, 3), "view": view.model_dump(mode="json")},
         )
 
     def close(self, outbox: Outbox, server: str) -> None:
-        """Tell what is left, and what the answers are not."""
+        """Report unsent images and the disclaimer."""
         left = Counter(item.state.value for item in outbox.items(server))
         if left["waiting"] and not self._json:
             self.say(f"{left['waiting']} pristine images wait for idle time: --all or --watch sends them", {})
@@ -123,7 +124,7 @@ class SendOutput:
             self.say(DISCLAIMER, {})
 
     def pushed(self, name: str, push: Callable[[Path], tuple[int, int]], path: Path) -> None:
-        """Push a file and tell what became of it."""
+        """Push a file and report the outcome."""
         from bitdose.client.sending.connection import StopError
 
         try:
@@ -131,14 +132,14 @@ class SendOutput:
         except StopError:
             raise
         except BitdoseError as error:
-            self.refused_here(f"{name}: {error}")
+            self.refused_here(f"{name}: {spelled(error)}")
             return
         self._pushed = [self._pushed[0] + 1, self._pushed[1] + before, self._pushed[2] + after]
         record = {"event": "pushed", "source": name, "source_bytes": before, "pushed_bytes": after}
         self.say(f"{name}: stored, {_size(before)} became {_size(after)}", record)
 
     def close_pushed(self) -> None:
-        """Tell the sum."""
+        """Report the totals."""
         if not self._json:
             n, before, after = self._pushed
             self.say(f"{n} objects stored: {_size(before)} became {_size(after)}. {DISCLAIMER}", {})
@@ -157,14 +158,14 @@ class SendOutput:
             self._shown = False
 
 
-def answer_text(view: dict[str, Any]) -> str:
-    """Say an answer in one line: the class, its probability, the others, and what was certified.
+def prediction_text(view: dict[str, Any]) -> str:
+    """Format a prediction in one line: class, probability, other classes, certified margins.
 
     Examples
     --------
     >>> loss = {"metric": "accuracy", "upper": 0.0123, "margin": 0.02}
     >>> answer = {"predicted": "normal", "probabilities": {"covid-19": 0.1, "normal": 0.9}}
-    >>> answer_text({"answer": answer, "certified": [loss]})
+    >>> prediction_text({"answer": answer, "certified": [loss]})
     'normal 0.900 (covid-19 0.100); certified: accuracy lost at most 0.0123 (accepted 0.02)'
     """
     answer = view.get("answer") or {}
@@ -203,7 +204,7 @@ def status_lines(items: list[Item]) -> list[str]:
     """Return a line per item and one that counts them."""
     lines = []
     for item in items:
-        end = answer_text(item.answer) if item.answer.get("answer") else item.reason
+        end = prediction_text(item.answer) if item.answer.get("answer") else item.reason
         where = item.meta.point or "pristine"
         size = _size(item.meta.payload_bytes)
         lines.append(f"{item.state.value:9} {item.source}  {where}  {size}  {item.meta.pseudonym}  {end}")

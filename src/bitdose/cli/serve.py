@@ -1,4 +1,4 @@
-"""``bitdose serve``: the cloud's side; ``bitdose serve init`` makes its first admin."""
+"""``bitdose serve``: the cloud service; ``bitdose serve init`` creates its first admin."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_FILES = 65_536
 app = typer.Typer(rich_markup_mode=None)
 
 Config = Annotated[
-    Path | None, typer.Option(help="TOML file of settings; BITDOSE_* variables and options win.")
+    Path | None, typer.Option(help="TOML file of settings; BITDOSE_* variables and options take precedence.")
 ]
 Data = Annotated[Path | None, typer.Option(help="Folder of database and exams. [default: bitdose-data]")]
 Database = Annotated[
@@ -40,10 +40,12 @@ def serve(
     context: typer.Context,
     model: Annotated[str | None, typer.Option(help="Classifier, as 'bitdose study' takes it.")] = None,
     weights: Annotated[str | None, typer.Option(help="Its state_dict, where --model needs one.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Certified point to obey, by 'bitdose decide'.")] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Profile to enforce, written by 'bitdose decide'.")
+    ] = None,
     trust: Annotated[
         list[str] | None,
-        typer.Option(help="Public key that may sign profiles; repeatable. No other then may."),
+        typer.Option(help="Only accept profiles signed by this public key; repeatable."),
     ] = None,
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[
@@ -52,7 +54,7 @@ def serve(
     certfile: Annotated[Path | None, typer.Option(help="HTTPS certificate chain (PEM).")] = None,
     keyfile: Annotated[Path | None, typer.Option(help="Its private key (PEM).")] = None,
     public_url: Annotated[
-        str | None, typer.Option(help="Where browsers find the service. [default: from --host and --port]")
+        str | None, typer.Option(help="Public address of the service. [default: from --host and --port]")
     ] = None,
     data: Data = None,
     database: Database = None,
@@ -71,7 +73,7 @@ def serve(
     ] = None,
     config: Config = None,
 ) -> None:
-    """Take exams from clinics, have the classifier read them, show the answers. Research use only.
+    """Receive exams from clinics, classify them, show the predictions. Research use only.
 
     Example: bitdose serve --model net.onnx --profile profile.json --certfile site.pem --keyfile site.key
     """
@@ -106,7 +108,7 @@ def init(
     database: Database = None,
     config: Config = None,
 ) -> None:
-    """Make the first admin; the password is asked for, or is the first line of stdin.
+    """Create the first admin; the password is prompted for, or read from the first line of stdin.
 
     Example: bitdose serve init --name admin
     """
@@ -124,11 +126,11 @@ def init(
     with sessions(engine).begin() as session:
         _refuse_second(session)
         add_account(session, name=name, role=Role.ADMIN, password=password, now=now())
-    typer.echo(f"admin {name.lower()!r} can log in; make the other accounts on the admin page")
+    typer.echo(f"admin {name.lower()!r} can log in; create the other accounts on the admin page")
 
 
 def check_call(settings: Settings, *, host: str, certfile: Path | None, keyfile: Path | None) -> None:
-    """Refuse a service that could not answer, or would send passwords in the clear.
+    """Reject settings of a service that could not classify, or would send passwords unencrypted.
 
     Raises
     ------
@@ -188,7 +190,7 @@ def _run(settings: Settings, *, host: str, port: int, certfile: Path | None, key
             ssl_certfile=str(certfile) if certfile else None,
             ssl_keyfile=str(keyfile) if keyfile else None,
             log_level="warning",
-            access_log=False,  # a path may hold what the audit leaves out
+            access_log=False,  # a path may contain what the audit omits
             proxy_headers=False,  # the app believes the trusted proxies only
             server_header=False,
             timeout_graceful_shutdown=10,
@@ -202,12 +204,12 @@ def _run(settings: Settings, *, host: str, port: int, certfile: Path | None, key
             ) from error
         where = f"{host} port {listening.getsockname()[1]}"
         typer.echo(f"serving {settings.public_url} on {where}; Ctrl-C stops it. {DISCLAIMER}", err=True)
-        with contextlib.suppress(KeyboardInterrupt):  # uvicorn has stopped in order and passes it on
+        with contextlib.suppress(KeyboardInterrupt):  # re-raised by uvicorn after an orderly shutdown
             uvicorn.Server(config).run(sockets=[listening])
 
 
 def _raise_file_limit() -> None:
-    """Let every clinic keep a connection: the usual soft limit is 1024 files."""
+    """Raise the limit of open files, usually 1024, for keep-alive connections."""
     try:
         import resource
     except ImportError:  # not on this system
@@ -234,7 +236,7 @@ def _ask_password() -> str:
         return sys.stdin.readline(_LONGEST_LINE).rstrip("\r\n")
     password = getpass.getpass("password: ")
     if getpass.getpass("once more: ") != password:
-        raise UsageError("password: the two are not the same")
+        raise UsageError("password: the two differ")
     return password
 
 
@@ -245,4 +247,4 @@ def _refuse_second(session: Any) -> None:
     from bitdose.wire import Role
 
     if session.scalar(select(AccountRow.name).where(AccountRow.role == Role.ADMIN.value).limit(1)):
-        raise UsageError("serve init: there is an admin already; more are made on the admin page")
+        raise UsageError("serve init: an admin exists already; create others on the admin page")

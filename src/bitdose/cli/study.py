@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitdose.cli.progress import tell_of_missing_loops
 from bitdose.cli.rule_options import make_rule
 
 if TYPE_CHECKING:
@@ -41,13 +42,15 @@ def study(
     out: Annotated[
         Text, typer.Option(help="Run folder, or a URL that keeps a copy of it. [default: runs/DATA-MODEL]")
     ] = None,
-    split: Annotated[Text, typer.Option(help="Split of the table to use; 'all' takes all.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many cases, spread over the classes.")] = None,
+    split: Annotated[Text, typer.Option(help="Split of the table; 'all' for all.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="Largest number of cases, balanced over the classes.")
+    ] = None,
     classes: Annotated[
         Text, typer.Option(help="Data label to model label: a=b,c=d; 'a=' drops a class.")
     ] = None,
     color: Annotated[
-        Text, typer.Option(help="keep, or grey: colour sources to luma first. [default: keep]")
+        Text, typer.Option(help="keep, or grey: convert colour sources to luma first. [default: keep]")
     ] = None,
     path_column: Annotated[Text, typer.Option(help="Column of the paths. [default: path]")] = None,
     label_column: Annotated[Text, typer.Option(help="Column of the labels. [default: label]")] = None,
@@ -55,36 +58,38 @@ def study(
     runtime: Annotated[
         Text,
         typer.Option(
-            help="Of ONNX files: onnxruntime, openvino, or auto: the faster. [default: onnxruntime]"
+            help="For ONNX files: onnxruntime, openvino, or auto: the faster one. [default: onnxruntime]"
         ),
     ] = None,
     precision: Annotated[
-        Text, typer.Option(help="fp32, or bf16, shown beside fp32 at pristine. [default: fp32]")
+        Text, typer.Option(help="fp32, or bf16, compared with fp32 at pristine. [default: fp32]")
     ] = None,
     labels: Annotated[Text, typer.Option(help="Model labels in output order: a,b,c.")] = None,
     size: Annotated[Text, typer.Option(help="Model input: HEIGHTxWIDTH or one side.")] = None,
-    slices: Annotated[int | None, typer.Option(help="Model input: the only number of slices.")] = None,
+    slices: Annotated[int | None, typer.Option(help="Model input: fixed number of slices.")] = None,
     channels: Annotated[int | None, typer.Option(help="Model input: 1 or 3.")] = None,
     layout: Annotated[Text, typer.Option(help="Model input: NCHW, NHWC, NCDHW or NDHWC.")] = None,
     value_range: Annotated[
-        Text, typer.Option("--range", help="Model input: what black and white become: 0,1.")
+        Text, typer.Option("--range", help="Model input: values of black and white: 0,1.")
     ] = None,
     mean: Annotated[Text, typer.Option(help="Model input: mean, one or per channel.")] = None,
     std: Annotated[Text, typer.Option(help="Model input: standard deviation, one or per channel.")] = None,
-    resize: Annotated[Text, typer.Option(help="Model input: kernel to its size. [default: bilinear]")] = None,
+    resize: Annotated[Text, typer.Option(help="Model input: resampling kernel. [default: bilinear]")] = None,
     output: Annotated[Text, typer.Option(help="Model output: probabilities or logits.")] = None,
-    threshold: Annotated[float | None, typer.Option(help="For one output: fixed before the study.")] = None,
+    threshold: Annotated[
+        float | None, typer.Option(help="For one output: threshold, fixed before the study.")
+    ] = None,
     exact: Annotated[
         bool | None,
         typer.Option(
             "--exact/--layered",
-            help="JPEG 2000 as each rate alone gives it, or one encode for all rates. [default: exact]",
+            help="JPEG 2000 by one encode per rate, or one layered encode for all rates. [default: exact]",
         ),
     ] = None,
     ssim: Annotated[
         bool | None, typer.Option("--ssim/--no-ssim", help="Measure SSIM. [default: ssim]")
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of whatever is drawn. [default: 0]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Random seed. [default: 0]")] = None,
     max_failures: Annotated[
         float | None, typer.Option(help="Share of cases that may fail before the study stops. [default: 0.2]")
     ] = None,
@@ -103,31 +108,28 @@ def study(
         ),
     ] = None,
     address: Annotated[
-        Text, typer.Option(help="With --engine ray: the cluster. [default: a Ray on this machine]")
+        Text, typer.Option(help="With --engine ray: address of the cluster. [default: a Ray on this machine]")
     ] = None,
     workers: Annotated[
         int | None, typer.Option(min=1, help="Worker processes. [default: one per core]")
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on in a run folder that holds results.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a run folder with results.")] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Go on as --resume does, and run failed cases again.")
+        bool, typer.Option("--retry-failed", help="Like --resume, and run failed cases again.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print grid, cost and what n can show; run nothing.")
+        bool, typer.Option("--dry-run", help="Print grid, cost and minimum detectable loss; run nothing.")
     ] = False,
     write_report: Annotated[
         bool, typer.Option("--report/--no-report", help="Write the report at the end.")
     ] = True,
     images: Annotated[bool, typer.Option("--images/--no-images", help="Show cases in the report.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Measure what compression does to a classifier on a labelled image set.
+    """Measure the effect of compression on a classifier, on a labelled image set.
 
     Example: bitdose study xrays/cases.csv --split test --model net.onnx --points paper --out run
     """
-    from bitdose.rule.rule import Rule
     from bitdose.study.plan import make_plan
     from bitdose.study.shards import place_of
 
@@ -143,19 +145,19 @@ def study(
         ssim=ssim, seed=seed, max_failures=max_failures,
         input={key: value for key, value in inputs.items() if value is not None} or None,
     )  # fmt: skip
-    if margin or alpha is not None or spec.decision:
-        registered = Rule.from_dict(spec.decision) if spec.decision else None
-        rule = make_rule(registered, margins=margin, alpha=alpha)
-        spec = spec.updated(decision=rule.to_dict())
+    if margin or alpha is not None or spec.rule:
+        spec = spec.updated(rule=make_rule(spec.rule, margins=margin, alpha=alpha))
     if dry_run:
         _dry_run(make_plan(spec), workers, as_json=as_json)
         return
-    with early_workers(spec, workers) as crew:
+    if not as_json:
+        tell_of_missing_loops()
+    with early_workers(spec, workers) as prestarted:
         plan = make_plan(spec)
         default = Path("runs") / f"{plan.cases.name}-{plan.classifier.name.partition('@')[0]}"
         folder, url = place_of(out or "", default)
         again = {"resume": resume or retry_failed, "retry_failed": retry_failed}
-        outcome = _run(plan, folder, workers, url=url, crew=crew, **again)
+        outcome = _run(plan, folder, workers, url=url, prestarted=prestarted, **again)
     _tell(plan, folder, outcome, write_report=write_report, images=images, as_json=as_json)
 
 
@@ -170,11 +172,11 @@ def _tell(
     from bitdose.api import open_run
 
     findings: list[str] = []
-    if plan.spec.decision or write_report:
+    if plan.spec.rule or write_report:
         run = open_run(folder)
         if write_report:
             run.summary()  # the profile's point is one of it
-        if plan.spec.decision:
+        if plan.spec.rule:
             written = run.certify()
             findings = list(written.sentences)
             best = run.decide().certified
@@ -217,7 +219,7 @@ def early_workers(spec: StudySpec, workers: int | None) -> PrestartedWorkers:
 
 
 def _run(
-    plan: Plan, folder: Path, workers: int | None, *, url: str, crew: PrestartedWorkers, **how: bool
+    plan: Plan, folder: Path, workers: int | None, *, url: str, prestarted: PrestartedWorkers, **how: bool
 ) -> RunOutcome:
     from bitdose.cli.progress import study_progress
     from bitdose.study.run import run_study
@@ -225,7 +227,9 @@ def _run(
 
     shards = Shards(url) if url else None
     with study_progress(len(plan.cases.cases)) as watch:
-        outcome = run_study(plan, folder, workers=workers, watch=watch, shards=shards, crew=crew, **how)
+        outcome = run_study(
+            plan, folder, workers=workers, watch=watch, shards=shards, prestarted=prestarted, **how
+        )
     for name in outcome.set_aside:
         typer.echo(f"bitdose: {name} could not be read: it is set aside, its cases ran again", err=True)
     if outcome.interrupted:

@@ -19,17 +19,17 @@ def train(
     network: Annotated[str, typer.Argument(help="covid-next, brain-tumor, or module:factory.")],
     data: Annotated[Path, typer.Argument(help="Folder with a sub-folder per class, or a table.")],
     out: Annotated[Path | None, typer.Option(help="Run folder. [default: runs/train-DATA-NETWORK]")] = None,
-    split: Annotated[
-        Text, typer.Option(help="Split to learn from. [default: train, if there is one]")
-    ] = None,
+    split: Annotated[Text, typer.Option(help="Split for training. [default: train, if there is one]")] = None,
     validation: Annotated[
         Number, typer.Option(help="Share of cases held out, by whole patients. [default: 0.15]")
     ] = None,
     classes: Annotated[Text, typer.Option(help="Data label to label: a=b,c=d; 'a=' drops one.")] = None,
-    color: Annotated[Text, typer.Option(help="keep, or grey: colour to luma first. [default: keep]")] = None,
+    color: Annotated[
+        Text, typer.Option(help="keep, or grey: convert colour to luma first. [default: keep]")
+    ] = None,
     size: Annotated[Whole, typer.Option(help="Side of the network's input. [default: 256]")] = None,
     weights: Annotated[
-        Path | None, typer.Option(help="state_dict to start from: the network's, or torchvision's trunk.")
+        Path | None, typer.Option(help="Initial state_dict: the network's, or torchvision's trunk.")
     ] = None,
     epochs: Annotated[Whole, typer.Option(help="[default: 40; brain-tumor 10]")] = None,
     batch: Annotated[Whole, typer.Option(help="Cases per forward pass. [default: 64; brain-tumor 1]")] = None,
@@ -40,45 +40,49 @@ def train(
     schedule: Annotated[Text, typer.Option(help="plateau, cosine or constant. [default: plateau]")] = None,
     plateau_factor: Annotated[Number, typer.Option(help="[default: 0.7]")] = None,
     plateau_patience: Annotated[Whole, typer.Option(help="Epochs. [default: 5]")] = None,
-    warmup: Annotated[Number, typer.Option(help="Epochs of rising rate. [default: 0]")] = None,
+    warmup: Annotated[Number, typer.Option(help="Epochs of linear warm-up. [default: 0]")] = None,
     stop_after: Annotated[
-        Whole, typer.Option(help="Stop after so many epochs without a better F1; 0 never. [default: 15]")
+        Whole, typer.Option(help="Stop after this many epochs without a better F1; 0 never. [default: 15]")
     ] = None,
     class_weights: Annotated[
         Text, typer.Option(help="paper, balanced, none, or label=weight,... [default: paper]")
     ] = None,
     flips: Annotated[Text, typer.Option(help="hv, h, v, or '': none. [default: hv; brain-tumor h]")] = None,
     jitter: Annotated[
-        Number, typer.Option(help="Of brightness, contrast. [default: 0.3; brain-tumor 0]")
+        Number, typer.Option(help="Change of brightness and contrast. [default: 0.3; brain-tumor 0]")
     ] = None,
     affine: Annotated[bool | None, typer.Option("--affine", help="Rotate, shift, scale and shear.")] = None,
-    ema: Annotated[Number, typer.Option(help="Average the weights with this decay. [default: 0]")] = None,
+    ema: Annotated[
+        Number, typer.Option(help="Decay of the moving average of the weights. [default: 0]")
+    ] = None,
     recalibrate: Annotated[
-        Whole, typer.Option(help="Estimate batch norm on so many pristine cases. [default: 0]")
+        Whole, typer.Option(help="Re-estimate batch norm on this many pristine cases. [default: 0]")
     ] = None,
     clip: Annotated[Number, typer.Option(help="Largest norm of the gradient; 0: none. [default: 0]")] = None,
     precision: Annotated[Text, typer.Option(help="fp32, bf16 or fp16. [default: fp32]")] = None,
     codec_augment: Annotated[
-        list[str] | None, typer.Option(help="Points to code training images at, drawn anew each epoch.")
+        list[str] | None, typer.Option(help="Points for coding training images, drawn each epoch.")
     ] = None,
-    codec_share: Annotated[Number, typer.Option(help="Share of images coded so. [default: 0.5]")] = None,
-    teacher: Annotated[Text, typer.Option(help="Classifier to learn from besides the labels.")] = None,
-    distill: Annotated[Number, typer.Option(help="Weight of the teacher's answers. [default: 0.7]")] = None,
-    temperature: Annotated[Number, typer.Option(help="Of teacher and student. [default: 2]")] = None,
-    seed: Annotated[Whole, typer.Option(help="Seed of whatever is drawn. [default: 0]")] = None,
+    codec_share: Annotated[Number, typer.Option(help="Share of coded images. [default: 0.5]")] = None,
+    teacher: Annotated[Text, typer.Option(help="Teacher for distillation.")] = None,
+    distill: Annotated[
+        Number, typer.Option(help="Weight of the teacher's predictions. [default: 0.7]")
+    ] = None,
+    temperature: Annotated[Number, typer.Option(help="Temperature of the distillation. [default: 2]")] = None,
+    seed: Annotated[Whole, typer.Option(help="Random seed. [default: 0]")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     threads: Annotated[Whole, typer.Option(min=1, help="Threads of the CPU. [default: one per core]")] = None,
-    loaders: Annotated[int, typer.Option(min=1, help="Threads that read cases.")] = 2,
-    cache_mb: Annotated[int, typer.Option(min=0, help="Memory for cases that were read, in MB.")] = 2048,
+    loaders: Annotated[int, typer.Option(min=1, help="Number of reader threads.")] = 2,
+    cache_mb: Annotated[int, typer.Option(min=0, help="Cache of cases, in MB.")] = 2048,
     max_failures: Annotated[
         float, typer.Option(min=0, max=1, help="Share of cases that may be unreadable.")
     ] = 0.2,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on after a stop or kill.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for a program.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Resume a stopped or killed run.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Train a classifier: weights, an ONNX file that equals them, and a model card.
+    """Train a classifier: weights, an equivalent ONNX file, and a model card.
 
-    The defaults are the paper's recipe; the card names each departure.
+    The defaults are the paper's recipe; the card lists each deviation.
 
     Example: bitdose train covid-next xrays/cases.csv --color grey --out covid-run
     """
@@ -123,7 +127,7 @@ def _need_torch() -> None:
 
 
 def _said(trained: Trained) -> str:
-    kept = f"kept epoch {trained.best_epoch}: validation macro F1 {trained.validation_f1:.3f}"
+    kept = f"best epoch {trained.best_epoch}: validation macro F1 {trained.validation_f1:.3f}"
     lines = [f"{trained.epochs} epochs; {kept}"]
     if trained.test:
         accuracy, f1 = (trained.test[name] for name in ("accuracy", "macro_f1"))

@@ -1,1 +1,1 @@
-"""The clinic's side: exams coded at a certified point, queued on disk and sent over a bad line."""
+"""The client at the clinic: exams coded at a certified point, queued on disk and sent over a slow link."""

@@ -1,4 +1,4 @@
-"""Where the clinic's side keeps its queue and its pseudonyms: one folder that only its user may read."""
+"""Data folder of the client, with queue and pseudonyms, readable by its user only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument
 
 FOLDER_VARIABLE = "BITDOSE_OUTBOX"
 _WAIT_S = 30.0
@@ -34,21 +34,21 @@ def default_folder() -> Path:
 
 
 def open_folder(folder: Path) -> Path:
-    """Make the folder, readable by its user alone; raises ``BitdoseError`` if it cannot be made."""
+    """Create the folder, readable by its user only; raises ``BitdoseError`` on failure."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         folder.chmod(0o700)
     except OSError as error:
-        raise BitdoseError(f"--outbox {folder}: cannot be used ({error.strerror})") from error
+        raise BitdoseError(f"{argument('outbox', folder)}: cannot be used ({error.strerror})") from error
     return folder
 
 
 @contextmanager
 def database(path: Path, schema: str) -> Iterator[sqlite3.Connection]:
-    """Open a database file, make its tables if they are missing, and commit at the end.
+    """Open a database file, create missing tables, and commit at the end.
 
-    Every commit reaches the disk before it returns, and what is deleted is overwritten with zeros. Any
-    thread and any process may open it at any time; writers wait for each other.
+    Every commit reaches the disk before it returns, and deleted data are overwritten with zeros. Safe for
+    several threads and processes; writers wait for each other.
 
     Raises
     ------

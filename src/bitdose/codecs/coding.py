@@ -1,8 +1,6 @@
-"""Coding one image at many points: downsizing, depth, slices and interpolation around a codec.
+"""Coding one image at many points: what ``coded.py`` does for one, with all that they share done once.
 
-What a codec leaves out happens here, once for all codecs and in this order: downsize,
-map to the codec's depth, code each slice, decode, map back, interpolate. Each size is
-made once, and a chain whose codec can do what its encodes have in common once does it once.
+Each size is made once, and a chain whose codec can do what its encodes have in common once does it once.
 """
 
 from __future__ import annotations
@@ -10,66 +8,41 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
-import numpy as np
-from numpy.typing import NDArray
-
-from bitdose.codecs.base import ChainCodec, ChainDecoder, Codec, EachCodec
+from bitdose.codecs.base import ChainCodec, ChainDecoder, EachCodec
+from bitdose.codecs.coded import (
+    Coded,
+    Streams,
+    decode_by,
+    decode_streams,
+    depth_mapping,
+    downsized,
+    encode_planes,
+    encode_point,
+    fit_depth,
+)
 from bitdose.codecs.grid import chains_of
-from bitdose.codecs.point import NO_KERNEL, Point, Resize
+from bitdose.codecs.point import Point
+from bitdose.codecs.resize import kernel_names
 from bitdose.errors import CaseError
-from bitdose.image import Image, rescale_bits, stack
-from bitdose.resample.kernels import KERNELS, resample
+from bitdose.image import Image
+
+__all__ = [
+    "Coded",
+    "SharedStreams",
+    "Streams",
+    "code_points",
+    "decode_streams",
+    "depth_mapping",
+    "encode_point",
+    "encode_points",
+    "kernel_names",
+]
 
 # Below this a layered encode costs up to 0.5 dB (packet headers weigh more on small images)
 # and saves little: see benchmarks/layered.py.
 _WORTH_SHARING_SAMPLES = 2**18
-
-
-@dataclass(frozen=True)
-class Coded:
-    """One image at one point, on its way to the classifier.
-
-    Parameters
-    ----------
-    point : Point
-        Where it was coded.
-    image : Image
-        Decoded, and interpolated back unless the point says otherwise.
-    coded_bytes : int
-        Bytes of all slices' streams.
-    encode_ms, decode_ms : float
-        Wall time of coding (downsizing included; what encodes share divided evenly) and of
-        decoding with interpolation (where decoding is shared, of what it adds to the stream before).
-    mode : str
-        ``exact``, the stream of an encode of its own, or ``layered``, part of a chain's one encode; empty
-        for pristine.
-    library : str
-        The codec's library build.
-    mapping : str
-        Depth mapping around the codec, such as ``16>8>16 bits``; empty where none.
-    """
-
-    point: Point
-    image: Image
-    coded_bytes: int
-    encode_ms: float = 0.0
-    decode_ms: float = 0.0
-    mode: str = ""
-    library: str = ""
-    mapping: str = ""
-
-
-@dataclass(frozen=True)
-class Streams:
-    """One image's streams at one point, a stream per slice, as they would be sent."""
-
-    data: tuple[bytes, ...]
-    encode_ms: float
-    mode: str
 
 
 class SharedStreams:
@@ -133,7 +106,7 @@ def code_points(
                 yield point, streams
                 continue
             try:
-                coded = _decode(image, point, streams, chain.downsize_ms, chain.decoders.of(point, streams))
+                coded = decode_by(image, point, streams, chain.downsize_ms, chain.decoders.of(point, streams))
             except CaseError as error:
                 yield point, error
             else:
@@ -146,41 +119,6 @@ def encode_points(
     """Code one image at every point but pristine: the streams that :func:`code_points` decodes."""
     for chain in _coded_chains(image, points, exact=exact, grid=(), shared=None):
         yield from chain.streams
-
-
-def encode_point(image: Image, point: Point) -> Streams:
-    """Code one image at one point: what a sender puts on the wire."""
-    (_, result), *_ = _encode_alone(_downsized(image, point.resize)[0], [point])
-    if isinstance(result, CaseError):
-        raise result
-    return result
-
-
-def decode_streams(image: Image, point: Point, streams: Streams, downsize_ms: float = 0.0) -> Coded:
-    """Decode streams and bring them back to the original's size and depth.
-
-    ``image`` gives only the size, depth and kind to come back to; its pixels are not read.
-    """
-    return _decode(image, point, streams, downsize_ms, point.build_codec().decode)
-
-
-def _decode(
-    image: Image, point: Point, streams: Streams, downsize_ms: float, decode: Callable[[bytes], Image]
-) -> Coded:
-    codec, resize, started = point.build_codec(), point.resize, time.perf_counter()
-    planes = [_to_depth(decode(data), image.bits, codec) for data in streams.data]
-    if resize and resize.up != NO_KERNEL:
-        planes = [_resized(plane, image.width, image.height, resize.up) for plane in planes]
-    return Coded(
-        point=point,
-        image=stack(planes, volume=image.is_volume),
-        coded_bytes=sum(map(len, streams.data)),
-        encode_ms=streams.encode_ms + downsize_ms,
-        decode_ms=1e3 * (time.perf_counter() - started),
-        mode=streams.mode,
-        library=_library(type(codec)),
-        mapping=depth_mapping(image, codec),
-    )
 
 
 class _CodedChain(NamedTuple):
@@ -200,7 +138,7 @@ def _coded_chains(
         resize = chain[0].resize
         key = (resize.width, resize.height, resize.down) if resize else (0, 0, "")
         if key not in small:
-            small[key] = _downsized(image, resize)
+            small[key] = downsized(image, resize)
         planes, downsize_ms = small[key]
         streams: Iterable[tuple[Point, Streams | CaseError]] = _encode_alone(planes, chain)
         decoders = _Decoders(planes)
@@ -244,25 +182,6 @@ class _Decoders:
         return self._shared or codec.decode
 
 
-@cache
-def _library(codec: type[Codec]) -> str:
-    return codec.library()
-
-
-def depth_mapping(image: Image, codec: Codec | type[Codec]) -> str:
-    """Say what happens to the depth around a codec; empty where nothing does."""
-    coded = _coded_bits(image.bits, codec)
-    return "" if image.bits == coded else f"linear {image.bits}>{coded}>{image.bits} bits"
-
-
-def kernel_names(resize: Resize | None) -> str:
-    """Name library and kernel of both ways; empty at full size."""
-    if resize is None:
-        return ""
-    names = [k if k == NO_KERNEL else f"{KERNELS[k].library}:{k}" for k in (resize.down, resize.up)]
-    return " > ".join(names)
-
-
 _Encode = Callable[[list[Image], Sequence[Point]], Iterator[tuple[Point, Streams | CaseError]]]
 
 
@@ -283,7 +202,7 @@ def _encode_each(planes: list[Image], chain: Sequence[Point]) -> Iterator[tuple[
     started, by_plane = time.perf_counter(), []
     for plane in planes:
         try:
-            streams = kind.encode_each(_fit_depth(plane, kind), codecs)
+            streams = kind.encode_each(fit_depth(plane, kind), codecs)
         except CaseError:  # of some point: alone each says which
             return
         if streams is None:
@@ -296,15 +215,14 @@ def _encode_each(planes: list[Image], chain: Sequence[Point]) -> Iterator[tuple[
 
 def _encode_alone(planes: list[Image], chain: Sequence[Point]) -> Iterator[tuple[Point, Streams | CaseError]]:
     codecs = [point.build_codec() for point in chain]
-    fitted = [_fit_depth(plane, type(codecs[0])) for plane in planes]
+    fitted = [fit_depth(plane, type(codecs[0])) for plane in planes]
     for point, codec in zip(chain, codecs, strict=True):
-        started = time.perf_counter()
         try:
-            data = tuple(codec.encode(plane) for plane in fitted)
+            streams = encode_planes(fitted, codec)
         except CaseError as error:
             yield point, error
         else:
-            yield point, Streams(data, 1e3 * (time.perf_counter() - started), "exact")
+            yield point, streams
 
 
 def _encode_shared(
@@ -314,46 +232,10 @@ def _encode_shared(
     kind = cast("type[ChainCodec]", type(codecs[0]))
     started = time.perf_counter()
     try:
-        layers = [kind.encode_chain(_fit_depth(plane, kind), codecs) for plane in planes]
+        layers = [kind.encode_chain(fit_depth(plane, kind), codecs) for plane in planes]
     except CaseError as error:
         yield from ((point, error) for point in chain)
         return
     share_ms = 1e3 * (time.perf_counter() - started) / len(chain)
     for index, point in enumerate(chain):
         yield point, Streams(tuple(plane[index] for plane in layers), share_ms, "layered")
-
-
-def _downsized(image: Image, resize: Resize | None) -> tuple[list[Image], float]:
-    started = time.perf_counter()
-    planes = image.slices()
-    if resize:
-        planes = [_resized(plane, resize.width, resize.height, resize.down) for plane in planes]
-    return planes, 1e3 * (time.perf_counter() - started)
-
-
-def _resized(plane: Image, width: int, height: int, kernel: str) -> Image:
-    return plane.with_pixels(_clipped(resample(plane.pixels, width, height, kernel=kernel), plane.bits))
-
-
-def _coded_bits(bits: int, codec: Codec | type[Codec]) -> int:
-    """Return the depth a codec sees: all of the samples' container, if it holds that much.
-
-    Twelve bits in the low end of a 16-bit stream would lose precision, and turn white where a
-    harsh rate leaves nothing but the stream's mid-grey.
-    """
-    return min(8 if bits <= 8 else 16, codec.max_bits)  # noqa: PLR2004
-
-
-def _fit_depth(plane: Image, codec: type[Codec]) -> Image:
-    return rescale_bits(plane, _coded_bits(plane.bits, codec))
-
-
-def _to_depth(decoded: Image, bits: int, codec: Codec) -> Image:
-    """Bring a decoded plane back to the original's depth; a codec may give fewer bits than it holds."""
-    full = Image(decoded.pixels, _coded_bits(bits, codec), decoded.photometric)
-    return rescale_bits(full, bits)
-
-
-def _clipped(pixels: NDArray[Any], bits: int) -> NDArray[Any]:
-    full = 8 * pixels.dtype.itemsize
-    return pixels if bits == full else np.minimum(pixels, (1 << bits) - 1)

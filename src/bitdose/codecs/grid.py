@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 from bitdose.codecs.base import CODECS
-from bitdose.codecs.point import Point, knob_of
-from bitdose.errors import UsageError
+from bitdose.codecs.point import Point, parameter_of
+from bitdose.errors import UsageError, argument
 
 _QUALITIES = (95, 90, 80, 70, 60, 50, 40, 30, 20, 10, 5, 1)
 _RATIOS = (5, 10, 15, 20, 30, 40, 50, 75, 100, 150, 300, 600)
@@ -28,7 +28,7 @@ def _four_chains(every: int) -> tuple[str, ...]:
 
 PRESETS: dict[str, tuple[str, ...]] = {"paper": _four_chains(1), "quick": _four_chains(3)}
 
-_RANGE = re.compile(r"(?P<codec>[a-z][a-z0-9_-]*):(?P<knob>[^+@:]*\.\.[^+@:]*)(?P<tail>[+@].*)?")
+_RANGE = re.compile(r"(?P<codec>[a-z][a-z0-9_-]*):(?P<quality>[^+@:]*\.\.[^+@:]*)(?P<tail>[+@].*)?")
 _MAX_POINTS = 10_000
 
 
@@ -36,7 +36,7 @@ def expand_points(texts: str | Iterable[str]) -> tuple[Point, ...]:
     """Read presets, comma-separated points and ranges into the points of a study.
 
     ``pristine`` comes first, asked for or not: every comparison needs it. The rest follow
-    chain by chain in the order in which the chains were named, each from mild to harsh,
+    chain by chain in the order in which the chains were named, each from weak to strong,
     without repeats.
 
     Parameters
@@ -61,12 +61,14 @@ def expand_points(texts: str | Iterable[str]) -> tuple[Point, ...]:
         if word:
             points.update(dict.fromkeys(_expand_word(word)))
     if not points:
-        raise UsageError("--points: expected at least one point, got none; try 'paper' or 'jpeg:q10..90/10'")
+        raise UsageError(
+            f"{argument('points')}: expected at least one point, got none; try 'paper' or 'jpeg:q10..90/10'"
+        )
     return (Point(), *walk_order(point for point in points if not point.is_pristine))
 
 
 def walk_order(points: Iterable[Point]) -> list[Point]:
-    """Order points chain by chain (as first named), each chain from mild to harsh."""
+    """Order points chain by chain (as first named), each chain from weak to strong."""
     chains: dict[str, list[Point]] = {}
     for point in points:
         chains.setdefault(point.chain, []).append(point)
@@ -88,12 +90,12 @@ def _expand_word(word: str) -> list[Point]:
     match = _RANGE.fullmatch(word)
     if match is None:
         return [Point.parse(word)]
-    knob, numbers = knob_of(match["codec"], CODECS.get(match["codec"]), match["knob"])
+    parameter, numbers = parameter_of(match["codec"], CODECS.get(match["codec"]), match["quality"])
     first, _, rest = numbers.partition("..")
     last, _, step = rest.partition("/")
     values = _steps(word, float(first), float(last), float(step or 1))
     tail = match["tail"] or ""
-    return [Point.parse(f"{match['codec']}:{knob.text(value)}{tail}") for value in values]
+    return [Point.parse(f"{match['codec']}:{parameter.text(value)}{tail}") for value in values]
 
 
 def _steps(word: str, first: float, last: float, step: float) -> list[float]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import numpy as np
 
-from bitdose.codecs.base import QualityParameter
+from bitdose.codecs.base import BrowserSupport, DicomSyntax, QualityParameter, RateFloor, StreamHeader
+from bitdose.codecs.jpeg_stream import JpegStream, excess, read_jpeg_stream
+from bitdose.codecs.jpeg_whole import check_whole
 from bitdose.errors import CaseError, UsageError
 from bitdose.image import Image
 
@@ -54,12 +57,30 @@ class Jpeg:
     unit: str = "q"
     options: tuple[str, ...] = ()
 
-    knobs: ClassVar[tuple[QualityParameter, ...]] = (
-        QualityParameter("q", 1, 100, "down", integer=True, meaning="IJG quality"),
+    title: ClassVar[str] = "JPEG"
+    quality_parameters: ClassVar[tuple[QualityParameter, ...]] = (
+        QualityParameter(
+            "q",
+            1,
+            100,
+            "down",
+            integer=True,
+            meaning="IJG quality",
+            axis_title="Quality setting",
+            phrase="of quality {}",
+        ),
     )
     option_names: ClassVar[tuple[str, ...]] = tuple(_SAVE)
     max_bits: ClassVar[int] = 8
     suffix: ClassVar[str] = ".jpg"
+    # JPEG Baseline (Process 1), PS3.5 8.2.1 and A.4.1. A progressive stream is not process 1, and the
+    # syntaxes that held it are retired (PS3.5, section 10). PS3.3 C.7.6.3.1.2 has no value for YCbCr of
+    # 4:2:0: YBR_FULL_422 is the one for lossy syntaxes other than JPEG 2000 (C.8.12.4.1.5); validators
+    # refuse YBR_FULL.
+    dicom: ClassVar[DicomSyntax] = DicomSyntax(
+        "1.2.840.10008.1.2.4.50", "ISO_10918_1", "YBR_FULL_422", refused=("progressive",)
+    )
+    browser: ClassVar[BrowserSupport] = BrowserSupport(("q",), ("optimize", "444", "420"))
 
     def __post_init__(self) -> None:
         """Refuse options that contradict each other."""
@@ -89,6 +110,36 @@ class Jpeg:
         return Image(pixels, 8, "RGB" if pixels.ndim == 3 else "MONOCHROME2")  # noqa: PLR2004
 
     @classmethod
+    def inspect(cls, data: bytes) -> StreamHeader:
+        """Read a stream's markers from SOI to EOI; refuses foreign segments and missing scans."""
+        found = read_jpeg_stream(data)
+        return StreamHeader(found.height, found.width, len(found.components), 8)
+
+    def too_strong(self, data: bytes) -> str:
+        """Compare a stream's quantisation tables and sampling with those that this codec writes.
+
+        What was lost before it was coded, as by an earlier, stronger coding, does not show.
+
+        Examples
+        --------
+        >>> stream = Jpeg(20).encode(Image(np.zeros((16, 16), np.uint8)))
+        >>> Jpeg(30).too_strong(stream)
+        'its quantisation steps are up to 1.6 times those of jpeg:q30'
+        >>> Jpeg(20).too_strong(stream)
+        ''
+        """
+        given = read_jpeg_stream(data)
+        if problem := excess(given, _reference(self, len(given.components))):
+            return f"{problem} of jpeg:{'+'.join((f'q{self.quality:g}', *self.options))}"
+        check_whole(data)
+        return ""
+
+    def rate_floor(self) -> RateFloor | None:
+        """Give the floor of default tables: at least 4 + 2 bits for an 8x8 block of a grey image."""
+        own_tables = {"optimize", "progressive"} & set(self.options)
+        return None if own_tables else RateFloor(6 / 64, "default Huffman tables")
+
+    @classmethod
     def library(cls) -> str:
         """Name and version of the library build."""
         import PIL
@@ -97,3 +148,11 @@ class Jpeg:
         turbo = features.version_feature("libjpeg_turbo")
         build = f"libjpeg-turbo {turbo}" if turbo else f"libjpeg {features.version_codec('jpg')}"
         return f"{build} (Pillow {PIL.__version__})"
+
+
+@lru_cache(maxsize=16)
+def _reference(codec: Jpeg, components: int) -> JpegStream:
+    """Read the tables that a codec writes."""
+    colour = components == 3  # noqa: PLR2004
+    pixels = np.zeros((16, 16, 3) if colour else (16, 16), np.uint8)
+    return read_jpeg_stream(codec.encode(Image(pixels, 8, "RGB" if colour else "MONOCHROME2")))

@@ -17,8 +17,10 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
-from bitdose.codecs.base import Codec, QualityParameter
+from bitdose.codecs.base import BrowserSupport, Codec, DicomSyntax, QualityParameter, StreamHeader
+from bitdose.codecs.bit_depth import with_precision
 from bitdose.codecs.codestream import count_layers, parse_layers
+from bitdose.codecs.jpeg2000_stream import read_jpeg2000_stream
 from bitdose.errors import CaseError
 from bitdose.image import Image, Photometric
 from bitdose.native.encoder import RatesEncoder
@@ -27,6 +29,8 @@ from bitdose.native.layers import LayeredDecoder
 _TEMPLATE_SIDE = 64  # from here on a header depends on an image's size in nothing but the size
 _SIZES_AT = 8  # in a codestream: the image's width and height, and 8 bytes on the tile's
 _MODES = {"x": "rates", "dB": "dB"}
+_SHORTEST = 0.9  # OpenJPEG stops at a coding pass: 0.92 of the bytes was the least seen for a full stream
+_LONGER = 1.1  # the same image coded again came out at most 1.07 as long, one cut by 1.25 from 1.12
 
 
 @dataclass(frozen=True)
@@ -58,13 +62,30 @@ class Jpeg2000:
     unit: str = "x"
     options: tuple[str, ...] = ()
 
-    knobs: ClassVar[tuple[QualityParameter, ...]] = (
-        QualityParameter("x", 1, 10_000, "up", integer=False, meaning="ratio of raw to coded bytes"),
-        QualityParameter("dB", 1, 100, "down", integer=False, meaning="PSNR"),
+    title: ClassVar[str] = "JPEG 2000"
+    quality_parameters: ClassVar[tuple[QualityParameter, ...]] = (
+        QualityParameter(
+            "x",
+            1,
+            10_000,
+            "up",
+            integer=False,
+            meaning="ratio of raw to coded bytes",
+            axis_title="Ratio asked for",
+            phrase="at {}:1",
+        ),
+        QualityParameter(
+            "dB", 1, 100, "down", integer=False, meaning="PSNR", axis_title="PSNR asked for (dB)"
+        ),
     )
     option_names: ClassVar[tuple[str, ...]] = ()
     max_bits: ClassVar[int] = 16
     suffix: ClassVar[str] = ".j2k"
+    # JPEG 2000, 1 to 16 bits, PS3.5 8.2.4 and A.4.4; always the irreversible wavelet, so .90 never applies.
+    dicom: ClassVar[DicomSyntax] = DicomSyntax(
+        "1.2.840.10008.1.2.4.91", "ISO_15444_1", "YBR_ICT", with_depth=with_precision
+    )
+    browser: ClassVar[BrowserSupport] = BrowserSupport(("x",))
 
     def encode(self, image: Image) -> bytes:
         """Code one plane with one quality layer."""
@@ -90,10 +111,10 @@ class Jpeg2000:
         if len(members) != len(chain) or len(units) != 1:
             raise ValueError("a chain is JPEG 2000 of one unit")
         unit = units.pop()
-        # Layers build up from the strongest rate; equal knobs share a layer.
-        knobs = sorted({codec.quality for codec in members}, reverse=unit == "x")
-        layered = parse_layers(_encode(image, unit, knobs, plt=True))
-        return [layered.first_layers(knobs.index(codec.quality) + 1) for codec in members]
+        # Layers build up from the strongest rate; equal qualities share a layer.
+        qualities = sorted({codec.quality for codec in members}, reverse=unit == "x")
+        layered = parse_layers(_encode(image, unit, qualities, plt=True))
+        return [layered.first_layers(qualities.index(codec.quality) + 1) for codec in members]
 
     @classmethod
     def encode_each(cls, image: Image, chain: Sequence[Codec]) -> list[bytes] | None:
@@ -115,6 +136,28 @@ class Jpeg2000:
         except ValueError:
             return cls(1).decode
         return decode if _loops_agree(decode.dtype, "MONOCHROME2") else cls(1).decode
+
+    @classmethod
+    def inspect(cls, data: bytes) -> StreamHeader:
+        """Read a codestream's main header and follow its tile-parts to its end."""
+        return read_jpeg2000_stream(data)
+
+    def too_strong(self, data: bytes) -> str:
+        """Hold a stream's length against the ratio; of a PSNR nothing can be told without the original.
+
+        A simple image needs fewer bytes than the ratio gives. So the decoded image of a short stream is coded
+        again: of a stream that was cut shorter than the ratio more would have fitted, and it gets longer.
+        """
+        if self.unit != "x":
+            return ""
+        header = read_jpeg2000_stream(data)
+        raw_bytes = header.height * header.width * header.components * (header.bits + 7) // 8
+        if len(data) >= _SHORTEST * raw_bytes / self.quality:
+            return ""
+        if len(self.encode(self.decode(data))) <= _LONGER * len(data):
+            return ""
+        said = f"jpeg2000:{self.quality:g}x {self.quality:g}:1"
+        return f"its ratio is {raw_bytes / len(data):.3g}:1, and that of {said}"
 
     @classmethod
     def library(cls) -> str:

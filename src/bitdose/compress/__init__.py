@@ -1,1 +1,1 @@
-"""A certified or chosen point applied to image files and DICOM objects."""
+"""Application of an operating point to image files and DICOM objects."""

@@ -1,4 +1,4 @@
-"""A point applied to the bytes of one file: a raster becomes a stream, DICOM becomes DICOM."""
+"""An operating point applied to the bytes of one file: raster to stream, DICOM to DICOM."""
 
 from __future__ import annotations
 
@@ -26,30 +26,30 @@ def compress_bytes(
     check: Check | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Compressed:
-    """Apply a point to one file.
+    """Apply an operating point to one file.
 
-    A raster's stream is exactly what :func:`bitdose.codecs.coding.encode_point` gives: the
-    bytes that a study with ``exact`` measures. Orientation is applied, other metadata are not kept.
+    A raster's stream equals the output of :func:`bitdose.codecs.coding.encode_point`: the
+    bytes that a study with ``exact`` measures. Orientation is applied, other metadata are dropped.
 
     Parameters
     ----------
     data : bytes
-        The whole file, of any format that is read.
+        Contents of the file, in any supported format.
     point : Point
-        What to apply; not pristine.
+        The operating point; not pristine.
     uids : Uids
-        Of this run; used by DICOM only.
+        UID generator of the run; used by DICOM only.
     now : datetime
-        Used by DICOM only.
+        Time of creation; used by DICOM only.
     check : callable, optional
-        Refuses a file by its facts, by raising ``CaseError``.
+        Called with the file's :class:`SourceFacts`; raises ``CaseError`` to reject it.
     max_pixels : int
-        Largest number of pixels that is decoded.
+        Limit of decoded pixels.
 
     Raises
     ------
     CaseError
-        The file cannot be read, or one stream cannot hold it.
+        If the file cannot be read, does not fit into one stream, or ``check`` rejects it.
     """
     if sniff(data) == "DICOM":
         return compress_dicom(data, point, uids=uids, now=now, check=check, max_pixels=max_pixels)
@@ -57,7 +57,7 @@ def compress_bytes(
     image = source.image
     if source.format == "NIFTI":
         raise CaseError(
-            "unsupported", "a NIfTI volume has no form for coded slices; write DICOM or slices first"
+            "unsupported", "NIfTI cannot hold coded slices; convert the volume to DICOM or to slices first"
         )
     if image.is_volume:
         raise CaseError(

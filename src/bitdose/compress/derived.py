@@ -1,4 +1,4 @@
-"""What makes a lossy version of a DICOM image a new object that says where it comes from.
+"""Attributes that make the lossy version of a DICOM image a new, traceable object.
 
 | attribute | value | PS3.3, or a context group of PS3.16 |
 | --- | --- | --- |
@@ -7,13 +7,13 @@
 | Image Type value 1, Frame Type value 1 | DERIVED | C.7.6.1.1.2, C.7.6.16.2 |
 | Lossy Image Compression | 01, never reset | C.7.6.1.1.5 |
 | Lossy Image Compression Ratio, Method | one more value each, in step | C.7.6.1.1.5.1, .2 |
-| Derivation Description | what was done, added to what was there | C.12.4.1.1 |
+| Derivation Description | description of this step, appended | C.12.4.1.1 |
 | Derivation Code Sequence | 113040 Lossy Compression; 113085 Spatial resampling | CID 7203 |
 | Source Image Sequence | the source: 121320 (lossless) or 121330 (lossy) predecessor | CID 7202 |
 | Contributing Equipment Sequence | one more item, 109103 Modifying Equipment | C.12.1, CID 7005 |
 | Instance Creation Date and Time | now | C.12.1 |
 | Icon, Smallest and Largest Pixel Value, Histogram | dropped: of the source's samples | F.7, C.7.6.3 |
-| digital signatures and MAC parameters | dropped: they no longer hold | C.12.1.1.3 |
+| digital signatures and MAC parameters | dropped: no longer valid | C.12.1.1.3 |
 
 Enhanced objects name their derivation per frame (C.7.6.16.2.6), others in the data set.
 Study and patient, Frame of Reference, private elements and all else stay as they are.
@@ -66,16 +66,16 @@ class Ids(NamedTuple):
 
 
 class Derivation(NamedTuple):
-    """What was done to an object.
+    """Description of one derivation.
 
     Parameters
     ----------
     step : Step
         This lossy step.
     earlier : Step or None
-        A step that the source's own streams are, where its attributes do not name any.
+        Lossy step implied by the source's transfer syntax, where its attributes name none.
     text : str
-        For Derivation Description.
+        Text for Derivation Description.
     resampled : bool
         Whether the image was downsized.
     from_lossy : bool
@@ -90,14 +90,14 @@ class Derivation(NamedTuple):
 
 
 def source_step(dataset: Any, pixel_bytes: int) -> Step | None:
-    """Return the lossy step that the source's transfer syntax is, if its attributes name no step.
+    """Return the lossy step implied by the source's transfer syntax, if its attributes name none.
 
     Parameters
     ----------
     dataset : pydicom.Dataset
-        The source, with its own pixel data.
+        The source, with its original pixel data.
     pixel_bytes : int
-        Its raw pixels.
+        Raw pixel bytes of the source.
     """
     method = SOURCE_METHODS.get(str(dataset.file_meta.TransferSyntaxUID))
     if method is None or dataset.get("LossyImageCompressionRatio") not in (None, "", []):
@@ -106,7 +106,7 @@ def source_step(dataset: Any, pixel_bytes: int) -> Step | None:
 
 
 def derive(dataset: Any, ids: Ids, derivation: Derivation, *, now: datetime) -> None:
-    """Change the attributes of the table above in place; pixels and their description are not touched."""
+    """Update the attributes of the table above in place; the Image Pixel module stays unchanged."""
     source = (str(dataset.SOPClassUID), str(dataset.SOPInstanceUID))
     for name in _DROPPED:
         if name in dataset:

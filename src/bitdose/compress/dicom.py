@@ -1,12 +1,12 @@
-"""One DICOM object to its lossy version: streams in, attributes made to agree, a file out.
+"""Lossy version of a DICOM object: coded frames, consistent attributes, a new file.
 
 1. Every frame is decoded and prepared (``samples.py``), coded at the point, and put into
    fragments, one stream each, behind an offset table.
-2. Attributes follow: what describes the pixels here, positions in ``geometry.py``, stored values in
+2. The attributes are updated: pixel description here, positions in ``geometry.py``, stored values in
    ``values.py``, identity and provenance in ``derived.py``.
 3. The file is written in Explicit VR Little Endian with a new meta group.
 
-Objects whose samples are labels or quantities, not pictures, are refused. No message holds a
+Objects whose samples are labels or quantities, not images, are refused. No message contains a
 value of the data set.
 """
 
@@ -18,13 +18,14 @@ from datetime import datetime
 from io import BytesIO
 from typing import Any
 
+from bitdose.codecs.base import DicomSyntax
 from bitdose.codecs.coding import encode_point
 from bitdose.codecs.point import Point
 from bitdose.compress.derived import Derivation, Ids, Step, derive, source_step
 from bitdose.compress.geometry import downsize_attributes
 from bitdose.compress.record import Compressed, SourceFacts
 from bitdose.compress.samples import Samples, stored_samples
-from bitdose.compress.syntax import Syntax, syntax_of
+from bitdose.compress.syntax import syntax_of
 from bitdose.compress.values import check_depth, remap_values, sixteen_bits_by
 from bitdose.data.decoded import MAX_PIXELS, check_pixel_count
 from bitdose.data.dicom import check_pixel_data, is_lossy, parse_dicom
@@ -46,7 +47,7 @@ _BYTE = 8
 
 @dataclass
 class Uids:
-    """Makes UIDs for one run: random ones under 2.25 (PS3.5 B.2), one series for each source series.
+    """UID generator of one run: random UIDs under 2.25 (PS3.5 B.2), one series per source series.
 
     Random, not derived from the source: two versions of one object, at two points or by two
     runs, never share a UID.
@@ -55,7 +56,7 @@ class Uids:
     _series: dict[str, str] = field(default_factory=dict)
 
     def learn(self, source: bytes, made: bytes) -> None:
-        """Go on in a series that an earlier run began, by one of its sources and what was made of it."""
+        """Continue an earlier run's series, found from one of its sources and the derived object."""
         from pydicom import dcmread
 
         try:
@@ -65,7 +66,7 @@ class Uids:
                 )
                 self._series.setdefault(str(old.SeriesInstanceUID), str(new.SeriesInstanceUID))
         except CaseError:
-            return  # not the pair it looked like: the series starts anew
+            return  # not a matching pair: start a new series
 
     def ids_for(self, series: str) -> Ids:
         """Return a new instance UID and the series UID that this source series has in this run."""
@@ -85,29 +86,29 @@ def compress_dicom(
     check: Callable[[SourceFacts], None] | None = None,
     max_pixels: int = MAX_PIXELS,
 ) -> Compressed:
-    """Make the lossy version of a DICOM object; the top of this file says how.
+    """Return the lossy version of a DICOM object, by the steps at the top of this module.
 
     Parameters
     ----------
     data : bytes
-        The whole file.
+        Contents of the file.
     point : Point
-        What to apply; not pristine.
+        The operating point; not pristine.
     uids : Uids
-        Of this run.
+        UID generator of the run.
     now : datetime
-        For Instance Creation and Contribution.
+        Time of creation and contribution.
     check : callable, optional
-        Refuses an object by its facts, by raising ``CaseError``.
+        Called with the object's :class:`SourceFacts`; raises ``CaseError`` to reject it.
     max_pixels : int
-        Largest rows x columns x frames.
+        Limit of rows x columns x frames.
 
     Raises
     ------
     CaseError
-        The object cannot be read, is no picture, or is beyond the codec or its transfer syntax.
+        If the object cannot be read, is no image, or exceeds the codec or its transfer syntax.
     UsageError
-        The point has no transfer syntax.
+        If the point has no transfer syntax.
     """
     syntax = syntax_of(point)
     with decoding("DICOM"):
@@ -130,17 +131,17 @@ def compress_dicom(
 
 
 def facts_of(dataset: Any) -> SourceFacts:
-    """Return what a profile's limits are about."""
+    """Return the properties that a profile can limit."""
     height, width, frames = frame_shape(dataset)
     grey = str(dataset.PhotometricInterpretation).startswith("MONOCHROME")
-    # A study reads fewer bits as 8, and several frames of colour as grey slices.
+    # A study reads fewer than 8 bits as 8, and multi-frame colour as grey slices.
     bits = max(_BYTE, int(dataset.BitsStored))
     kind = "MONOCHROME2" if grey or frames > 1 else "RGB"
     return SourceFacts(str(dataset.get("Modality") or ""), height, width, bits, frames, kind)
 
 
 def put_streams(dataset: Any, streams: list[bytes], *, max_offset: int = _MAX_OFFSET) -> None:
-    """Put frames into fragments behind a Basic Offset Table, or an Extended one where 32 bits do not reach.
+    """Encapsulate frames after a Basic Offset Table, or an Extended one beyond 32-bit offsets.
 
     PS3.5 A.4; PS3.3 C.7.6.3.1.8 for the extended table.
     """
@@ -171,7 +172,7 @@ def _open(data: bytes, max_pixels: int) -> Any:
     return dataset
 
 
-def _streams(samples: Samples, point: Point, syntax: Syntax) -> list[bytes]:
+def _streams(samples: Samples, point: Point, syntax: DicomSyntax) -> list[bytes]:
     return [samples.finish(encode_point(frame, point).data[0], syntax) for frame in samples.frames]
 
 
@@ -204,7 +205,7 @@ def _derivation(
     return Derivation(step, earlier, "; ".join(said), resampled, is_lossy(dataset) is True)
 
 
-def _describe_pixels(dataset: Any, samples: Samples, syntax: Syntax) -> None:
+def _describe_pixels(dataset: Any, samples: Samples, syntax: DicomSyntax) -> None:
     """Make the Image Pixel module agree with the streams (PS3.5 8.2.1 and 8.2.4)."""
     # Readers differ on 8-bit streams in 16 bits allocated: only where a definition asks for these.
     dataset.BitsAllocated = 8 if samples.bits <= _BYTE and not sixteen_bits_by(dataset) else 16
@@ -222,7 +223,7 @@ def _describe_pixels(dataset: Any, samples: Samples, syntax: Syntax) -> None:
 
 
 def _drop_overlays_in_pixels(dataset: Any) -> None:
-    """Drop overlays that lay in unused bits of the samples (retired, PS3.5 8.1.2): no codec keeps those."""
+    """Drop overlays in unused bits of the samples (retired, PS3.5 8.1.2): no codec preserves these."""
     from pydicom.tag import Tag
 
     for group in range(0x6000, 0x6020, 2):
@@ -232,11 +233,11 @@ def _drop_overlays_in_pixels(dataset: Any) -> None:
 
 
 def _is_palette(element: int) -> bool:
-    """Tell Palette Color Lookup Table descriptors, UID, data and segmented data (PS3.3 C.7.9)."""
+    """Whether an element describes or holds a Palette Color Lookup Table (PS3.3 C.7.9)."""
     return 0x1101 <= element <= 0x1104 or element == 0x1199 or 0x1201 <= element <= 0x1224  # noqa: PLR2004
 
 
-def _written(dataset: Any, syntax: Syntax) -> bytes:
+def _written(dataset: Any, syntax: DicomSyntax) -> bytes:
     import pydicom
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import UID
@@ -258,7 +259,7 @@ def _written(dataset: Any, syntax: Syntax) -> bytes:
 
 
 def _to_little_endian(_dataset: Any, element: Any) -> None:
-    """Swap the words of byte strings, which the library hands on as they are."""
+    """Swap the words of byte strings, which the library leaves in their byte order."""
     width = _LONG_VRS.get(element.VR)
     if width and isinstance(element.value, bytes) and element.keyword != "PixelData":
         value = element.value

@@ -1,11 +1,11 @@
-"""Attributes that speak of pixel positions, after an image was downsized.
+"""Update of position-dependent attributes after downsizing.
 
 Pixels of the small image are ``sy = old rows / new rows`` and ``sx = old columns / new columns``
 times as large. The kernels keep the image's edges in place, so a position ``p`` counted
 from 1 becomes ``(p - 1/2) / s + 1/2``, and the centre of the first pixel moves by half the
 difference of the spacings.
 
-| attribute | what becomes of it | PS3.3 |
+| attribute | update | PS3.3 |
 | --- | --- | --- |
 | Rows, Columns | the small image's | C.7.6.3 |
 | Pixel, Imager Pixel, Nominal Scanned Pixel Spacing (also per frame) | times ``sy``, ``sx`` | 10.7.1 |
@@ -20,7 +20,7 @@ difference of the spacings.
 | a circle where ``sx`` and ``sy`` differ; overlays 60xx and curves 50xx | dropped | C.9.2 |
 
 Whole-slide tiles, whose positions refer to a larger matrix, are refused. Slice Location,
-Slice Thickness and what is in millimetres or of the detector stays.
+Slice Thickness and attributes in millimetres or of the detector stay unchanged.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _CIRCLES = ("Shutter", "Collimator")
 
 
 class Shrink(NamedTuple):
-    """How much larger the pixels became: down a column (``y``) and along a row (``x``)."""
+    """Growth factor of the pixels along columns (``y``) and rows (``x``)."""
 
     y: Fraction
     x: Fraction
@@ -74,14 +74,14 @@ class Shrink(NamedTuple):
 
 
 def downsize_attributes(dataset: Any, height: int, width: int) -> None:
-    """Change the attributes of the table above in place.
+    """Update the attributes of the table above in place.
 
     Parameters
     ----------
     dataset : pydicom.Dataset
-        A copy of the source's attributes.
+        Copy of the source's attributes.
     height, width : int
-        The small image.
+        Size of the downsized image in pixels.
 
     Raises
     ------
@@ -133,7 +133,7 @@ def _spacings(dataset: Any, shrink: Shrink) -> bool:
 
 
 def _positions(dataset: Any, shrink: Shrink) -> None:
-    """Move the centre of the first pixel; before the spacings change."""
+    """Shift the centre of the first pixel; call before the spacings change."""
     _move_position(dataset, dataset.get("ImageOrientationPatient"), dataset.get("PixelSpacing"), shrink)
     spacing = dataset.get("ImagePlanePixelSpacing")
     if dataset.get("RTImagePosition") and spacing:

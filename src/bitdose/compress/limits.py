@@ -1,8 +1,8 @@
-"""A profile's limits, checked file by file before anything is coded.
+"""A profile's limits, checked for each file before coding.
 
-A profile was certified on images of certain modalities, sizes and depths, and says nothing
-of others. What it does not state is not checked, and a modality only where the file names one: a
-PNG does not. The file's format is not checked: the samples count, not their container.
+A profile is certified on images of certain modalities, sizes and depths, and makes no claim about
+others. A limit that the profile omits is not checked, nor is the modality of a file that states none,
+such as a PNG. The file format is not checked: the samples count, not their container.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _RANGES = ("height", "width", "slices")
 
 
 class Limits(Protocol):
-    """What a profile limits: modalities, smallest and largest sizes, depths and kinds that occurred."""
+    """Limits of a profile: modalities, ranges of sizes, bit depths and photometric kinds."""
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """DICOM's codes; empty where not stated."""
+        """DICOM modality codes; empty for no limit."""
 
     @property
     def height(self) -> tuple[int, int] | None:
@@ -34,15 +34,15 @@ class Limits(Protocol):
 
     @property
     def slices(self) -> tuple[int, int] | None:
-        """Smallest and largest number; None where not stated."""
+        """Smallest and largest number of slices; None for no limit."""
 
     @property
     def bits(self) -> tuple[int, ...]:
-        """Bits per sample that occurred; empty where not stated."""
+        """Certified bits per sample; empty for no limit."""
 
     @property
     def photometric(self) -> tuple[str, ...]:
-        """``MONOCHROME2``, ``RGB`` or both; empty where not stated."""
+        """``MONOCHROME2``, ``RGB`` or both; empty for no limit."""
 
 
 def limit_check(limits: Limits) -> Callable[[SourceFacts], None]:

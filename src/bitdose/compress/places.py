@@ -1,4 +1,4 @@
-"""Which file becomes which: the tree of IN mirrored under OUT, and nothing written over.
+"""Which file becomes which: the tree of the source mirrored under ``out``, and nothing written over.
 
 A DICOM file keeps its name. A raster's name gets the codec's suffix in place of its own; where two
 would then share one name, both keep theirs in full: ``a.png.jpg``, ``a.tif.jpg``. Names
@@ -15,21 +15,21 @@ from typing import NamedTuple
 from bitdose.codecs.point import Point
 from bitdose.data.folder import image_files, plain_text
 from bitdose.data.sniff import sniff
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 _HEAD_BYTES = 4096
 _ALIASES = {".jpg": (".jpg", ".jpeg", ".jpe"), ".j2k": (".j2k", ".j2c", ".jpc")}
 
 
 class Task(NamedTuple):
-    """One file and its place.
+    """One source file and its target.
 
     Parameters
     ----------
     source, target : pathlib.Path
-        What is read and what is written.
+        Path to read, and path to write.
     name : str
-        The source relative to IN, as plain text.
+        The file relative to the source, as plain text.
     """
 
     source: Path
@@ -38,7 +38,7 @@ class Task(NamedTuple):
 
 
 def tasks_of(source: Path, out: Path, point: Point) -> list[Task]:
-    """List what is to be done for IN and OUT.
+    """List what is to be done for a source.
 
     Parameters
     ----------
@@ -48,36 +48,39 @@ def tasks_of(source: Path, out: Path, point: Point) -> list[Task]:
         For a file: the new file, or an existing folder that gets it. For a folder: the
         folder that mirrors it.
     point : Point
-        Whose codec gives the suffix.
+        Operating point; its codec determines the suffix.
 
     Raises
     ------
     UsageError
-        If IN is missing or holds no file, or OUT is within IN, is IN, or has a wrong suffix.
+        If the source is missing or holds no file, or ``out`` is within it, is it, or has a wrong suffix.
     """
     if point.is_pristine:
-        raise UsageError("--point 'pristine': expected a point that compresses, such as 'jpeg2000:20x'")
+        raise UsageError(
+            f"{argument('point')} 'pristine': expected a point that compresses, such as 'jpeg2000:20x'"
+        )
     suffix = point.build_codec().suffix
     if source.is_dir():
         return _folder_tasks(source, out, suffix)
     if not source.exists():
-        raise UsageError(f"IN {source}: expected a file or folder, found nothing there")
+        raise UsageError(f"{argument('source', source)}: expected a file or folder, found nothing there")
     return [_file_task(source, out, suffix)]
 
 
 def check_targets(tasks: list[Task], *, overwrite: bool, resume: bool) -> None:
-    """Refuse to start where files are already there, unless told what to do with them.
+    """Refuse to start with existing targets unless ``overwrite`` or ``resume`` decides their fate.
 
     Raises
     ------
     UsageError
-        With how many, and the first.
+        If targets exist; the message names their number and the first.
     """
     there = [task for task in tasks if task.target.exists()]
     if there and not overwrite and not resume:
         raise UsageError(
-            f"OUT: {len(there)} of {len(tasks)} files are already there, "
-            f"first {plain_text(str(there[0].target))}; --overwrite writes them anew, --resume keeps them"
+            f"{argument('out')}: {len(there)} of {len(tasks)} files are already there, "
+            f"first {plain_text(str(there[0].target))}; {argument('overwrite', value=True)} writes "
+            f"them anew, {argument('resume', value=True)} keeps them"
         )
 
 
@@ -89,21 +92,28 @@ def _file_task(source: Path, out: Path, suffix: str) -> Task:
         target = out
         allowed = _ALIASES.get(suffix, (suffix,))
         if not is_dicom and target.suffix.lower() not in allowed:
-            raise UsageError(f"OUT {out}: expected a folder or a name that ends in {suffix}")
+            raise UsageError(f"{argument('out', out)}: expected a folder or a name that ends in {suffix}")
     if target.resolve() == source.resolve():
-        raise UsageError(f"OUT {out}: that is IN itself; choose another name or folder")
+        raise UsageError(
+            f"{argument('out', out)}: that is {argument('source')} itself; choose another name or folder"
+        )
     return Task(source, target, plain_text(source.name))
 
 
 def _folder_tasks(source: Path, out: Path, suffix: str) -> list[Task]:
     inner, outer = out.resolve(), source.resolve()
     if out.exists() and not out.is_dir():
-        raise UsageError(f"OUT {out}: expected a folder for the folder IN, found a file")
+        raise UsageError(
+            f"{argument('out', out)}: expected a folder for the folder {argument('source')}, found a file"
+        )
     if inner == outer or outer in inner.parents or inner in outer.parents:
-        raise UsageError(f"OUT {out}: expected a folder apart from IN, neither within it nor around it")
+        raise UsageError(
+            f"{argument('out', out)}: expected a folder apart from {argument('source')}, "
+            "neither within it nor around it"
+        )
     files = image_files(source)
     if not files:
-        raise UsageError(f"IN {source}: the folder holds no image file")
+        raise UsageError(f"{argument('source', source)}: the folder holds no image file")
     names = _names([path.relative_to(source) for path in files], files, suffix)
     return [
         Task(path, out / name, plain_text(path.relative_to(source).as_posix()))
@@ -121,7 +131,10 @@ def _names(relative: list[Path], files: list[Path], suffix: str) -> list[Path]:
     ]
     left = _shared(names)
     if left:
-        raise UsageError(f"IN: several files would all become {plain_text(min(left))}; rename one of them")
+        raise UsageError(
+            f"{argument('source')}: several files would all become {plain_text(min(left))}; "
+            "rename one of them"
+        )
     return names
 
 
@@ -134,7 +147,7 @@ def _folded(name: Path) -> str:
 
 
 def _is_dicom(path: Path) -> bool:
-    """Sniff a file's head; one that cannot be opened fails later, with its reason."""
+    """Sniff a file's head; an unreadable file fails later, with its reason."""
     try:
         if not path.is_file():
             return False

@@ -1,4 +1,4 @@
-"""What coding one file gives, and what is known of it before."""
+"""Records of one file: its facts before coding, its outcome after."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 
 class SourceFacts(NamedTuple):
-    """What a profile may limit, in a study's words for it.
+    """Properties of a source that a profile can limit.
 
     Parameters
     ----------
     modality : str
-        DICOM's, such as ``CR``; empty where the file names none.
+        DICOM modality code, such as ``CR``; empty where the file states none.
     height, width : int
-        Samples of one image, before any downsizing.
+        Size of one image in pixels, before downsizing.
     bits : int
-        Bits per sample as a study reads them: 8 at least.
+        Bits per sample as read by a study, at least 8.
     slices : int
-        Frames; 1 for one image.
+        Number of frames; 1 for a single image.
     photometric : str
-        ``MONOCHROME2`` for all grey, ``RGB`` for all colour.
+        ``MONOCHROME2`` for any greyscale, ``RGB`` for any colour image.
     """
 
     modality: str
@@ -31,16 +31,16 @@ class SourceFacts(NamedTuple):
 
 
 class Compressed(NamedTuple):
-    """One file's outcome.
+    """Outcome of one file.
 
     Parameters
     ----------
     data : bytes
-        The file to write.
+        Contents of the file to write.
     bytes_pixels : int
-        Raw pixels of the original.
+        Raw pixel bytes of the original.
     bytes_coded : int
-        All streams, without headers.
+        Bytes of all streams, without headers.
     """
 
     data: bytes

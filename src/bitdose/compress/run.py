@@ -1,4 +1,4 @@
-"""All files of one call, each on its own: what fails is said and counted, and the rest goes on."""
+"""Compression of many files, each independently: a failure is reported and counted, the rest continues."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from bitdose.compress.dicom import Uids
 from bitdose.compress.places import Task
 from bitdose.compress.record import Compressed
 from bitdose.data.sniff import sniff
-from bitdose.errors import BitdoseError, CaseError
+from bitdose.errors import BitdoseError, CaseError, argument
 
 
 @dataclass
 class CompressOutcome:
-    """Counts and bytes of one call; ``ratio_*`` are totals over totals, NaN where nothing was written.
+    """Counts and bytes of one call; ``ratio_*`` are ratios of totals, NaN if nothing was written.
 
     Parameters
     ----------
     point : Point
         What was applied.
     written, kept : int
-        Files made, and files that were there already.
+        Number of new files, and of files that existed already.
     failures : list of tuple of str
-        Name, status and reason.
+        Name, status and reason of each failure.
     bytes_file, bytes_pixels, bytes_coded, bytes_written : int
-        Sources, their raw pixels, streams, and files made; of what was written.
+        Total bytes of sources, raw pixels, streams and new files, over the written files.
     """
 
     point: Point
@@ -51,12 +51,12 @@ class CompressOutcome:
 
     @property
     def ratio_file(self) -> float:
-        """Bytes of the source files over bytes of the streams."""
+        """Source file bytes over stream bytes."""
         return self.bytes_file / self.bytes_coded if self.bytes_coded else float("nan")
 
     @property
     def ratio_pixels(self) -> float:
-        """Raw bytes of the original pixels over bytes of the streams."""
+        """Raw pixel bytes of the originals over stream bytes."""
         return self.bytes_pixels / self.bytes_coded if self.bytes_coded else float("nan")
 
     def add(self, source_bytes: int, made: Compressed) -> None:
@@ -68,7 +68,7 @@ class CompressOutcome:
         self.bytes_written += len(made.data)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it for JSON; an undefined ratio is null."""
+        """Return the report as JSON values; an undefined ratio is null."""
         ratios = {"ratio_file": self.ratio_file, "ratio_pixels": self.ratio_pixels}
         return {
             "written": self.written,
@@ -97,22 +97,22 @@ def compress_files(
     Parameters
     ----------
     tasks : list of Task
-        As :func:`bitdose.compress.places.tasks_of` gives them.
+        Output of :func:`bitdose.compress.places.tasks_of`.
     point : Point
-        What to apply.
+        The operating point.
     resume : bool
-        Keep targets that exist instead of writing them anew.
+        Whether to keep existing targets instead of writing them again.
     check : callable, optional
-        Refuses a file by its facts, by raising ``CaseError``.
+        Called with each file's :class:`SourceFacts`; raises ``CaseError`` to reject it.
     on_failure : callable, optional
         Called with name and error of each file that fails.
     on_done : callable, optional
-        Called with the number of files dealt with.
+        Called with the number of processed files.
 
     Raises
     ------
     BitdoseError
-        If a target cannot be written (a full disk, no permission): the next would fail as well.
+        If a target cannot be written (full disk, no permission): all further ones would fail as well.
     """
     outcome, uids = CompressOutcome(point), Uids()
     for count, task in enumerate(tasks, start=1):
@@ -136,12 +136,12 @@ def compress_files(
 
 
 def write_whole(target: Path, data: bytes) -> None:
-    """Write a file that is there whole or not at all: beside its place first, then renamed.
+    """Write a file atomically: under a temporary name first, then renamed.
 
     Raises
     ------
     BitdoseError
-        If it cannot be written; says why.
+        If the file cannot be written.
     """
     beside = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
@@ -156,7 +156,7 @@ def write_whole(target: Path, data: bytes) -> None:
             beside.unlink(missing_ok=True)
     except OSError as error:
         raise BitdoseError(
-            f"OUT {target}: cannot be written ({error.strerror or type(error).__name__})"
+            f"{argument('out', target)}: cannot be written ({error.strerror or type(error).__name__})"
         ) from error
 
 
@@ -168,7 +168,7 @@ def _learn(uids: Uids, task: Task) -> None:
 
 def _read(path: Path) -> bytes:
     if not path.is_file():
-        raise CaseError("missing-file", "no regular file: a broken link, a pipe or a device")
+        raise CaseError("missing-file", "not a regular file: a broken link, a pipe or a device")
     try:
         return path.read_bytes()
     except OSError as error:

@@ -1,15 +1,15 @@
-"""Stored samples of a DICOM object to images that a codec takes, one per frame.
+"""Conversion of a DICOM object's stored samples to codec input, one image per frame.
 
-**Stored values are coded, not displayed ones.** A study shows its classifier the
-windowed image; the object that travels must keep the whole range, or a reader could not
+**Stored values are coded, not displayed ones.** A study gives its classifier the
+windowed image; the transmitted object must keep the whole range so that a reader can
 window it again.
 
-- JPEG 2000: the samples keep Bits Stored and sign. They are shifted up to fill 8 or 16
-  bits, and ``precision.py`` has the stream say their true depth.
-- JPEG: what is not unsigned 8 bits is mapped linearly, the whole range of Bits Stored
+- A codec that keeps the depth (JPEG 2000): the samples keep Bits Stored and sign. They are shifted up to
+  fill 8 or 16 bits, and the codec has the stream say their true depth.
+- Any other (JPEG): what is not unsigned 8 bits is mapped linearly, the whole range of Bits Stored
   onto 0..255. :attr:`Samples.scale` and :attr:`Samples.offset` lead back.
 - Palettes and YBR become RGB: a lossy index is another colour (PS3.5 8.2.1, 8.2.4 list no PALETTE
-  COLOR). Colour deeper than 8 bits is mapped to 8 for JPEG.
+  COLOR). Colour deeper than 8 bits is mapped to 8 where the depth is not kept.
 """
 
 from __future__ import annotations
@@ -19,8 +19,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from bitdose.compress.bit_depth import with_precision
-from bitdose.compress.syntax import Syntax
+from bitdose.codecs.base import DicomSyntax
 from bitdose.data.dicom import palette_to_rgb
 from bitdose.errors import CaseError
 from bitdose.image import Image, container, rescale_bits
@@ -32,12 +31,12 @@ _RGB = 3
 
 @dataclass(frozen=True)
 class Samples:
-    """Frames ready for a codec, and what their samples mean afterwards.
+    """Codec input of a DICOM object, with the meaning of its samples.
 
     Parameters
     ----------
     frames : tuple of Image
-        One per frame.
+        One image per frame.
     bits : int
         Bits Stored of the new object.
     signed : bool
@@ -54,31 +53,31 @@ class Samples:
 
     @property
     def is_colour(self) -> bool:
-        """Whether frames are RGB."""
+        """Whether the frames are RGB."""
         return self.frames[0].photometric == "RGB"
 
     @property
     def is_mapped(self) -> bool:
-        """Whether stored values mean something else than before."""
+        """Whether the stored values were rescaled."""
         return (self.scale, self.offset) != (1.0, 0.0)
 
-    def finish(self, stream: bytes, syntax: Syntax) -> bytes:
+    def finish(self, stream: bytes, syntax: DicomSyntax) -> bytes:
         """Have a frame's stream say the true depth, where its format can."""
-        if not syntax.keeps_depth or (self.bits in (_BYTE, _WORD) and not self.signed):
+        if syntax.with_depth is None or (self.bits in (_BYTE, _WORD) and not self.signed):
             return stream
-        return with_precision(stream, self.bits, signed=self.signed)
+        return bytes(syntax.with_depth(stream, self.bits, signed=self.signed))
 
 
-def stored_samples(frames: NDArray[Any], dataset: Any, syntax: Syntax) -> Samples:
+def stored_samples(frames: NDArray[Any], dataset: Any, syntax: DicomSyntax) -> Samples:
     """Prepare decoded frames for a codec; the top of this file says how.
 
     Parameters
     ----------
     frames : numpy.ndarray
-        As :func:`bitdose.data.dicom_frames.decode_frames` gives them.
+        Output of :func:`bitdose.data.dicom_frames.decode_frames`.
     dataset : pydicom.Dataset
         The attributes of the source.
-    syntax : Syntax
+    syntax : DicomSyntax
         Where the streams will stand.
 
     Raises
@@ -102,13 +101,15 @@ def stored_samples(frames: NDArray[Any], dataset: Any, syntax: Syntax) -> Sample
 
 def _from_zero(frames: NDArray[Any], bits: int, *, signed: bool) -> NDArray[Any]:
     """Clear the bits above Bits Stored and move the smallest value that they can hold to 0."""
-    native = frames.astype(frames.dtype.newbyteorder("="), copy=False)  # big endian stays so in the reader
+    native = frames.astype(
+        frames.dtype.newbyteorder("="), copy=False
+    )  # the reader does not swap big-endian samples
     unsigned = native.view(f"u{native.dtype.itemsize}")
     clean: NDArray[Any] = unsigned & unsigned.dtype.type((1 << bits) - 1)
     return clean ^ clean.dtype.type(1 << (bits - 1)) if signed else clean
 
 
-def _grey(frames: NDArray[Any], bits: int, syntax: Syntax, *, signed: bool) -> Samples:
+def _grey(frames: NDArray[Any], bits: int, syntax: DicomSyntax, *, signed: bool) -> Samples:
     kind = container(bits)
     images = [Image(frame.astype(kind), bits) for frame in frames]
     low = -(1 << (bits - 1)) if signed else 0
@@ -125,7 +126,7 @@ def _filled(image: Image) -> Image:
     return Image(image.pixels << (full - image.bits), full, image.photometric)
 
 
-def _colour(frames: NDArray[Any], bits: int, syntax: Syntax) -> Samples:
+def _colour(frames: NDArray[Any], bits: int, syntax: DicomSyntax) -> Samples:
     stacked = frames[None] if frames.ndim == _RGB else frames
     if stacked.shape[-1] != _RGB:
         raise CaseError("unsupported", f"DICOM colour of {stacked.shape[-1]} samples per pixel; 3 are coded")

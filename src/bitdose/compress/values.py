@@ -1,10 +1,10 @@
-"""Attributes that speak of stored values, after those were mapped to 8 bits.
+"""Update of value-dependent attributes after the map to 8 bits.
 
 ``old = new * scale + offset`` (PS3.3 C.11.1 describes the pipeline: stored value, Modality
 LUT, VOI LUT). The map is undone as early as the object allows, so that everything behind
-it stays right:
+it stays valid:
 
-| what the object has | what becomes of it | PS3.3 |
+| attribute | update | PS3.3 |
 | --- | --- | --- |
 | Rescale Slope and Intercept, also per frame | ``slope * scale``; ``slope * offset + intercept`` | C.11.1 |
 | Modality LUT Sequence | resampled at the 256 new values | C.11.1 |
@@ -13,7 +13,7 @@ it stays right:
 | Real World Value Mapping | slope, intercept, range are mapped; a LUT is dropped | C.7.6.16.2.11 |
 | Pixel Padding Value, Range Limit | mapped, rounded | C.7.5.1.1.2 |
 
-Window and VOI LUT act on what the Modality LUT gives, and stay. Padding was one value and is
+Window and VOI LUT act on the output of the Modality LUT and stay unchanged. Padding was one value and is
 now near one, as after any lossy coding: a reader that hides padding by equality no
 longer hides all of it.
 """
@@ -25,8 +25,9 @@ from typing import Any
 
 import numpy as np
 
+from bitdose.codecs.base import DicomSyntax
 from bitdose.compress.samples import Samples
-from bitdose.compress.syntax import Syntax
+from bitdose.compress.syntax import syntaxes
 from bitdose.errors import CaseError
 
 _TOP = 255
@@ -42,27 +43,28 @@ _SIXTEEN_BITS: dict[str, str] = {
 
 
 def sixteen_bits_by(dataset: Any) -> str:
-    """Name the definition by which an object has 16 bits allocated; empty where it may have 8."""
+    """Return the IOD that requires 16 bits allocated; empty where 8 are allowed."""
     return _SIXTEEN_BITS.get(str(dataset.SOPClassUID), "")
 
 
-def check_depth(dataset: Any, syntax: Syntax) -> None:
+def check_depth(dataset: Any, syntax: DicomSyntax) -> None:
     """Refuse to make 8 bits of an object whose definition has 16 bits allocated.
 
     Raises
     ------
     CaseError
-        ``codec-limit``; the reason says which definition.
+        ``codec-limit``, with the IOD in the reason.
     """
     definition = sixteen_bits_by(dataset)
     if definition and not syntax.keeps_depth:
+        deep = " or ".join(name for name, known in syntaxes().items() if known.keeps_depth)
         raise CaseError(
-            "codec-limit", f"this codec holds 8 bits, the object must have 16 ({definition}); take jpeg2000"
+            "codec-limit", f"this codec holds 8 bits, the object must have 16 ({definition}); take {deep}"
         )
 
 
 def remap_values(dataset: Any, samples: Samples) -> None:
-    """Change the attributes of the table above in place; nothing where samples kept their meaning."""
+    """Update the attributes of the table above in place; no-op where the samples were not rescaled."""
     if not samples.is_mapped or samples.is_colour:
         return
     _padding(dataset, samples)
@@ -77,7 +79,7 @@ def remap_values(dataset: Any, samples: Samples) -> None:
 
 
 def decimal(value: float) -> str:
-    """Write a number as a Decimal String, in its 16 characters.
+    """Format a number as a Decimal String of at most 16 characters.
 
     Examples
     --------
@@ -92,7 +94,7 @@ def decimal(value: float) -> str:
 
 
 def _holders(dataset: Any) -> Iterator[Any]:
-    """Give the data set, its functional groups, and every item in these."""
+    """Yield the data set, its functional groups, and every item in these."""
     yield dataset
     for name in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
         for group in dataset.get(name) or ():
@@ -140,7 +142,7 @@ def _windows(dataset: Any, samples: Samples) -> None:
 
 
 def _resample_luts(items: Any, samples: Samples, dataset: Any) -> None:
-    """Give each table one entry per new value: the old table's at the value that it stands for."""
+    """Resample each table at the 256 new values."""
     from bitdose.data.dicom_values import lut_of
 
     values = np.arange(_TOP + 1) * samples.scale + samples.offset

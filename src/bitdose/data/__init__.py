@@ -1,1 +1,1 @@
-"""Cases: what a study reads."""
+"""Cases: readers of files, folders and tables."""

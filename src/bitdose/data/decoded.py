@@ -1,4 +1,4 @@
-"""What a format's reader hands to ``read.py``, and the steps that readers share."""
+"""Output of the format readers for ``read.py``, and their shared steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MAX_PIXELS = 2**29
 
 
 class Decoded(NamedTuple):
-    """An image, whether its file codes it lossily, and the steps from stored samples to it."""
+    """Decoded image, with the lossiness of its file and the steps applied to the stored samples."""
 
     image: Image
     lossy: bool | None
@@ -23,14 +23,14 @@ class Decoded(NamedTuple):
 
 
 def check_pixel_count(shape: tuple[int, ...], max_pixels: int) -> None:
-    """Refuse an image by its header, before any pixel is decoded.
+    """Reject an image by its header, before pixels are decoded.
 
     Parameters
     ----------
     shape : tuple of int
-        Rows, columns and, for a stack, slices.
+        Rows, columns and, for a stack, slices, in any order.
     max_pixels : int
-        Largest product of ``shape`` that is read.
+        Limit of the product of ``shape``.
 
     Raises
     ------
@@ -56,7 +56,7 @@ def check_pixel_count(shape: tuple[int, ...], max_pixels: int) -> None:
 def spread(values: NDArray[Any], low: float, high: float, bits: int) -> NDArray[Any]:
     """Map ``low..high`` linearly onto the full range of ``bits`` bits, rounding half up.
 
-    ``y = floor((x - low) / (high - low) * (2**bits - 1) + 1/2)``, clipped; all zero where
+    ``y = floor((x - low) / (high - low) * (2**bits - 1) + 1/2)``, clipped; all zero if
     ``high`` equals ``low``. Stacks are mapped slice by slice, to bound the memory.
 
     Parameters
@@ -64,7 +64,7 @@ def spread(values: NDArray[Any], low: float, high: float, bits: int) -> NDArray[
     values : numpy.ndarray
         ``(H, W)`` or ``(L, H, W)`` real numbers, finite.
     low, high : float
-        The values that become 0 and ``2**bits - 1``.
+        Values mapped to 0 and ``2**bits - 1``.
     bits : int
         1 to 16.
 

@@ -1,4 +1,4 @@
-"""Raster streams that Pillow refuses or cuts to 8 bits, decoded by imagecodecs."""
+"""Raster streams that Pillow rejects or truncates to 8 bits, decoded by imagecodecs."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ def decode_jpeg(data: bytes, bits: int) -> Image:
 def decode_jpeg2000(data: bytes, header: J2kHeader) -> tuple[Image, tuple[str, ...]]:
     """Decode a JPEG 2000 stream whose components are not all 8 bits wide and unsigned.
 
-    Components of unlike depth are not read. Signed samples are moved up by half their
-    range, which the steps name.
+    Components of different depth are unsupported. Signed samples are shifted up by half their
+    range, as a named step.
     """
     import imagecodecs
 
     if len(set(header.bits)) > 1 or header.bits[0] > _MAX_BITS:
-        raise CaseError("unsupported", "JPEG 2000 components of unlike depth, or above 16 bits")
+        raise CaseError("unsupported", "JPEG 2000 components of different depth, or above 16 bits")
     bits = header.bits[0]
     pixels: NDArray[Any] = imagecodecs.jpeg2k_decode(data)
     steps: tuple[str, ...] = ()
@@ -68,7 +68,7 @@ def _without_alpha(pixels: NDArray[Any], bits: int) -> tuple[Image, tuple[str, .
     elif n_samples in (3, 4):
         image = Image(pixels[..., :3].astype(container(bits), copy=False), bits, "RGB")
     else:
-        raise CaseError("unsupported", f"{n_samples} samples per pixel; grey or RGB are read")
+        raise CaseError("unsupported", f"{n_samples} samples per pixel; expected grey or RGB")
     if bits >= _BYTE_BITS:
         return image, steps
     return rescale_bits(image, 8), (*steps, f"{bits} bit>8")

@@ -1,4 +1,4 @@
-"""DICOM objects, from the file's bytes to pixels as a reader would see them.
+"""DICOM objects, from the file's bytes to displayed pixels.
 
 1. The data set is parsed; files without preamble are read too.
 2. Frames are decoded (``dicom_frames.py``), native or compressed.
@@ -10,9 +10,9 @@
 (PS3.3 C.7.6.1.1.5, PS3.5 8.2): ``01`` or JPEG baseline and extended: yes. JPEG-LS
 near-lossless, JPEG 2000 and HTJ2K with a lossy option: yes, unless the attribute is
 ``00`` and no 9/7 wavelet is found. ``00`` otherwise: no. No attribute and a lossless or
-native syntax: unknown, since a decoded lossy image is stored in just that way.
+native syntax: unknown, since a decoded lossy image is stored in the same way.
 
-No message, and no line of a library's log, holds a value of the data set.
+No message and no log line of a library contains a value of the data set.
 """
 
 from __future__ import annotations
@@ -46,20 +46,20 @@ _MONOCHROME = ("MONOCHROME1", "MONOCHROME2")
 
 
 def read_dicom(data: bytes, *, max_pixels: int) -> Decoded:
-    """Decode a DICOM file from memory; the top of this file says how.
+    """Decode a DICOM file from memory, by the rules at the top of this module.
 
     Parameters
     ----------
     data : bytes
-        The whole file.
+        Contents of the file.
     max_pixels : int
-        Largest rows x columns x frames that is decoded.
+        Limit of rows x columns x frames.
 
     Raises
     ------
     CaseError
-        ``no-pixels``, ``wrong-frames``, ``truncated``, ``unsupported`` or ``too-large``;
-        the caller's :func:`~bitdose.data.guard.decoding` translates the rest.
+        ``no-pixels``, ``wrong-frames``, ``truncated``, ``unsupported`` or ``too-large``; other errors
+        are translated by the caller's :func:`~bitdose.data.guard.decoding`.
     """
     dataset = parse_dicom(data)
     check_pixel_data(dataset, data)
@@ -74,7 +74,7 @@ def read_dicom(data: bytes, *, max_pixels: int) -> Decoded:
 
 
 def parse_dicom(data: bytes) -> Any:
-    """Parse a DICOM object, with or without a preamble; its transfer syntax is filled in if it is missing."""
+    """Parse a DICOM object, with or without a preamble; a missing transfer syntax is filled in."""
     import pydicom
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -88,21 +88,23 @@ def parse_dicom(data: bytes) -> Any:
 
 
 def check_pixel_data(dataset: Any, data: bytes) -> None:
-    """Raise ``CaseError`` with the reason if an object holds no pixel data that are read here."""
+    """Raise ``CaseError`` with the reason if an object has no supported pixel data."""
     if "PixelData" in dataset:
         return
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
-        raise CaseError("unsupported", "DICOM floating-point pixel data; integer pixel data are read")
-    # The parser drops an element that the end of the file cuts off.
+        raise CaseError(
+            "unsupported", "DICOM floating-point pixel data; only integer pixel data are supported"
+        )
+    # The parser drops an element that is truncated by the end of the file.
     if _PIXEL_DATA_TAG in data or _PIXEL_DATA_TAG_BIG_ENDIAN in data:
         raise CaseError("truncated", "DICOM data end inside the pixel data")
     if not dataset or "SOPClassUID" not in dataset:
-        raise CaseError("truncated", "DICOM data end before the image is described")
-    raise CaseError("no-pixels", "the DICOM object holds no pixel data")
+        raise CaseError("truncated", "DICOM data end before the image description")
+    raise CaseError("no-pixels", "the DICOM object has no pixel data")
 
 
 def _colour(frames: NDArray[Any], dataset: Any, photometric: str) -> tuple[Image, tuple[str, ...]]:
-    """Bring palette or three-sample frames to one RGB image, or to a grey volume."""
+    """Convert palette or three-sample frames to one RGB image, or to a grey volume."""
     if photometric == "PALETTE COLOR":
         frames, bits = palette_to_rgb(frames, dataset)
         steps: tuple[str, ...] = ("palette>rgb",)
@@ -122,7 +124,7 @@ def _colour(frames: NDArray[Any], dataset: Any, photometric: str) -> tuple[Image
 
 
 def palette_to_rgb(frames: NDArray[Any], dataset: Any) -> tuple[NDArray[Any], int]:
-    """Apply the palette; one of 16 bits whose low bytes say nothing becomes 8 bits."""
+    """Apply the palette; a 16-bit one with redundant low bytes becomes 8 bits."""
     from pydicom.pixels.processing import apply_color_lut
 
     rgb = apply_color_lut(frames, dataset)[..., :3]
@@ -135,7 +137,7 @@ def palette_to_rgb(frames: NDArray[Any], dataset: Any) -> tuple[NDArray[Any], in
 
 
 def is_lossy(dataset: Any) -> bool | None:
-    """Say whether an object's pixels are lossily coded or were; None where it cannot be known."""
+    """Whether an object's pixels are or were lossily coded; None if unknown."""
     attribute = str(dataset.get("LossyImageCompression", "")).strip()
     syntax = str(dataset.file_meta.TransferSyntaxUID)
     if attribute == "01" or syntax in _JPEG_LOSSY:

@@ -1,8 +1,8 @@
-"""DICOM pixel data to arrays of stored samples, with the counts checked first.
+"""Decoding of DICOM pixel data to arrays of stored samples, after a check of the counts.
 
 Native and RLE frames are decoded by pydicom. All other coded frames go to imagecodecs,
-not to pydicom's plugins: it covers every still-image syntax of the table below, lets other threads run
-meanwhile, prints nothing, and raises on a damaged stream where GDCM ends the process.
+not to pydicom's plugins: it covers every still-image syntax of the table below, releases the GIL,
+prints nothing, and raises on a damaged stream where GDCM ends the process.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 
 
 def frame_shape(dataset: Any) -> tuple[int, int, int]:
-    """Return rows, columns and frames as the data set announces them."""
+    """Return rows, columns and frames as declared by the data set."""
     return int(dataset.Rows), int(dataset.Columns), _n_frames(dataset)
 
 
@@ -52,7 +52,7 @@ def decode_frames(dataset: Any) -> NDArray[Any]:
     if decode is not None:
         return _by_imagecodecs(dataset, decode)
     if syntax.is_encapsulated and syntax != _RLE:
-        raise CaseError("unsupported", f"transfer syntax {syntax} is not read here")
+        raise CaseError("unsupported", f"unsupported transfer syntax {syntax}")
     frames = dataset.pixel_array if syntax == _RLE else _native(dataset)
     _check_shape(frames, dataset)
     return frames
@@ -73,14 +73,14 @@ def _check_native(dataset: Any, syntax: str) -> None:
     from pydicom.uid import UID
 
     if not UID(syntax).is_transfer_syntax or UID(syntax).is_private:
-        raise CaseError("unsupported", f"transfer syntax {syntax} is not known here")
+        raise CaseError("unsupported", f"unknown transfer syntax {syntax}")
     rows, columns, frames = frame_shape(dataset)
     n_samples = rows * columns * frames * int(dataset.SamplesPerPixel)
     if dataset.PhotometricInterpretation in _SUBSAMPLED:
         n_samples = n_samples * 2 // 3
     expected = -(-n_samples * int(dataset.BitsAllocated) // 8)
     found = len(dataset.PixelData)
-    what = f"{rows}x{columns} in {frames} frames takes {expected} bytes, pixel data hold {found}"
+    what = f"{rows}x{columns} in {frames} frames need {expected} bytes, the pixel data have {found}"
     if found < expected:
         raise CaseError("wrong-frames" if _whole_frames(found, expected, frames) else "truncated", what)
     if found > expected + (expected & 1):
@@ -92,7 +92,7 @@ def _whole_frames(found: int, expected: int, frames: int) -> bool:
 
 
 def _check_fragments(dataset: Any, syntax: str) -> None:
-    """Compare the frames that the fragments and the offset table hold with those announced."""
+    """Compare the frame counts of fragments and offset table with the declared number."""
     from pydicom.encaps import generate_fragments, parse_basic_offsets
     from pydicom.filebase import DicomBytesIO
 
@@ -106,15 +106,15 @@ def _check_fragments(dataset: Any, syntax: str) -> None:
     announced, found = _n_frames(dataset), len(offsets) or max(starts, 1)
     if found != announced or len(fragments) < announced:
         count = min(found, len(fragments))
-        raise CaseError("wrong-frames", f"{announced} frames announced, pixel data hold {count}")
+        raise CaseError("wrong-frames", f"{announced} frames declared, the pixel data have {count}")
 
 
 def _native(dataset: Any) -> NDArray[Any]:
-    """Decode native frames; stored bits that lie higher in their word move to its bottom."""
+    """Decode native frames; stored bits are shifted down to the low end of their word."""
     stored = int(dataset.BitsStored)
     high_bit = int(dataset.get("HighBit", stored - 1))
     if stored <= high_bit < int(dataset.BitsAllocated):
-        # pydicom clears all bits above Bits Stored, wherever High Bit says that they lie.
+        # pydicom clears all bits above Bits Stored, regardless of High Bit.
         dataset.BitsStored = high_bit + 1
         frames = dataset.pixel_array >> (high_bit + 1 - stored)
         dataset.BitsStored = stored
@@ -134,9 +134,9 @@ def _by_imagecodecs(dataset: Any, decode: Callable[[bytes, Any], NDArray[Any]]) 
 
 
 def _check_frame_size(height: int, width: int, dataset: Any) -> None:
-    """Compare a stream's own header with the data set, before its pixels take memory."""
+    """Compare a stream's header with the data set, before memory is allocated."""
     if (height, width) != (int(dataset.Rows), int(dataset.Columns)):
-        raise CaseError("wrong-frames", f"a frame is {height}x{width}, the header announces another size")
+        raise CaseError("wrong-frames", f"a frame is {height}x{width}, the header declares another size")
 
 
 def _check_jpeg(stream: bytes, dataset: Any) -> None:
@@ -150,7 +150,7 @@ def _decode_jpeg(stream: bytes, dataset: Any) -> NDArray[Any]:
 
     _check_jpeg(stream, dataset)
     if dataset.PhotometricInterpretation == "RGB" and not any(mark in stream[:512] for mark in _JPEG_MARKS):
-        # Without a mark libjpeg takes three components for YCbCr.
+        # Without an Adobe marker libjpeg assumes that three components are YCbCr.
         return np.asarray(imagecodecs.jpeg8_decode(stream, colorspace="RGB", outcolorspace="RGB"))
     return np.asarray(imagecodecs.jpeg_decode(stream))
 
@@ -185,7 +185,7 @@ def _check_shape(frames: NDArray[Any], dataset: Any) -> None:
     expected = (n_frames,) * (n_frames > 1) + (rows, columns) + (n_samples,) * (n_samples > 1)
     if frames.shape != expected:
         got = "x".join(str(side) for side in frames.shape)
-        raise CaseError("wrong-frames", f"decoded to {got}, the header announces {expected}")
+        raise CaseError("wrong-frames", f"decoded to {got}, the header declares {expected}")
 
 
 _DECODERS: dict[str, Callable[[bytes, Any], NDArray[Any]]] = {

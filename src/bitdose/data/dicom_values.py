@@ -1,17 +1,17 @@
 """Monochrome DICOM samples to display values (PS3.3 C.11.1 and C.11.2).
 
-Stored samples have at most 16 bits, so every step works on the short ramp of values that
-occur and the image takes one look-up.
+Stored samples have at most 16 bits, so every step works on the ramp of possible values and
+the image takes one table look-up.
 
 - Bits above Bits Stored (old overlays) are cleared; signed samples keep their sign.
 - **Rescale**: Modality LUT, else slope and intercept, per frame where the functional
   groups of an enhanced object say so.
 - **Window**: VOI LUT, else the first window of the first frame (LINEAR, LINEAR_EXACT or
   SIGMOID); one window serves all frames, so that the slices of a volume stay comparable.
-- **No window**: unsigned samples without rescale stay as stored. Signed or rescaled
-  ones are mapped linearly from their minimum to their maximum over all frames, since the
-  range that they could take is far wider than what they use.
-- The result fills ``bits`` = Bits Stored, at least 8 and at most 16; MONOCHROME1 is
+- **No window**: unsigned samples without rescale stay unchanged. Signed or rescaled
+  ones are mapped linearly from their minimum to their maximum over all frames, since their
+  possible range is far wider than the range in use.
+- The result has ``bits`` = Bits Stored, at least 8 and at most 16; MONOCHROME1 is
   inverted last, so that 0 is black.
 """
 
@@ -34,7 +34,7 @@ Ramp = NDArray[Any]
 
 
 class _Lut(NamedTuple):
-    """A look-up table, the first value that it maps, and the bits of its entries."""
+    """Look-up table, with its first mapped value and the bits of its entries."""
 
     table: NDArray[Any]
     first: int
@@ -46,19 +46,19 @@ class _Lut(NamedTuple):
 
 
 def to_grey_image(frames: NDArray[Any], dataset: Any) -> tuple[Image, tuple[str, ...]]:
-    """Turn stored samples into a grey image or volume; the top of this file says how.
+    """Convert stored samples to a grey image or volume, by the rules at the top of this module.
 
     Parameters
     ----------
     frames : numpy.ndarray
-        ``(H, W)`` or ``(L, H, W)`` stored samples, whole numbers.
+        ``(H, W)`` or ``(L, H, W)`` int: stored samples.
     dataset : pydicom.Dataset
-        The attributes.
+        Attributes of the object.
 
     Returns
     -------
     tuple of Image and tuple of str
-        The image and the steps taken.
+        The image, and the names of the applied steps.
     """
     stored_bits = int(dataset.BitsStored)
     if not 1 <= stored_bits <= _MAX_BITS or frames.ndim > _STACK_NDIM:
@@ -144,7 +144,7 @@ def _modality(
 
 
 def _group(dataset: Any, frame: int, sequence: str) -> Any:
-    """Return the holder of a frame's attributes: functional group, or the data set itself."""
+    """Return the data set with a frame's attributes: a functional group, or the object itself."""
     per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or []
     shared = dataset.get("SharedFunctionalGroupsSequence") or []
     for holder in (*per_frame[frame : frame + 1], *shared[:1]):
@@ -162,7 +162,7 @@ def _rescale(dataset: Any, frame: int) -> tuple[float, float] | None:
 
 
 def _window(dataset: Any) -> tuple[Callable[[Ramp], Ramp] | None, tuple[str, ...]]:
-    """Return the map from rescaled values to [0, 1], if the object names one."""
+    """Return the map from rescaled values to [0, 1], if the object has one."""
     sequence = dataset.get("VOILUTSequence")
     if sequence:
         lut = lut_of(sequence[0], dataset)
@@ -223,5 +223,5 @@ def lut_of(item: Any, dataset: Any) -> _Lut:
         data = np.frombuffer(data, np.uint8 if len(data) < 2 * n_entries else f"{order}u2")
     table = np.asarray(data, np.int64)[:n_entries]
     if len(table) < n_entries or not 1 <= bits <= _MAX_BITS:
-        raise CaseError("unreadable", "a DICOM look-up table is shorter than its descriptor says")
+        raise CaseError("unreadable", "a DICOM look-up table is shorter than its descriptor")
     return _Lut(table, first, bits)

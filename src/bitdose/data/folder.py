@@ -1,10 +1,10 @@
-"""A folder of class folders as cases, with or without splits above them.
+"""Cases from a folder of class folders, with or without split folders above.
 
 ``DATA/<class>/…/<file>`` or ``DATA/<split>/<class>/…/<file>``; files may lie deeper. The
-top folders are splits when each holds folders and no files, and either all of them bear
-a split's usual name or all (two or more) hold the same two or more folder names. Folders,
-then files, in alphabetical order. Hidden files, and files whose extension says that they
-describe data (``.txt``, ``.csv``, ``.json``, …), are passed over.
+top folders are splits if each contains folders and no files, and either all of them have
+a usual split name or all (two or more) contain the same two or more folder names. Folders,
+then files, in alphabetical order. Hidden files and files with the extension of a data
+description (``.txt``, ``.csv``, ``.json``, …) are skipped.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _FORM = "expected <class>/<image> or <split>/<class>/<image>, or a cases.csv"
 
 
 def folder_cases(folder: Path) -> list[Case]:
-    r"""List the cases of a folder of class folders; the top of this file says how.
+    r"""List the cases of a folder of class folders, by the rules at the top of this module.
 
     Parameters
     ----------
@@ -45,13 +45,13 @@ def folder_cases(folder: Path) -> list[Case]:
     Returns
     -------
     list of Case
-        Each with its path relative to ``folder`` as id and as patient. Names that are no UTF-8
-        are written with ``\xNN``, so that any table or JSON can hold them.
+        Each with its path relative to ``folder`` as id and as patient. Names that are not UTF-8
+        are written with ``\xNN``, so that tables and JSON can store them.
 
     Raises
     ------
     UsageError
-        If there is no class folder, or no image in any.
+        If there is no class folder, or none with an image.
     """
     tops = _folders(folder)
     if not tops:
@@ -73,7 +73,7 @@ def _case(folder: Path, path: Path, label: str, split: str) -> Case:
 
 
 def plain_text(name: str) -> str:
-    r"""Write the bytes of a file name that are no UTF-8 as ``\xNN``; any other name stays as it is.
+    r"""Escape the non-UTF-8 bytes of a file name as ``\xNN``; any other name stays unchanged.
 
     Examples
     --------
@@ -84,9 +84,9 @@ def plain_text(name: str) -> str:
 
 
 def unique_text(name: str) -> str:
-    """Write a file name as plain text; one that had to be rewritten ends in a digest of its bytes.
+    """Return a file name as plain text; an escaped name gets a digest of its bytes as suffix.
 
-    So it cannot be mistaken for a file whose name is that very text.
+    The suffix keeps it distinct from a file whose name is the escaped text.
     """
     text = plain_text(name)
     return text if text == name else f"{text}~{bytes_digest(os.fsencode(name))[:8]}"
@@ -97,7 +97,7 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def image_files(folder: Path) -> list[Path]:
-    """List the files below a folder that may be images, hidden ones left out, sorted."""
+    """List the possible image files below a folder, sorted, without hidden ones."""
     found: list[Path] = []
     for place, below, names in os.walk(folder):
         below[:] = sorted(name for name in below if not name.startswith("."))

@@ -1,10 +1,9 @@
-"""The edge to other people's decoders: their exceptions, warnings and log lines stop here.
+"""Boundary to third-party decoders, which contains their exceptions, warnings and log lines.
 
-A decoder may raise anything at all, and its words may hold what a file says about a
-patient. :func:`decoding` turns what it raises into a
-:class:`~bitdose.errors.CaseError` that names the format and the kind of exception only,
-and silences warnings and logging **of the calling thread**, so that other threads keep
-theirs.
+A decoder may raise any exception, whose text may quote a patient's data from the file.
+:func:`decoding` translates it into a :class:`~bitdose.errors.CaseError` that names only the
+format and the type of the exception, and silences warnings and logging **of the calling
+thread** only.
 """
 
 from __future__ import annotations
@@ -39,16 +38,16 @@ _TRUNCATED_WORDS = (
 
 
 class _Hush(threading.local):
-    """Matches every warning and drops every record of a thread that is decoding."""
+    """Filter that matches every warning and drops every log record of a decoding thread."""
 
     depth = 0
 
     def match(self, _text: str) -> bool:
-        """Answer as a warnings filter's pattern does."""
+        """Match like the pattern of a warnings filter."""
         return self.depth > 0
 
     def filter(self, _record: logging.LogRecord) -> bool:
-        """Answer as a logging filter does."""
+        """Filter like a logging filter."""
         return self.depth == 0
 
 
@@ -60,19 +59,19 @@ _decoding_threads = 0
 
 @contextmanager
 def decoding(format_name: str) -> Iterator[None]:
-    """Run a third-party decoder: quiet in this thread, failing only by ``CaseError``.
+    """Run a third-party decoder silently; translate its errors into ``CaseError``.
 
     Parameters
     ----------
     format_name : str
-        What is being decoded, for the reason: ``PNG``, ``DICOM``, …
+        Format for the error message: ``PNG``, ``DICOM``, …
 
     Raises
     ------
     CaseError
-        ``truncated`` where the decoder says that data end too early, ``unsupported``
-        where it says it cannot do this, ``too-large`` where memory ran out, else
-        ``unreadable``. The decoder's own words are left out.
+        ``truncated`` where the decoder reports an early end of data, ``unsupported``
+        where it reports a missing feature, ``too-large`` where memory ran out, else
+        ``unreadable``. The decoder's own text is omitted.
 
     Examples
     --------
@@ -98,9 +97,9 @@ def _translated(format_name: str, error: Exception) -> CaseError:
     if isinstance(error, MemoryError):
         return CaseError("too-large", f"{format_name} data do not fit into memory")
     if isinstance(error, NotImplementedError):
-        return CaseError("unsupported", f"{format_name} data of a kind that no decoder here reads")
+        return CaseError("unsupported", f"{format_name} data of an unsupported kind")
     if isinstance(error, EOFError) or any(word in str(error).lower() for word in _TRUNCATED_WORDS):
-        return CaseError("truncated", f"{format_name} data end before the image does ({kind})")
+        return CaseError("truncated", f"{format_name} data are truncated ({kind})")
     return CaseError("unreadable", f"{format_name} data cannot be decoded ({kind})")
 
 
@@ -109,7 +108,7 @@ def _enter() -> None:
     with _lock:
         _decoding_threads += 1
         filters = cast("list[Any]", warnings.filters)
-        # First in the list, or a filter such as "error" would be asked before ours.
+        # First in the list, so that a filter such as "error" does not take precedence.
         if not filters or filters[0] is not _ignore:
             filters.insert(0, _ignore)
         for name in _LOGGERS:

@@ -1,13 +1,13 @@
-"""From a data folder or a table to a :class:`~bitdose.data.base.CaseSet`.
+"""Loading of a data folder or table as a :class:`~bitdose.data.base.CaseSet`.
 
 A folder holds one sub-folder per class, or splits (``train``, ``test``) with the class
 folders beneath (``folder.py``), or a ``cases.csv`` / ``cases.parquet``; a table is CSV or
-Parquet (``table.py``). Both give the same rows; what follows here is one for both:
+Parquet (``table.py``). Both yield the same rows, which are then processed alike:
 
-- ids are unique, and a patient is in one split only: checked over the whole data;
-- ``classes`` renames labels, merges them, or drops one (renamed to nothing);
-- the label order is alphabetical and does not depend on split or limit;
-- ``limit`` takes equally many of each label, chosen by a hash of seed and case id, so
+- unique ids, and each patient in one split only: checked over the whole data;
+- ``classes`` renames labels, merges them, or drops one (renamed to the empty string);
+- labels in alphabetical order, independent of split and limit;
+- ``limit`` selects equally many cases of each label by a hash of seed and case id, so
   that the choice depends on neither the order nor the number of the other cases.
 
 No pixel is read: a missing or damaged file fails later, when its case is read.
@@ -45,39 +45,39 @@ def load_cases(
     Parameters
     ----------
     data : pathlib.Path
-        A folder or a CSV or Parquet table; the top of this file says of what form.
+        Folder, or CSV or Parquet table, in the layout described at the top of this module.
     split : str, optional
-        The split to take; ``all`` takes every split. Needed where there are several.
+        Split to load; ``all`` for every split. Required if there are several.
     limit : int, optional
-        Keep at most so many cases, taken evenly across labels; their order stays.
+        Largest number of cases, selected evenly across labels in stable order.
     classes : mapping of str to str, optional
-        The data's label to the model's; an empty one drops the class. Labels that are not
+        Data label to model label; an empty model label drops the class. Labels that are not
         named stay as they are.
     path_column, label_column : str
-        The table's columns; a folder ignores them.
+        Columns of the table; ignored for a folder.
     seed : int
-        Changes which cases ``limit`` keeps.
+        Seed of the selection by ``limit``.
 
     Returns
     -------
     CaseSet
-        The cases, with all labels that the data hold after ``classes``, sorted.
+        The cases, with all labels of the data after ``classes``, sorted.
 
     Raises
     ------
     UsageError
-        If the data are not of such a form, are empty or contradict themselves, or an
-        option names what they do not hold.
+        If the data do not have this layout, are empty or contradictory, or an
+        option names a missing split or label.
     """
     data = Path(data)
     if limit is not None and limit < 1:
         raise UsageError(f"limit {limit}: expected at least 1, or none for all cases")
     try:
         found, has_patients = _found(data, path_column, label_column)
-    except OSError as error:  # a folder that may not be listed, a path that is too long
+    except OSError as error:  # an unreadable folder, or a path that is too long
         raise UsageError(f"data {data.name!r}: cannot be read: {error.strerror}") from error
     _check_ids(found)
-    _check_patients(found)  # a case that names none is its own patient
+    _check_patients(found)  # a case without a patient is its own patient
     cases = _renamed(found, classes or {})
     labels = tuple(sorted({case.label for case in cases}))
     chosen = _split_name(cases, split)
@@ -87,7 +87,7 @@ def load_cases(
 
 
 def _found(data: Path, path_column: str, label_column: str) -> tuple[list[Case], bool]:
-    """List the cases and tell whether the data name patients; a folder names none."""
+    """List the cases, and whether the data identify patients; a folder does not."""
     table = _table_of(data)
     if table is None:
         return folder_cases(data), False
@@ -121,7 +121,7 @@ def _check_ids(cases: list[Case]) -> None:
 
 
 def _check_patients(cases: list[Case]) -> None:
-    """Refuse a patient in two splits; the message counts and points, but names nobody."""
+    """Reject a patient in two splits; the message has counts and rows, but no names."""
     first: dict[str, int] = {}
     clashes: dict[str, tuple[int, int]] = {}
     for row, case in enumerate(cases):

@@ -1,17 +1,17 @@
-"""NIfTI-1 and NIfTI-2 in one file, plain or gzip-compressed.
+"""Single-file NIfTI-1 and NIfTI-2, plain or gzip-compressed.
 
 - **Axes.** The array is brought to the closest canonical (RAS+) orientation by flips and
-  swaps, never by interpolation; a file whose affine is the identity is there already and
-  keeps its order. The volume is ``(L, H, W)`` = (third, second, first) array axis: slices
+  swaps, never by interpolation; a file with an identity affine keeps its
+  order. The volume is ``(L, H, W)`` = (third, second, first) array axis: slices
   run from inferior to superior, rows from posterior to anterior, columns from the
   patient's left to right. Nothing is mirrored for display.
-- **Samples.** ``uint8`` without scaling stays as stored, 8 bits. All others are scaled by
+- **Samples.** ``uint8`` without scaling stays unchanged, 8 bits. All others are scaled by
   ``scl_slope`` and ``scl_inter`` where the header has them, then mapped linearly, minimum
   to maximum of the volume, onto 16 bits.
-- **Values that are not finite**, usual outside the brain, become the minimum (NaN,
+- **Non-finite values**, usual outside the brain, become the minimum (NaN,
   -inf) or maximum (+inf) of the others; the mapping counts them.
 - A two-dimensional file is an image; trailing axes of length one are dropped; a series of
-  volumes, complex numbers and colours are refused.
+  volumes, complex numbers and colours are rejected.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ _VOLUME_NDIM = 3
 
 
 def read_nifti(data: bytes, *, max_pixels: int) -> Decoded:
-    """Decode a NIfTI file from memory; the top of this file says how.
+    """Decode a NIfTI file from memory, by the rules at the top of this module.
 
     Parameters
     ----------
     data : bytes
-        The whole file, gzip-compressed or not.
+        Contents of the file, gzip-compressed or not.
     max_pixels : int
-        Largest number of voxels that is decoded.
+        Limit of decoded voxels.
 
     Raises
     ------
@@ -58,7 +58,7 @@ def read_nifti(data: bytes, *, max_pixels: int) -> Decoded:
     end = int(header.get_data_offset()) + math.prod(shape) * header.get_data_dtype().itemsize
     plain = _inflate(data, end) if is_gzip(data) else data
     if len(plain) < end:
-        raise CaseError("truncated", f"NIfTI data end before the {end} bytes that the header announces")
+        raise CaseError("truncated", f"NIfTI data end before the {end} bytes declared by the header")
     kind = nibabel.Nifti1Image if _is_first_version(plain) else nibabel.Nifti2Image
     canonical = nibabel.as_closest_canonical(kind.from_stream(BytesIO(plain)))
     return _decoded(np.asanyarray(canonical.dataobj).reshape(canonical.shape[: len(shape)]))
@@ -82,13 +82,13 @@ def _finite(values: NDArray[Any]) -> tuple[NDArray[Any], tuple[str, ...]]:
     if n_bad == 0:
         return values, ()
     if n_bad == values.size:
-        raise CaseError("unsupported", "NIfTI data hold no finite value")
+        raise CaseError("unsupported", "NIfTI data without a finite value")
     low, high = values[good].min(), values[good].max()
     return np.nan_to_num(values, nan=low, neginf=low, posinf=high), (f"{n_bad} not finite>min or max",)
 
 
 def _nibabel() -> Any:
-    """Import the library, whose functions carry no types."""
+    """Import nibabel, which is untyped."""
     import nibabel
 
     return nibabel
@@ -114,21 +114,21 @@ def _shape(header: Any) -> tuple[int, ...]:
         shape = shape[:-1]
     if len(shape) not in (2, _VOLUME_NDIM):
         text = "x".join(str(side) for side in shape)
-        raise CaseError("unsupported", f"NIfTI data of {text}; one image or one volume is read")
+        raise CaseError("unsupported", f"NIfTI data of {text}; expected one image or one volume")
     if header.get_data_dtype().kind not in "iuf":
         raise CaseError("unsupported", "NIfTI data that are not real numbers")
     return shape
 
 
 def _inflate(data: bytes, n_bytes: int) -> bytes:
-    """Return the first ``n_bytes`` of gzip data, or as many as there are."""
+    """Return the first ``n_bytes`` bytes of the gunzipped data, or fewer at their end."""
     stream, parts, found = zlib.decompressobj(wbits=31), [], 0
     rest = data
     while rest and found < n_bytes:
         part = stream.decompress(rest, n_bytes - found)
         parts.append(part)
         found += len(part)
-        # A gzip file may hold several members, one after the other.
+        # A gzip file may have several members.
         rest = stream.unused_data if stream.eof else stream.unconsumed_tail
         if stream.eof:
             stream = zlib.decompressobj(wbits=31)

@@ -1,17 +1,17 @@
-"""Chest-like phantoms: drawings for demos and tests.
+"""Chest-like synthetic phantoms for demos and tests.
 
-A phantom is a drawing. It shows no patient, its classes are names of what was drawn and
-no diagnoses, and an accuracy on phantoms says nothing about any clinical set. What it is
-good for: a study that runs offline in a minute and whose answer is not foregone, because
-its classes differ only in what compression takes away first:
+A phantom is a drawing. It shows no patient, its classes name the drawn features and are no
+diagnoses, and an accuracy on phantoms says nothing about any clinical set. Their purpose is
+a study that runs offline in a minute with a non-trivial outcome, because the classes differ
+only in details that compression removes first:
 
 - ``clear``: body, lungs, ribs, heart and vessels;
 - ``nodules``: the same with a few faint blobs in the lungs;
 - ``reticular``: the same with a faint net of fine lines in part of the lungs.
 
-How faint is drawn anew for each phantom, from plain to hardly visible, so that accuracy
-falls gradually along a chain. Equal generators draw equal phantoms with the same
-versions of numpy and OpenCV; another build may round a few samples differently by one.
+The contrast of the detail is random for each phantom, from plain to hardly visible, so that accuracy
+falls gradually along a chain. Equal generators produce equal phantoms with equal versions of
+numpy and OpenCV; another build may round a few samples differently by one.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Bytes = NDArray[np.uint8]
 SIZE = 1024
 """Height and width of a phantom, in pixels."""
 
-# Anatomy is soft and is drawn small; nothing finer than a vessel needs the half grid.
+# Anatomy is smooth and is drawn on the coarse grid; vessels, the finest detail, on the half grid.
 _COARSE = SIZE // 4
 _FINE = SIZE // 2
 _SUBPIXEL_BITS = 4
@@ -42,7 +42,7 @@ _NOISE = (0.45, 1.0)
 
 
 class _Chest(NamedTuple):
-    """One drawn chest: geometry in parts of the image side, grey in steps of 8 bits."""
+    """One synthetic chest: geometry as fractions of the image side, grey in 8-bit steps."""
 
     body: Plane
     bones: Plane
@@ -53,13 +53,13 @@ class _Chest(NamedTuple):
 def draw_phantom(label: str, *, rng: np.random.Generator) -> Bytes:
     """Draw one phantom of a class.
 
-    With equal generators the classes share one chest and its noise; what the class adds is
-    drawn from a generator of its own, and only inside the lungs.
+    With equal generators the classes share one chest and its noise; the class's detail has a
+    generator of its own and lies inside the lungs.
 
     Parameters
     ----------
     label : {"clear", "nodules", "reticular"}
-        What to draw.
+        Class of the phantom.
     rng : numpy.random.Generator
         Source of geometry, contrast, difficulty and noise; it is advanced.
 
@@ -71,7 +71,7 @@ def draw_phantom(label: str, *, rng: np.random.Generator) -> Bytes:
     Raises
     ------
     UsageError
-        If the label is none of :data:`LABELS`.
+        If the label is not in :data:`LABELS`.
 
     Examples
     --------
@@ -94,17 +94,17 @@ def write_phantoms(out: Path, *, n_per_class: int, seed: int) -> Path:
     """Write a set of phantoms as PNG files, one folder per class.
 
     Phantom ``i`` of a class is seeded by ``(seed, label, i)``: a larger set begins with the
-    smaller one, and writing again writes the same pixels. Files of other seeds that are
-    already there stay.
+    smaller one, and a repeated call writes the same pixels. Existing files of other
+    seeds stay.
 
     Parameters
     ----------
     out : pathlib.Path
-        Folder to write to, made where needed: ``out/<label>/s<seed>-<i>.png``.
+        Output folder, created if missing: ``out/<label>/s<seed>-<i>.png``.
     n_per_class : int
         Phantoms per class, 1 or more.
     seed : int
-        Names the set.
+        Seed of the set.
 
     Returns
     -------
@@ -134,7 +134,7 @@ def write_phantoms(out: Path, *, n_per_class: int, seed: int) -> Path:
 def _write_png(path: Path, pixels: Bytes) -> None:
     import cv2
 
-    # Noise does not repeat: run lengths cost half of zlib's default search and are smaller.
+    # Noise does not repeat: run-length coding takes half the time of zlib's default and is smaller.
     options = [cv2.IMWRITE_PNG_COMPRESSION, 1, cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE]
     part = path.with_suffix(".part")
     part.write_bytes(cv2.imencode(".png", pixels, options)[1].tobytes())
@@ -360,5 +360,5 @@ def _blur(plane: Plane, sigma: float) -> Plane:
 
 
 def _fixed(points: NDArray[np.floating], side: int) -> NDArray[np.int32]:
-    """Bring points ``(n, 2)`` in parts of the side to OpenCV's fixed-point pixels."""
+    """Convert points ``(n, 2)``, as fractions of the side, to OpenCV's fixed-point pixels."""
     return np.round(points * (side << _SUBPIXEL_BITS)).astype(np.int32)

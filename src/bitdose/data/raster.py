@@ -1,22 +1,22 @@
 """Raster files: PNG, JPEG, TIFF, JPEG 2000, WebP and BMP, 8 and 16 bits.
 
-Pillow decodes what it decodes without loss of depth, so that pixels equal Pillow's.
-imagecodecs decodes the rest, which Pillow refuses or cuts to 8 bits: 16-bit colour PNG
+Pillow decodes every kind for which it keeps the full bit depth, so that pixels equal Pillow's.
+imagecodecs decodes the kinds that Pillow rejects or truncates to 8 bits: 16-bit colour PNG
 and TIFF, JPEG 2000 of other than 8 bits, lossless and 12-bit JPEG.
 
-What becomes of the stored samples, each step named in the mapping:
+Conversion of the stored samples, each step named in the mapping:
 
 - 1 bit becomes 8; alpha is dropped, not blended; palette, CMYK and YCbCr become RGB;
 - the EXIF orientation is applied;
-- whole numbers of more than 16 bits, signed ones and floats (TIFF) are mapped linearly,
+- integers of more than 16 bits, signed integers and floats (TIFF) are mapped linearly,
   minimum to maximum, onto 16 bits;
-- an animation gives its first frame; a TIFF of several pages gives a volume of grey
+- an animation yields its first frame; a TIFF of several pages yields a volume of grey
   slices (reduced-resolution copies skipped) where all pages share one size.
 
 Whether a file is lossy: JPEG yes, but for its lossless processes; WebP by its VP8 or VP8L
-chunk; JPEG 2000 yes with the 9/7 wavelet and unknown with 5/3, whose stream may have been
-cut; TIFF by its compression tag; PNG and BMP no. What was done before the file was
-written cannot be seen here.
+chunk; JPEG 2000 yes with the 9/7 wavelet and unknown with 5/3, whose stream may be
+truncated; TIFF by its compression tag; PNG and BMP no. Earlier lossy steps before the file
+was written cannot be detected.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _DEEP_BITS = 16
 
 
 class _Mode(NamedTuple):
-    """A Pillow mode: the modes to convert through, and what that does."""
+    """Conversion of a Pillow mode: intermediate modes, and the name of the step."""
 
     via: tuple[str, ...]
     step: str
@@ -77,17 +77,17 @@ def read_raster(format_name: str, data: bytes, *, max_pixels: int) -> Decoded:
     Parameters
     ----------
     format_name : str
-        As :func:`bitdose.data.sniff.sniff` names it.
+        Format as returned by :func:`bitdose.data.sniff.sniff`.
     data : bytes
-        The whole file.
+        Contents of the file.
     max_pixels : int
-        Largest number of pixels (all pages together) that is decoded.
+        Limit of decoded pixels, over all pages.
 
     Raises
     ------
     CaseError
-        ``too-large`` by the header alone, ``unsupported`` for a kind that is not read;
-        the caller's :func:`~bitdose.data.guard.decoding` translates the rest.
+        ``too-large`` by the header, ``unsupported`` for an unsupported kind; other errors are
+        translated by the caller's :func:`~bitdose.data.guard.decoding`.
     """
     if format_name == "JPEG":
         frame = jpeg_frame(data)
@@ -107,10 +107,10 @@ def read_raster(format_name: str, data: bytes, *, max_pixels: int) -> Decoded:
 
 
 def open_pillow(format_name: str, data: bytes) -> Any:
-    """Open data with Pillow's plugin of a format, pixels not yet decoded.
+    """Open data with Pillow's plugin of a format, without decoding pixels.
 
-    ``PIL.Image.open`` would check the size against a limit that is global to the process;
-    the plugin's class does not, and this module checks its own.
+    ``PIL.Image.open`` would check the size against a process-wide limit; the plugin's class
+    does not, and this module checks its own limit.
     """
     from importlib import import_module
     from io import BytesIO
@@ -120,7 +120,7 @@ def open_pillow(format_name: str, data: bytes) -> Any:
 
 
 def from_pillow(file: Any) -> tuple[Image, tuple[str, ...]]:
-    """Decode an opened Pillow image and bring its mode to grey or RGB."""
+    """Decode an opened Pillow image and convert it to grey or RGB."""
     if file.mode.startswith("I;16"):
         return Image(np.asarray(file).astype(np.uint16), _DEEP_BITS), ()
     if file.mode in _WIDE_MODES:
@@ -187,7 +187,7 @@ def _stacked(images: list[Image], steps: list[str]) -> Image:
         steps.append("rgb pages>grey volume")
     grey = [to_grey(image) for image in images]
     if len({(image.pixels.shape, image.bits) for image in grey}) > 1:
-        raise CaseError("unsupported", f"a TIFF of {len(images)} pages of unlike size or depth")
+        raise CaseError("unsupported", f"a TIFF of {len(images)} pages of different size or depth")
     return stack(grey, volume=True)
 
 
@@ -198,7 +198,7 @@ def _oriented(image: Image, orientation: int) -> tuple[Image, tuple[str, ...]]:
 
 
 def orient(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
-    """Turn stored rows and columns upright by an EXIF orientation, 1 to 8.
+    """Apply an EXIF orientation, 1 to 8, to stored pixels.
 
     Examples
     --------

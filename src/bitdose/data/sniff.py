@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: extensions lie, contents do not.
+"""File formats, detected from the first bytes; extensions are ignored.
 
 | format | sign | reference |
 | --- | --- | --- |
@@ -39,7 +39,7 @@ _GZIP = b"\x1f\x8b"
 
 
 def sniff(data: bytes) -> str | None:
-    """Name the format of a file's content, or None where it is none that is read here.
+    """Return the format of a file's contents, or None if unsupported.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def sniff(data: bytes) -> str | None:
 
 
 def is_gzip(data: bytes) -> bool:
-    """Tell whether data are gzip-compressed."""
+    """Whether data are gzip-compressed."""
     return data[:2] == _GZIP
 
 
@@ -73,7 +73,7 @@ def _gunzipped_head(data: bytes) -> bytes:
 
 
 def _is_bare_dicom(head: bytes) -> bool:
-    """Tell whether a data set begins here without preamble (old or stripped files)."""
+    """Whether a DICOM data set without preamble begins here (old or stripped files)."""
     if len(head) < _ELEMENT_BYTES or head[:2] not in _OPENING_GROUPS or head[3] != 0:
         return False
     return head[4:6] in _OPENING_VRS or int.from_bytes(head[4:], "little") <= _LONGEST_OPENING

@@ -1,6 +1,6 @@
-"""Headers of coded streams: depth, size, and whether the coding loses anything.
+"""Headers of coded streams: bit depth, size, and whether the coding is lossy.
 
-Only what a decoder library does not say is parsed here, by the tables of the standards:
+Only fields that the decoder libraries do not expose are parsed, by the tables of the standards:
 ISO/IEC 10918-1 B.2.2 (JPEG frame header), ISO/IEC 15444-1 A.5.1 and A.6.1 (SIZ, COD) and
 I.4 (boxes), RFC 9649 (WebP chunks).
 """
@@ -24,7 +24,7 @@ _BOX_HEADER_BYTES = 8
 
 
 class JpegFrame(NamedTuple):
-    """Precision in bits, size in samples, and whether the process is lossless."""
+    """Frame header of a JPEG stream: precision in bits, size in pixels, lossless process or not."""
 
     bits: int
     height: int
@@ -33,7 +33,7 @@ class JpegFrame(NamedTuple):
 
 
 class J2kHeader(NamedTuple):
-    """Size, bits and sign per component, and the wavelet of a JPEG 2000 codestream."""
+    """Header of a JPEG 2000 codestream: size in pixels, bits and sign per component, wavelet."""
 
     height: int
     width: int
@@ -43,7 +43,7 @@ class J2kHeader(NamedTuple):
 
     @property
     def lossy(self) -> bool | None:
-        """True for the 9/7 wavelet; None for 5/3, whose stream may have been cut short."""
+        """True for the 9/7 wavelet; None for 5/3, whose stream may be truncated."""
         return None if self.reversible else True
 
 
@@ -72,12 +72,12 @@ def jpeg_frame(data: bytes) -> JpegFrame:
 
 
 def check_jpeg_end(data: bytes) -> None:
-    """Refuse a JPEG or JPEG-LS stream whose last scan has no end: libjpeg fills it with grey.
+    """Reject a JPEG or JPEG-LS stream with an unterminated last scan: libjpeg fills it with grey.
 
     Raises
     ------
     CaseError
-        ``truncated``; coded samples never look like a marker, so none is found by chance.
+        ``truncated``; coded samples never contain a marker, so there are no false matches.
     """
     scan = data.rfind(b"\xff\xda")
     if scan < 0 or data.find(b"\xff\xd9", scan) < 0:
@@ -85,12 +85,12 @@ def check_jpeg_end(data: bytes) -> None:
 
 
 def j2k_header(data: bytes) -> J2kHeader:
-    """Read SIZ and COD of a codestream, bare or in a JP2 file.
+    """Read SIZ and COD of a codestream, raw or in a JP2 file.
 
     Raises
     ------
     CaseError
-        ``truncated`` where the data end before both were read.
+        ``truncated`` where the data end before both.
     """
     start = _codestream_offset(data)
     try:
@@ -106,13 +106,13 @@ def j2k_header(data: bytes) -> J2kHeader:
 
 
 def webp_is_lossy(data: bytes) -> bool:
-    """Tell whether any image chunk of a WebP file is VP8 (lossy) and not VP8L."""
+    """Whether any image chunk of a WebP file is VP8 (lossy) rather than VP8L."""
     at = 12
     while at + 8 <= len(data):
         name = data[at : at + 4]
         if name == b"VP8 ":
             return True
-        # An animation's frame holds its image chunk behind 16 bytes of its own.
+        # An animation frame has a 16-byte header before its image chunk.
         skip = 16 if name == b"ANMF" else int.from_bytes(data[at + 4 : at + 8], "little")
         at += 8 + skip + (skip & 1)
     return False
@@ -129,7 +129,7 @@ def _codestream_offset(data: bytes) -> int:
             return at + (16 if long else 8)
         step = int.from_bytes(data[at + 8 : at + 16], "big") if long else n_bytes
         at += step if step >= _BOX_HEADER_BYTES else len(data)
-    raise CaseError("truncated", "the JPEG 2000 file holds no codestream")
+    raise CaseError("truncated", "the JPEG 2000 file has no codestream")
 
 
 def _wavelet(data: bytes, at: int) -> int:

@@ -1,4 +1,4 @@
-"""A CSV or Parquet table as cases.
+"""Cases from a CSV or Parquet table.
 
 | column | meaning | when absent or empty |
 | --- | --- | --- |
@@ -9,9 +9,9 @@
 | ``split`` | the split's name | no split |
 | any other | kept in ``Case.columns``, typed by the table's reader | None |
 
-These five are read as text, so that a label ``01`` stays ``01``. A table names patients only
-where every row does; a patient that some rows name is held to one split all the same.
-Messages point at rows by number, the first row of data being 1, and repeat no cell.
+These five are read as text, so that a label ``01`` stays ``01``. A table identifies patients only
+if every row does; a patient named in some rows only must still be in one split.
+Messages refer to rows by number, the first data row being 1, and never quote a cell.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitdose.data.base import Case, Scalar
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 if TYPE_CHECKING:
     import polars as pl
@@ -33,7 +33,7 @@ _HEADER_BYTES = 1 << 16
 
 
 def is_table(path: Path) -> bool:
-    """Tell by the extension whether a file is a table that is read here."""
+    """Whether a file has the extension of a supported table."""
     return path.suffix.lower() in _TABLE_SUFFIXES
 
 
@@ -82,7 +82,7 @@ def table_rows(
     """
     text_columns = (path_column, label_column, *_OWN)
     frame = _read(path, text_columns)
-    for option, column in (("--path-column", path_column), ("--label-column", label_column)):
+    for option, column in ((argument("path_column"), path_column), (argument("label_column"), label_column)):
         if column not in frame.columns:
             raise UsageError(
                 f"data {path.name!r}: expected a column {column!r}, got {', '.join(frame.columns)}; "
@@ -134,7 +134,7 @@ def _read(path: Path, text_columns: tuple[str, ...]) -> pl.DataFrame:
             frame = pl.read_parquet(path)
         else:
             _check_utf8(path)
-            # Read as text first: the types of the other columns come from all their rows.
+            # Read as text first: the types of the other columns are inferred from all rows.
             frame = _typed(pl.read_csv(path, infer_schema=False), text_columns)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UsageError(
@@ -146,7 +146,7 @@ def _read(path: Path, text_columns: tuple[str, ...]) -> pl.DataFrame:
 
 
 def _as_text(path: Path, cells: pl.Series) -> pl.Series:
-    """Write a column as text; lists, bytes and the like have no text to compare labels by."""
+    """Convert a column to text; nested and binary columns have no text form for labels."""
     import polars as pl
 
     kind = cells.dtype
@@ -159,7 +159,7 @@ def _as_text(path: Path, cells: pl.Series) -> pl.Series:
 
 
 def _check_utf8(path: Path) -> None:
-    """Refuse UTF-16 and binary files by their first line, whose columns would read as gibberish."""
+    """Reject UTF-16 and binary files by their first line."""
     with path.open("rb") as file:
         header = file.readline(_HEADER_BYTES)
     if header.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in header:
@@ -167,14 +167,14 @@ def _check_utf8(path: Path) -> None:
 
 
 def _typed(frame: pl.DataFrame, text_columns: tuple[str, ...]) -> pl.DataFrame:
-    """Give every other column the first type that all its cells have: whole, real, truth or text."""
+    """Cast every other column to the first type that fits all cells: integer, float, boolean or text."""
     import polars as pl
 
     for name in frame.columns:
         if name in text_columns:
             continue
         texts = frame[name]
-        if texts.str.contains(r"^0\d").any():  # a code such as 007 is no number
+        if texts.str.contains(r"^0\d").any():  # a code such as 007 stays text
             continue
         for kind in (pl.Int64, pl.Float64):
             numbers = texts.cast(kind, strict=False)

@@ -1,4 +1,4 @@
-"""The pages of a TIFF and what its tags say of them (TIFF 6.0, sections 8 and 22)."""
+"""Pages of a TIFF and their tags (TIFF 6.0, sections 8 and 22)."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ LOSSY_BY_COMPRESSION: dict[int, bool | None] = {
     34887: None,  # LERC
     50001: None,  # WebP
 }
-"""Whether a compression tag means lossy coding; what is not listed is lossless."""
+"""Whether a compression tag means lossy coding; unlisted tags are lossless."""
 
 
 class TiffPage(NamedTuple):
-    """One page that is read: its directory and how to decode it."""
+    """One page: its directory and decoding parameters."""
 
     number: int
     bits: int
@@ -40,30 +40,30 @@ class TiffPage(NamedTuple):
 
     @property
     def orientation_step(self) -> tuple[str, ...]:
-        """The step that Pillow has taken by itself while decoding."""
+        """Step that Pillow applies by itself while decoding."""
         return (f"exif orientation {self.orientation}",) if self.orientation in range(2, 9) else ()
 
     def finished(self, image: Image) -> Image:
-        """Give grey samples of 9 to 15 bits, which Pillow puts into 16, their own depth."""
+        """Restore the depth of grey samples of 9 to 15 bits, which Pillow stores as 16 bits."""
         if image.bits == _WORD and _BYTE < self.bits < _WORD:
             return Image(image.pixels, self.bits)
         return image
 
 
 def tiff_pages(file: Any, max_pixels: int) -> list[TiffPage]:
-    """List the pages of an opened Pillow TIFF that hold an image at full resolution.
+    """List the full-resolution pages of an opened Pillow TIFF.
 
     Parameters
     ----------
     file : PIL.TiffImagePlugin.TiffImageFile
-        The opened file; its current page changes.
+        Opened file; its current page changes.
     max_pixels : int
-        Largest number of pixels of all pages together.
+        Limit of pixels over all pages.
 
     Raises
     ------
     CaseError
-        ``too-large`` by the tags alone.
+        ``too-large``, by the tags.
     """
     found, n_pixels = [], 0
     for index in range(file.n_frames):

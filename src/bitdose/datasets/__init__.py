@@ -1,1 +1,1 @@
-"""Public image sets: fetched by manifest, arranged as the paper did, checked against its numbers."""
+"""Public image sets: download by manifest, the paper's arrangement, checks against its counts."""

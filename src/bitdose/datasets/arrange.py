@@ -1,8 +1,8 @@
 """An arranged set on disk: ``cases.csv`` and ``provenance.json``; no image is copied.
 
-- Both files are there whole or not at all. The same inputs give the same bytes.
-- A table that differs from the one to be written is never replaced unless asked.
-- ``provenance.json`` holds options, counts, what was left out and why, and the SHA-256
+- Both files are written atomically. Equal inputs produce equal bytes.
+- A different existing table is replaced only on request.
+- ``provenance.json`` has options, counts, exclusions by reason, and the SHA-256
   of the metadata files and of the table; it names no patient and no folder.
 """
 
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument
 from bitdose.hashing import bytes_digest
 
 TABLE = "cases.csv"
@@ -34,23 +34,23 @@ _OWN = ("path", "label", "id", "patient", "split")
 
 @dataclass(frozen=True)
 class Arranged:
-    """What a builder made of the downloads.
+    """Arranged set of a builder.
 
     Parameters
     ----------
     name : str
         ``covidx``, ``brain``, or a fetched set's name.
     cases : tuple of Case
-        In the table's order; their columns become the table's. A patient that is empty stays
-        so in the table, and counts as one of its own.
+        Cases in the order of the table, with the table's columns. An empty patient stays empty in
+        the table, and counts as a patient of its own.
     dropped : mapping of str to int
-        Reason to number of rows, images or volumes left out.
+        Number of excluded rows, images or volumes by reason.
     warnings : tuple of str
-        What a reader of results must know.
+        Caveats for a reader of the results.
     options : mapping
-        The choices that made the set.
+        Options of the builder.
     inputs : mapping
-        What was read: digests and row numbers of the metadata files.
+        Inputs: digests and row counts of the metadata files.
     """
 
     name: str
@@ -84,23 +84,23 @@ def count_cases(cases: Sequence[Case]) -> dict[str, dict[str, dict[str, int]]]:
 
 
 def write_arranged(arranged: Arranged, out: Path, *, force: bool = False) -> Path:
-    """Write table and provenance into a folder and return the table's path.
+    """Write table and provenance into a folder; return the table's path.
 
     Parameters
     ----------
     arranged : Arranged
-        At least one case.
+        Set with at least one case.
     out : pathlib.Path
-        The folder; made where it is absent.
+        Output folder, created if missing.
     force : bool
-        Whether a differing table may be replaced.
+        Whether to replace a different existing table.
 
     Raises
     ------
     BitdoseError
-        If there is no case, or the disk refuses.
+        If there is no case, or the folder cannot be written.
     UsageError
-        If a differing table is there and ``force`` is not given.
+        If a different table exists and ``force`` is false.
     """
     if not arranged.cases:
         why = "; ".join(f"{number} {reason}" for reason, number in arranged.dropped.items())
@@ -111,7 +111,8 @@ def write_arranged(arranged: Arranged, out: Path, *, force: bool = False) -> Pat
         table = out / TABLE
         if table.exists() and not force and table.read_bytes() != data:
             raise UsageError(
-                f"--out {out}: it holds another {TABLE}; name another folder, or replace it with --force"
+                f"{argument('out', out)}: it holds another {TABLE}; name another folder, or replace "
+                f"it with {argument('force', value=True)}"
             )
         write_whole(table, data)
         write_whole(out / PROVENANCE, _provenance(arranged, data))
@@ -119,7 +120,7 @@ def write_arranged(arranged: Arranged, out: Path, *, force: bool = False) -> Pat
 
 
 def table_bytes(cases: Sequence[Case], out: Path) -> bytes:
-    """Return the CSV table of cases, their paths relative to the folder where that is possible."""
+    """Return the CSV table of cases, with paths relative to the folder where possible."""
     further = list(dict.fromkeys(name for case in cases for name in case.columns))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -132,7 +133,7 @@ def table_bytes(cases: Sequence[Case], out: Path) -> bytes:
 
 
 def relative_path(path: Path, base: Path) -> str:
-    """Return a path as seen from a folder, with ``/``; absolute where no way leads there (drives)."""
+    """Return a path relative to a folder, with ``/``; absolute on another drive."""
     try:
         return Path(os.path.relpath(path, base)).as_posix()
     except ValueError:
@@ -140,7 +141,7 @@ def relative_path(path: Path, base: Path) -> str:
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
-    """Return what is known of how a folder was made; empty where nothing, or nothing sound, is there."""
+    """Return the provenance of a folder; empty if missing or invalid."""
     try:
         found = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -149,7 +150,7 @@ def read_provenance(folder: Path) -> dict[str, Any]:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file atomically."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as file:
@@ -163,14 +164,14 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn what a disk refuses into one line that says what to do."""
+    """Translate disk errors into a one-line message with the remedy."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
         if error.errno in FULL:
             reason = "the disk is full; what is finished is kept: make room, then run again"
-        raise BitdoseError(f"--out {folder}: cannot write there: {reason}") from error
+        raise BitdoseError(f"{argument('out', folder)}: cannot write there: {reason}") from error
 
 
 def _cell(value: Any) -> str:

@@ -5,10 +5,10 @@
 | IXI | ``IXI<number>-<site>-<scan>-T1.nii[.gz]``, anywhere below | healthy | the number |
 | BraTS 2019 | ``<name>_t1ce.nii[.gz]`` below a folder ``HGG`` or ``LGG`` | HGG, LGG | the name |
 
-Every volume is opened once: one that cannot be read is left out and counted, and the
-columns say orientation, shape, spacing and whether the skull is off. Of IXI's 581 volumes
-the paper cannot have used all (``paper.py``): 259 are taken by a hash of their numbers,
-and where one is damaged the next takes its place.
+Every volume is opened once: an unreadable one is excluded and counted, and the columns
+give orientation, shape, spacing and skull stripping. The paper cannot have used all of
+IXI's 581 volumes (``paper.py``): 259 are selected by a hash of their numbers, and a
+damaged one is replaced by the next.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bitdose.datasets.inputs import Watch, existing_folder
 from bitdose.datasets.paper import absent_warning, paper_set
 from bitdose.datasets.split import held_out, rank
 from bitdose.datasets.volume import VolumeLook, look_at_volume
-from bitdose.errors import CaseError
+from bitdose.errors import CaseError, argument
 
 IXI_SOURCE, BRATS_SOURCE = "ixi", "brats2019"
 HEALTHY = "healthy"
@@ -42,7 +42,7 @@ _GRADES = {"hgg": "HGG", "lgg": "LGG"}
 
 @dataclass(frozen=True)
 class _Found:
-    """One volume's file before it is opened."""
+    """File of one volume, before it is opened."""
 
     label: str
     patient: str
@@ -64,24 +64,24 @@ def make_brain(
     ixi, brats : pathlib.Path
         The folders of the two downloads; files may lie deeper.
     healthy : int or None
-        How many IXI volumes to take; None takes all.
+        Number of IXI volumes; None for all.
     seed : int
-        Changes which of them, and which patients are held out.
+        Seed of the selection and of the hold-out.
     watch : callable, optional
-        Told after each volume how many of how many are done.
+        Called after each volume with the numbers of processed and of all volumes.
 
     Returns
     -------
     Arranged
-        Cases of ``train`` and ``test``, with what was left out and why.
+        Cases of ``train`` and ``test``, with the exclusions by reason.
 
     Raises
     ------
     UsageError
-        If a folder is none.
+        If ``ixi`` or ``brats`` is not a folder.
     """
-    ixi = existing_folder("--ixi", ixi, "a folder of IXI's T1 volumes (IXI*-T1.nii.gz)")
-    brats = existing_folder("--brats", brats, "the training data of BraTS 2019 (HGG/ and LGG/)")
+    ixi = existing_folder(argument("ixi"), ixi, "a folder of IXI's T1 volumes (IXI*-T1.nii.gz)")
+    brats = existing_folder(argument("brats"), brats, "the training data of BraTS 2019 (HGG/ and LGG/)")
     dropped: Counter[str] = Counter()
     whole = _one_per_patient(sorted(_ixi_files(ixi, dropped), key=_by_patient), "IXI", dropped)
     tumours = _one_per_patient(sorted(_brats_files(brats, dropped), key=_by_patient), "BraTS", dropped)
@@ -92,7 +92,7 @@ def make_brain(
     taken, n_beyond = _opened(whole, wanted, dropped, watch, (len(tumours), total))
     cases += taken
     if n_beyond:
-        dropped["IXI: not needed (--healthy)"] = n_beyond
+        dropped["IXI: not needed (more than the healthy volumes asked for)"] = n_beyond
     share = paper_set("brain").test_share
     test = held_out({case.patient: [case.label] for case in cases}, share, seed=seed, name="brain")
     cases = [replace(case, split="test" if case.patient in test else "train") for case in cases]
@@ -104,7 +104,7 @@ def make_brain(
 
 
 def stripping_warning(states: dict[str, Counter[str]]) -> str | None:
-    """Say so where skull stripping goes with the class; None where it does not.
+    """Return a warning if skull stripping is confounded with the class, else None.
 
     Parameters
     ----------
@@ -123,8 +123,8 @@ def stripping_warning(states: dict[str, Counter[str]]) -> str | None:
     stripped = ", ".join(sorted(label for label, state in told.items() if state == "true"))
     whole = ", ".join(sorted(label for label, state in told.items() if state == "false"))
     return (
-        f"skull stripping goes with the class (stripped: {stripped}; not: {whole}): a network can answer by "
-        "the skull alone; strip the others too before you believe an accuracy"
+        f"skull stripping is confounded with the class (stripped: {stripped}; not: {whole}): a network can "
+        "classify by the skull; strip the other volumes too before interpreting an accuracy"
     )
 
 
@@ -158,7 +158,7 @@ def _nifti_files(folder: Path, dropped: Counter[str], source: str) -> Iterator[P
             path = Path(place, name)
             if path.as_posix().isprintable():
                 yield path
-            else:  # bytes that are no text cannot stand in a table
+            else:  # non-UTF-8 names cannot be stored in a table
                 dropped[f"{source}: file name is no plain text"] += 1
 
 
@@ -185,7 +185,7 @@ def _one_per_patient(volumes: list[_Found], source: str, dropped: Counter[str]) 
 def _opened(
     volumes: list[_Found], wanted: int, dropped: Counter[str], watch: Watch | None, bar: tuple[int, int]
 ) -> tuple[list[Case], int]:
-    """Open volumes in their order until as many as wanted are sound; say how many were not needed."""
+    """Open volumes in order until enough are valid; also return the number of unused ones."""
     cases: list[Case] = []
     for tried, found in enumerate(volumes):
         if len(cases) == wanted:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bitdose.datasets.manifest import Manifest, is_web_url, parse_manifest
 from bitdose.datasets.web import PATIENT, How, read_url
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, command
 
 FETCHED = ("cxr-public",)
 _MAX_MANIFEST_BYTES = 1 << 26
@@ -47,28 +47,29 @@ BY_HAND = (
         "covid-chestxray",
         "COVID-19 image data collection (Cohen et al.), part of the paper's X-ray set",
         "per image, see its metadata.csv; research only",
-        "git clone https://github.com/ieee8023/covid-chestxray-dataset; then data make covidx --covid DIR",
+        "git clone https://github.com/ieee8023/covid-chestxray-dataset; then 'bitdose data make "
+        "covidx' arranges it",
     ),
     ByHand(
         "rsna-pneumonia",
         "RSNA Pneumonia Detection Challenge 2018, stage 2, part of the paper's X-ray set",
         "RSNA's terms of use and attribution; registration with Kaggle",
         "https://www.kaggle.com/c/rsna-pneumonia-detection-challenge, Data, Download all, unzip; the "
-        "mappings to NIH patients are on RSNA's page; then data make covidx --rsna DIR --rsna-map FILE",
+        "mappings to NIH patients are on RSNA's page; then 'bitdose data make covidx' arranges it",
     ),
     ByHand(
         "ixi-t1",
         "IXI T1 volumes of healthy people, part of the paper's brain set",
         "CC BY-SA 3.0",
         "https://brain-development.org/ixi-dataset/, T1 images (a tar file without a published SHA-256), "
-        "unpack; then data make brain --ixi DIR",
+        "unpack; then 'bitdose data make brain' arranges it",
     ),
     ByHand(
         "brats2019",
         "BraTS 2019 training data, gliomas of high and low grade, part of the paper's brain set",
         "registration; research only",
         "https://www.med.upenn.edu/cbica/brats2019/registration.html, MICCAI_BraTS_2019_Data_Training, "
-        "unzip; then data make brain --brats DIR",
+        "unzip; then 'bitdose data make brain' arranges it",
     ),
 )
 
@@ -88,7 +89,7 @@ def find_manifest(name: str, *, how: How = PATIENT) -> Manifest:
     UsageError
         If it is none of these, must be got by hand, or is no sound manifest.
     FetchError
-        If the URL does not answer.
+        If the URL does not respond.
     """
     if name in FETCHED:
         return parse_manifest(files(__package__).joinpath("sets", f"{name}.json").read_bytes(), name)
@@ -111,6 +112,7 @@ def _unknown(name: str) -> str:
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
     return (
-        f"unknown set {name!r}: expected a name, a manifest's path or its URL; {hint}'bitdose data get' "
+        f"unknown set {name!r}: expected a name, a manifest's path or its URL; {hint}"
+        f"{command('data get', python='bitdose.datasets.catalogue.FETCHED')} "
         "lists the names"
     )

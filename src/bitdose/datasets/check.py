@@ -1,14 +1,14 @@
-"""What a set holds, held against what the paper had and what a study needs.
+"""Checks of an image set against the paper's counts and the needs of a study.
 
-Problems make a set unusable as it is: they are what a study would refuse, or what would
-make its answer wrong without a word. Warnings are what a reader of the results must know.
-Both name counts and row numbers (the first row of data being 1), and no patient.
+Problems make a set unusable: a study would reject it, or its results would be silently wrong.
+Warnings are caveats for a reader of the results.
+Both state counts and row numbers (the first data row being 1), never a patient.
 
 | problem | because |
 | --- | --- |
-| a patient in two splits | the test knows what was trained on |
-| the same bytes in two splits, or with two labels | the same, hidden behind two names |
-| an id twice | rows could not be told apart |
+| a patient in two splits | leakage from training to test |
+| the same bytes in two splits, or with two labels | leakage under different names, or contradictory labels |
+| a duplicate id | ambiguous rows |
 | missing or unreadable files | the study would lose these cases |
 | images and volumes | no model takes both: the study would lose one kind |
 """
@@ -38,25 +38,25 @@ _TELLING_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Findings:
-    """What ``data check`` found.
+    """Findings of ``data check``.
 
     Parameters
     ----------
     name : str
-        The set as its provenance or the caller names it; empty where nobody does.
+        Name of the set from its provenance or the caller; empty if unknown.
     counts : mapping
         Cases and patients by split and label.
     paper : mapping
-        ``stated`` per split and ``inferred`` per label; empty for a set the paper had not.
+        ``stated`` per split and ``inferred`` per label; empty for a set outside the paper.
     problems, warnings : tuple of str
-        One line each; the top of this file says what they are.
+        One line each, as defined at the top of this module.
     statuses : mapping of str to int
         Files by status.
     traits : mapping
-        For ``format``, ``lossy``, ``shape``, ``orientation`` and ``skull_stripped``: files by
-        label and value, where anything is known.
+        For ``format``, ``lossy``, ``shape``, ``orientation`` and ``skull_stripped``: number of files
+        by label and value, where known.
     dropped : mapping of str to int
-        What the builder had left out, by reason.
+        Number of cases excluded by the builder, by reason.
     """
 
     name: str
@@ -83,16 +83,16 @@ def check_set(
     data : pathlib.Path
         As a study takes it.
     name : {"covidx", "brain"}, optional
-        Whose numbers to hold it against; what ``provenance.json`` says where left out.
+        The paper's set to compare with; by default the name in ``provenance.json``.
     quick : bool
-        Only see whether files are there: nothing is read or compared by content.
+        Only check that the files exist; contents are not read.
     watch : callable, optional
-        Told after each file how many of how many are done.
+        Called after each file with the numbers of processed and of all files.
 
     Raises
     ------
     UsageError
-        If there is no such folder or table, or it cannot be read as one.
+        If the folder or table is missing or unreadable.
     """
     cases, n_named, table = _cases(data)
     known = read_provenance(table.parent) if table is not None else {}
@@ -125,7 +125,7 @@ def check_set(
 
 
 def _cases(data: Path) -> tuple[list[Case], int, Path | None]:
-    """List the cases, count those that name a patient, and tell which table they come from."""
+    """List the cases, count those with a patient, and return their table."""
     try:
         if data.is_dir():
             table = next((data / name for name in TABLE_NAMES if (data / name).is_file()), None)
@@ -155,7 +155,7 @@ def _identity_problems(cases: list[Case]) -> list[str]:
     twice = {name: rows for name, rows in _groups(case.id for case in cases).items() if len(rows) > 1}
     if twice:
         problems.append(f"ids in several rows: {len(twice)} ({_listed(twice.values())})")
-    # Where all rows of a patient have its name for their id, none is named: that is an id twice.
+    # If all rows of a patient have its name as id, there is no patient column: a duplicate id.
     patients = _groups(case.patient for case in cases).items()
     named = [rows for patient, rows in patients if any(cases[row].id != patient for row in rows)]
     split = [rows for rows in named if len({cases[row].split for row in rows}) > 1]
@@ -182,8 +182,8 @@ def _content_problems(cases: list[Case], looks: list[FileLook]) -> list[str]:
 
 
 def _kind_problems(looks: list[FileLook]) -> list[str]:
-    """Tell where the set has both images and volumes; a volume's shape has three sides."""
-    # The reader drops a NIfTI file's last side where that is one: a single slice is an image.
+    """Report a set with both images and volumes; a volume's shape has three axes."""
+    # The reader drops a trailing NIfTI axis of length one: a single slice is an image.
     shapes = [look.shape.removesuffix("x1") if look.format == "NIFTI" else look.shape for look in looks]
     images, volumes = ([shape.count("x") == n for shape in shapes] for n in (1, 2))
     if not any(images) or not any(volumes):
@@ -238,7 +238,7 @@ def _traits(cases: list[Case], looks: list[FileLook]) -> dict[str, dict[str, dic
 
 
 def _confounds(traits: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[str]:
-    """Warn where skull stripping, format or lossy coding tells the class."""
+    """Warn where skull stripping, format or lossy coding identifies the class."""
     states = {label: Counter(counts) for label, counts in traits.get("skull_stripped", {}).items()}
     warnings = [text for text in (stripping_warning(states),) if text is not None]
     for trait, word in (("format", "file format"), ("lossy", "lossy coding before the study")):
@@ -248,7 +248,7 @@ def _confounds(traits: Mapping[str, Mapping[str, Mapping[str, int]]]) -> list[st
 
 
 def _telling(by_label: Mapping[str, Mapping[str, int]], word: str) -> str | None:
-    """Name the value that most of all stands in one class alone, where a class has enough of it."""
+    """Return the most frequent value that occurs in one class only, if it is frequent enough."""
     found = []
     for label, counts in by_label.items():
         others = {value for other, values in by_label.items() if other != label for value in values}
@@ -259,7 +259,7 @@ def _telling(by_label: Mapping[str, Mapping[str, int]], word: str) -> str | None
         return None
     _, label, value, n, n_files = max(found)
     return (
-        f"{word} tells the class: {value} in {label} alone ({n} of its {n_files} files); a network can learn "
+        f"{word} tells the class: {value} only in {label} ({n} of its {n_files} files); a network can learn "
         "it instead of the disease"
     )
 

@@ -1,4 +1,4 @@
-"""The paper's X-ray set from the two public sets it was made of.
+"""The paper's X-ray set, from its two public sources.
 
 | source | rows taken | label |
 | --- | --- | --- |
@@ -7,15 +7,15 @@
 | the same | ``Target`` 1, one row per box | pneumonia |
 
 The recipe is that of COVID-Next (github.com/velebit-ai/COVID-Next-Pytorch,
-``generate_dataset.py``), with its slips mended: one case per image however many boxes it
-has, and patients held out over the whole set instead of images class by class. COVID-Next
-takes SARS, MERS and Streptococcus for pneumonia and no other finding of the COVID set;
-so does this (``MERS-CoV`` is what the set calls MERS today).
+``generate_dataset.py``), with two corrections: one case per image regardless of its number of boxes,
+and patients held out over the whole set instead of images class by class. Like COVID-Next, of
+the other findings of the COVID set only SARS, MERS (now named ``MERS-CoV``) and Streptococcus are
+included, as pneumonia.
 
 An RSNA ``patientId`` names one image, not one person: the images come from NIH
 ChestX-ray14, where a person may have several. RSNA's own table of mappings
-(``pneumonia-challenge-dataset-mappings_2018.json``) tells the person; with it, all images
-of one stay in one split.
+(``pneumonia-challenge-dataset-mappings_2018.json``) identifies the person; with it, all images
+of a person stay in one split.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from bitdose.datasets.inputs import (
 )
 from bitdose.datasets.paper import absent_warning, paper_set
 from bitdose.datasets.split import held_out
-from bitdose.errors import CaseError, UsageError
+from bitdose.errors import CaseError, UsageError, argument
 from bitdose.hashing import file_digest
 
 FINDINGS = {
@@ -79,25 +79,28 @@ def make_covidx(
     rsna_map : pathlib.Path, optional
         RSNA's table of mappings to NIH's images.
     seed : int
-        Changes which patients are held out.
+        Seed of the hold-out.
     watch : callable, optional
-        Told after each RSNA image how many of how many are done.
+        Called after each RSNA image with the numbers of processed and of all images.
 
     Returns
     -------
     Arranged
-        Cases of ``train`` and ``test``, with what was left out and why.
+        Cases of ``train`` and ``test``, with the exclusions by reason.
 
     Raises
     ------
     UsageError
-        If a folder or table is not what its option expects, or the mappings know none of the
+        If a folder or table has an unexpected form, or the mappings match none of the
         images.
     """
-    covid, rsna = existing_folder("--covid", covid, _COVID_FORM), existing_folder("--rsna", rsna, _RSNA_FORM)
+    covid, rsna = (
+        existing_folder(argument("covid"), covid, _COVID_FORM),
+        existing_folder(argument("rsna"), rsna, _RSNA_FORM),
+    )
     persons = {} if rsna_map is None else _persons(rsna_map)
     dropped: Counter[str] = Counter()
-    rows = csv_rows("--covid", covid / _METADATA, ("patientid", "finding", "view", "filename"))
+    rows = csv_rows(argument("covid"), covid / _METADATA, ("patientid", "finding", "view", "filename"))
     cases = _covid_cases(covid, rows, dropped)
     labels, n_rows = _rsna_labels(rsna, dropped)
     if rsna_map is not None:
@@ -121,7 +124,7 @@ def make_covidx(
 
 
 def finding_label(finding: str) -> str | None:
-    """Return the class of a finding of the COVID set, or None for one that is left out.
+    """Return the class of a finding of the COVID set, or None for an excluded one.
 
     Examples
     --------
@@ -160,7 +163,7 @@ def _covid_cases(folder: Path, rows: list[dict[str, str]], dropped: Counter[str]
 
 
 def _covid_reason(folder: Path, row: dict[str, str]) -> str:
-    """Return why a row of the COVID set is left out; empty where it is taken."""
+    """Return the reason for excluding a row of the COVID set; empty to include it."""
     if row["view"] != "PA":
         return "view is not PA"
     if row.get("modality", "X-ray").lower() not in ("x-ray", ""):
@@ -177,8 +180,8 @@ def _covid_reason(folder: Path, row: dict[str, str]) -> str:
 
 def _rsna_labels(folder: Path, dropped: Counter[str]) -> tuple[dict[str, str], int]:
     """Return the label of each RSNA image that has one, and the number of rows read."""
-    classes = csv_rows("--rsna", folder / _CLASSES, ("patientid", "class"))
-    boxes = csv_rows("--rsna", folder / _BOXES, ("patientid", "target"))
+    classes = csv_rows(argument("rsna"), folder / _CLASSES, ("patientid", "class"))
+    boxes = csv_rows(argument("rsna"), folder / _BOXES, ("patientid", "target"))
     normal = {row["patientid"] for row in classes if row["class"].lower() == "normal"}
     opacity = {row["patientid"] for row in boxes if row["target"] in ("1", "1.0")}
     listed = {row["patientid"] for row in classes} | {row["patientid"] for row in boxes}
@@ -219,7 +222,7 @@ def _rsna_cases(
 
 
 def _header_columns(path: Path) -> dict[str, Scalar] | str:
-    """Read what the table keeps of a DICOM header; a reason where it cannot be read."""
+    """Read the table's columns from a DICOM header; the reason if it cannot be read."""
     import pydicom
 
     try:
@@ -232,25 +235,26 @@ def _header_columns(path: Path) -> dict[str, Scalar] | str:
 
 
 def _persons(path: Path) -> dict[str, str]:
-    """Read RSNA's table of mappings: the challenge's image id to NIH's patient number."""
+    """Read RSNA's table of mappings: image id of the challenge to patient number of NIH."""
     try:
         rows = json.loads(path.read_text(encoding="utf-8"))
         numbered = rows if isinstance(rows, list) else [rows]
         pairs = {str(row["subset_img_id"]): _NIH_NAME.fullmatch(str(row["img_id"])) for row in numbered}
     except OSError as error:
-        raise UsageError(f"--rsna-map {str(path)!r}: cannot be read: {error.strerror}") from None
+        raise UsageError(f"{argument('rsna_map')} {str(path)!r}: cannot be read: {error.strerror}") from None
     except (ValueError, TypeError, KeyError):
         raise UsageError(
-            f"--rsna-map {path.name!r}: expected RSNA's JSON list with subset_img_id and img_id"
+            f"{argument('rsna_map')} {path.name!r}: expected RSNA's JSON list with subset_img_id and img_id"
         ) from None
     return {name: found[1] for name, found in pairs.items() if found is not None}
 
 
 def _check_mappings(path: Path, persons: Mapping[str, str], images: Mapping[str, str]) -> None:
-    """Refuse mappings of another set: they would tell nobody apart, and seem to."""
+    """Reject the mappings of another set, which would silently separate no patients."""
     if images and persons.keys().isdisjoint(images):
         raise UsageError(
-            f"--rsna-map {path.name!r}: expected the persons of the {len(images)} images of --rsna, got "
+            f"{argument('rsna_map')} {path.name!r}: expected the persons of the {len(images)} "
+            f"images of {argument('rsna')}, got "
             f"{len(persons)} mappings and none of these; give this challenge's mappings, or omit it"
         )
 
@@ -261,11 +265,13 @@ def _warnings(cases: list[Case], *, mapped: bool) -> tuple[str, ...]:
     n_unmapped = sum(case.patient.startswith(f"{RSNA_SOURCE}:") for case in images)
     if mapped and n_unmapped:
         found.append(
-            f"--rsna-map tells no person for {n_unmapped} of {len(images)} RSNA images: each counts as a "
+            f"the RSNA mappings tell no person for {n_unmapped} of {len(images)} RSNA images: each "
+            "counts as a "
             "patient, so a person may be in both splits"
         )
     if not mapped:
         found.append(
-            "an RSNA patientId is one image, so a person may be in both splits; --rsna-map tells the persons"
+            "an RSNA patientId is one image, so a person may be in both splits; RSNA's mappings "
+            "tell the persons"
         )
     return (*found, *absent_warning("covidx", (case.label for case in cases)))

@@ -1,20 +1,20 @@
-"""One file over HTTP: resumed, retried, checked. It is there whole and right, or not at all.
+"""Download of one file over HTTP: resumed, retried, verified and placed atomically.
 
-While it comes, the file is ``NAME.part``, and ``NAME.part.json`` keeps which URL it comes
-from and the validator (``ETag``, ``Last-Modified``) of RFC 9110. So a later call, after a
-cut, Ctrl-C or kill -9, asks for the rest only (``Range``), and only of the same file
-(``If-Range``). What servers do:
+During the download, the file is ``NAME.part``, and ``NAME.part.json`` stores its URL and the
+validator (``ETag``, ``Last-Modified``) of RFC 9110. A later call, after a lost connection,
+Ctrl-C or kill -9, therefore requests only the rest (``Range``), and only of the same file
+(``If-Range``). Server responses:
 
-| answer | meaning here |
+| response | meaning |
 | --- | --- |
-| 206 from where we are | the rest is appended |
-| 200, or 206 from elsewhere | the server ignores ``Range``, or the file changed: from the start |
-| 416 | nothing is left to send: what is there is checked, or begun anew |
-| 408, 425, 429, 5xx, a cut, a timeout | tried again, later and later; ``Retry-After`` counts |
-| any other | no: the next URL, if there is one |
+| 206 at the requested offset | the rest is appended |
+| 200, or 206 at another offset | ``Range`` ignored or file changed: restart |
+| 416 | nothing left to send: verify the part, or restart |
+| 408, 425, 429, 5xx, lost connection, timeout | retry with backoff; honours ``Retry-After`` |
+| any other | failure: the next URL, if any |
 
-A resumed file with the wrong digest is fetched once more from the start; one fetched whole
-with the wrong digest is set aside as ``NAME.wrong`` and is an error.
+A resumed file with a wrong digest is downloaded once more from the start; a file downloaded in one
+piece with a wrong digest is renamed to ``NAME.wrong`` and is an error.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ _PARTIAL = 206
 
 
 class DiskError(BitdoseError):
-    """Nothing more can be written; all stop."""
+    """A full disk, which stops all downloads."""
 
 
 class _LaterError(Exception):
-    """Worth another try, after so many seconds where the server said so."""
+    """A transient failure, with the server's Retry-After in seconds, if any."""
 
     def __init__(self, reason: str, wait_s: float | None = None) -> None:
         super().__init__(reason)
@@ -68,18 +68,18 @@ def fetch_file(
     session: Session | None = None,
     gained: Callable[[int], None] = lambda _: None,
 ) -> str:
-    """Fetch one file to its place, or find it there.
+    """Download one file to its target, unless a valid one exists.
 
     Parameters
     ----------
     file : RemoteFile
-        What to fetch.
+        File to download.
     target : pathlib.Path
-        Where it goes; its folder exists.
+        Target path in an existing folder.
     session : Session, optional
-        Patience, the wish to stop, and what is known of hosts: shared by the files of a set.
+        Retry policy, stop flag and host state, shared by the files of a set.
     gained : callable
-        Told of bytes that are there now, or (negative) that must come again.
+        Called with the number of new bytes, negative after a restart.
 
     Returns
     -------
@@ -89,7 +89,7 @@ def fetch_file(
     Raises
     ------
     FetchError
-        If no URL gives the file.
+        If no URL serves the file.
     DiskError
         If the disk is full.
     StoppedError
@@ -107,13 +107,15 @@ def fetch_file(
         part.finish(target)
     except OSError as error:
         if error.errno in FULL:
-            raise DiskError("the disk is full; what came is kept: make room, then run again") from error
+            raise DiskError(
+                "the disk is full; received bytes are retained: make room, then run again"
+            ) from error
         raise FetchError(f"cannot be written: {error.strerror}") from error
     return "fetched"
 
 
 def _fetch(file: RemoteFile, part: Part, session: Session) -> None:
-    """Bring the part to the whole and right file, from the first URL that gives it."""
+    """Complete and verify the part, from the first URL that serves the file."""
     reasons = []
     for url in file.urls:
         host = str(urlsplit(url).hostname)
@@ -133,17 +135,17 @@ def _from_one_place(file: RemoteFile, url: str, part: Part, session: Session) ->
     _complete(file, url, part, session)
     if _is_right(file, part.path):
         return
-    if part.joined:  # its beginning may have been of another version
+    if part.joined:  # its beginning may belong to another version
         part.drop()
         _complete(file, url, part, session)
         if _is_right(file, part.path):
             return
     part.set_aside()
-    raise FetchError("came whole, but its SHA-256 is not the manifest's; it is set aside as .wrong")
+    raise FetchError("complete, but its SHA-256 differs from the manifest's; renamed to .wrong")
 
 
 def _complete(file: RemoteFile, url: str, part: Part, session: Session) -> None:
-    """Bring the part to its full size, however many tries it takes while bytes keep coming."""
+    """Download the part to its full size; retries are unlimited while bytes keep arriving."""
     failures, most = 0, part.n_bytes
     while part.n_bytes < file.n_bytes:
         try:
@@ -152,7 +154,7 @@ def _complete(file: RemoteFile, url: str, part: Part, session: Session) -> None:
             failures = 1 if part.n_bytes > most else failures + 1
             most = max(most, part.n_bytes)
             if failures > session.how.retries:
-                session.gave_up(str(urlsplit(url).hostname))
+                session.failed(str(urlsplit(url).hostname))
                 raise FetchError(f"{error}, {session.how.retries} retries did not help") from None
             wait_before(error.wait_s, failures, session.how, session.stop)
 
@@ -160,18 +162,18 @@ def _complete(file: RemoteFile, url: str, part: Part, session: Session) -> None:
 def _one_request(file: RemoteFile, url: str, part: Part, session: Session) -> None:
     request = urllib.request.Request(url, headers=_headers(part, url))  # noqa: S310  checked by the manifest
     try:
-        with web_opener().open(request, timeout=session.how.timeout_s) as answer:
-            session.answered(str(urlsplit(url).hostname))
-            _begin(file, url, part, answer)
-            _copy(file, part, answer, session.stop)
+        with web_opener().open(request, timeout=session.how.timeout_s) as response:
+            session.responded(str(urlsplit(url).hostname))
+            _begin(file, url, part, response)
+            _copy(file, part, response, session.stop)
     except urllib.error.HTTPError as error:
-        session.answered(str(urlsplit(url).hostname))
+        session.responded(str(urlsplit(url).hostname))
         with error:
             _refused(error, part)
     except NETWORK_ERRORS as error:
         raise _LaterError(network_reason(error)) from None
-    except ValueError:  # a header that is none
-        raise FetchError("the server's answer is no HTTP") from None
+    except ValueError:  # an invalid header
+        raise FetchError("the server's response is not valid HTTP") from None
 
 
 def _headers(part: Part, url: str) -> dict[str, str]:
@@ -184,35 +186,35 @@ def _headers(part: Part, url: str) -> dict[str, str]:
     return headers
 
 
-def _begin(file: RemoteFile, url: str, part: Part, answer: Any) -> None:
-    """Place the part where the answer goes on, and remember whose bytes these are."""
-    start = _start_of(answer) if answer.status == _PARTIAL else 0
-    length = str(answer.headers.get("Content-Length", ""))
+def _begin(file: RemoteFile, url: str, part: Part, response: Any) -> None:
+    """Position the part at the response's offset, and record the origin of its bytes."""
+    start = _start_of(response) if response.status == _PARTIAL else 0
+    length = str(response.headers.get("Content-Length", ""))
     if length.isdigit() and start >= 0 and start + int(length) != file.n_bytes:
-        raise FetchError(f"the server has {start + int(length)} bytes, the manifest says {file.n_bytes}")
-    if answer.headers.get("Content-Encoding", "identity").lower() != "identity":
-        raise FetchError("the server packs the file, which was not asked for")
+        raise FetchError(f"the server has {start + int(length)} bytes, the manifest states {file.n_bytes}")
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise FetchError("the server compresses the file although this was not requested")
     if start != part.n_bytes:
         part.drop()
         if start:
-            raise _LaterError("the server sends another range than was asked for")
+            raise _LaterError("the server sends a different range than requested")
     part.joined = part.joined or start > 0
-    part.remember(url, answer.headers)
+    part.remember(url, response.headers)
 
 
-def _start_of(answer: Any) -> int:
-    span = str(answer.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
+def _start_of(response: Any) -> int:
+    span = str(response.headers.get("Content-Range", "")).removeprefix("bytes ").partition("-")[0]
     return int(span) if span.isdigit() else -1
 
 
-def _copy(file: RemoteFile, part: Part, answer: Any, stop: Event) -> None:
+def _copy(file: RemoteFile, part: Part, response: Any, stop: Event) -> None:
     with part.path.open("ab") as out:
         while True:
             if stop.is_set():
-                raise StoppedError("stopped; run again to go on")
+                raise StoppedError("stopped; run again to resume")
             try:
-                chunk = answer.read(_CHUNK_BYTES)
-            except OSError as error:  # told apart from what the disk raises
+                chunk = response.read(_CHUNK_BYTES)
+            except OSError as error:  # distinguished from errors of the disk
                 raise _LaterError(network_reason(error)) from None
             if not chunk:
                 break

@@ -1,8 +1,8 @@
-"""Fetching a set: every file of a manifest into one folder, then its table.
+"""Download of a set: every file of a manifest into one folder, then its table.
 
-Four files come at a time. A file that cannot be had is reported by its number and the
-others go on; a full disk or Ctrl-C stops all, and the next call goes on where this one
-ended. A folder takes one ``get`` at a time.
+Four files are downloaded at a time. A failed file is reported by its number and the
+others continue; a full disk or Ctrl-C stops all, and the next call resumes. A folder
+allows one ``get`` at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bitdose.datasets.arrange import (
 from bitdose.datasets.fetch import DiskError, fetch_file
 from bitdose.datasets.manifest import Manifest, RemoteFile
 from bitdose.datasets.web import PATIENT, FetchError, How, Session
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.hashing import file_digest
 from bitdose.lock import lock_folder
 
@@ -35,18 +35,18 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class Fetched:
-    """What a ``get`` came to.
+    """Outcome of a ``get``.
 
     Parameters
     ----------
     fetched, present : int
-        Files that came now, and that were there already and right.
+        Number of downloaded files, and of files already present and valid.
     failures : tuple of tuple of int and str
-        Number of the file in the manifest, and why it is not there.
+        Number of the file in the manifest, and the reason of its failure.
     table : pathlib.Path or None
         The set's ``cases.csv``, where the manifest describes cases.
     table_reason : str
-        Why there is none although it does; else empty.
+        Why the table is missing although the manifest describes cases; else empty.
     """
 
     fetched: int
@@ -69,20 +69,20 @@ def get_set(
     Parameters
     ----------
     manifest : Manifest
-        What to fetch.
+        Files to download.
     out : pathlib.Path
-        The folder; made where it is absent.
+        Output folder, created if missing.
     how : How
-        Patience with servers.
+        Retries and timeouts.
     threads : int
-        Files at a time.
+        Number of parallel downloads.
     watch : callable
-        Told, one call at a time, how many bytes there are more, or (negative) less.
+        Called with the number of new bytes (negative after a restart), never concurrently.
 
     Raises
     ------
     BitdoseError
-        If the folder cannot be written, lacks room, or another ``get`` is at work in it.
+        If the folder cannot be written, is too small, or is in use by another ``get``.
     """
     with disk_errors(out):
         out.mkdir(parents=True, exist_ok=True)
@@ -130,23 +130,23 @@ def _fetch_all(
 
 
 def _as_they_end(futures: set[Future[str]]) -> Iterator[Future[str]]:
-    """Give futures as they end; short waits let Ctrl-C through on every system."""
+    """Yield futures as they finish; short waits let Ctrl-C through on every system."""
     while futures:
         done, futures = wait(futures, timeout=0.5, return_when=FIRST_COMPLETED)
         yield from done
 
 
 def _place(file: RemoteFile, out: Path) -> Path:
-    """Return where a file goes, its folder made; a link that leads out of the folder is refused."""
+    """Return a file's target and create its folder; a link out of the output folder is rejected."""
     target = out / file.path
     try:
         if not target.parent.resolve().is_relative_to(out.resolve()):
-            raise FetchError("a link in the folder leads out of it; remove the link")
+            raise FetchError("a link in the folder points outside it; remove the link")
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
-            raise FetchError("a folder stands in its place; move it")
+            raise FetchError("a folder has the file's name; move it")
     except OSError as error:
-        raise FetchError(f"its folder cannot be made: {error.strerror}") from error
+        raise FetchError(f"its folder cannot be created: {error.strerror}") from error
     return target
 
 
@@ -155,7 +155,9 @@ def _check_room(manifest: Manifest, out: Path) -> None:
     needed -= sum(_size(out / f"{file.path}.part") for file in manifest.files)
     free = shutil.disk_usage(out).free
     if needed > free:
-        raise DiskError(f"--out {out}: {needed} bytes are still to come, {free} are free: make room there")
+        raise DiskError(
+            f"{argument('out', out)}: {needed} bytes are still to come, {free} are free: make room there"
+        )
 
 
 def _size(path: Path) -> int:
@@ -163,7 +165,7 @@ def _size(path: Path) -> int:
 
 
 def _write_table(manifest: Manifest, out: Path, states: dict[int, str]) -> tuple[Path | None, str]:
-    """Write the table of the files that are there; one of the user's own is left alone."""
+    """Write the table of the downloaded files; a table of the user stays unchanged."""
     cases = [_case(file, out) for file in manifest.files if file.case is not None and file.number in states]
     if not cases:
         return None, ""
@@ -177,7 +179,10 @@ def _write_table(manifest: Manifest, out: Path, states: dict[int, str]) -> tuple
     try:
         return write_arranged(arranged, out, force=ours), ""
     except UsageError:
-        return None, f"{TABLE} there is another one; it stays: move it and run again for this set's"
+        return (
+            None,
+            f"another {TABLE} exists and stays; move it and run again for this set's",
+        )
 
 
 def _case(file: RemoteFile, out: Path) -> Case:

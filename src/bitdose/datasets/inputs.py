@@ -1,6 +1,6 @@
-"""Reading what a user downloaded: folders and metadata tables of other people's making.
+"""Readers of downloaded third-party folders and metadata tables.
 
-Messages name the option, the file and row numbers; they repeat no cell.
+Messages name the option, the file and row numbers; they never quote a cell.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_CELL_CHARS = 1 << 20
 
 
 def existing_folder(option: str, path: Path, form: str) -> Path:
-    """Return the folder with links resolved; raises ``UsageError`` where it is none."""
+    """Return the folder with links resolved; raises ``UsageError`` if it is not a folder."""
     if not path.is_dir():
         came = "a file" if path.exists() else "nothing there"
         raise UsageError(f"{option} {str(path)!r}: expected {form}, got {came}")
@@ -35,11 +35,11 @@ def csv_rows(option: str, path: Path, columns: tuple[str, ...]) -> list[dict[str
     Parameters
     ----------
     option : str
-        The option to name in a message.
+        Option name for messages.
     path : pathlib.Path
-        The file, in UTF-8 with or without a byte order mark.
+        UTF-8 file, with or without a byte order mark.
     columns : tuple of str
-        Lower-case names that must be there.
+        Required columns, in lower case.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def csv_rows(option: str, path: Path, columns: tuple[str, ...]) -> list[dict[str
     Raises
     ------
     UsageError
-        If the file is absent, unreadable or lacks a column.
+        If the file is missing or unreadable, or lacks a column.
     """
     csv.field_size_limit(_MAX_CELL_CHARS)
     try:
@@ -73,7 +73,7 @@ def csv_rows(option: str, path: Path, columns: tuple[str, ...]) -> list[dict[str
 
 
 def is_plain_name(name: str) -> bool:
-    """Tell whether a cell can name a file inside its folder and nothing outside.
+    """Whether a cell is a plain file name, without a path.
 
     Examples
     --------
@@ -84,7 +84,7 @@ def is_plain_name(name: str) -> bool:
 
 
 def file_state(path: Path) -> str:
-    """Return ``""`` for a file that holds something, else why the case is left out."""
+    """Return ``""`` for a non-empty file, else the reason of the exclusion."""
     try:
         if not path.is_file():
             return "image file is missing"
@@ -94,7 +94,7 @@ def file_state(path: Path) -> str:
 
 
 def age_years(text: str) -> Scalar:
-    """Read an age such as ``65``, ``65.0`` or DICOM's ``065Y``; None for all else.
+    """Parse an age such as ``65``, ``65.0`` or DICOM's ``065Y``; None for anything else.
 
     Examples
     --------
@@ -107,6 +107,6 @@ def age_years(text: str) -> Scalar:
 
 
 def sex_letter(text: str) -> str:
-    """Return ``M``, ``F`` or nothing."""
+    """Return ``M``, ``F`` or an empty text."""
     letter = text.strip()[:1].upper()
     return letter if letter in ("M", "F") else ""

@@ -1,4 +1,4 @@
-"""One file of a set as ``data check`` sees it: is it there, can it be read, what is it."""
+"""Inspection of one file of a set: existence, readability, properties."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ _THREADS = 4
 
 @dataclass(frozen=True)
 class FileLook:
-    """What one file is like.
+    """Properties of one file.
 
     Parameters
     ----------
     status : str
         ``ok``, or a status of ``read.py``.
     digest : str
-        SHA-256 of the file; empty where it was not read.
+        SHA-256 of the file; empty if not read.
     format : str
-        As the reader names it.
+        Format as named by the reader.
     lossy : bool or None
-        Whether its pixels had been lossily coded.
+        Whether its pixels were lossily coded.
     shape : str
         ``HEIGHTxWIDTH``, or a volume's voxels as stored.
     orientation, skull_stripped : str
-        Of NIfTI volumes; empty for all else.
+        For NIfTI volumes only, else empty.
     """
 
     status: str
@@ -49,16 +49,16 @@ class FileLook:
 
 
 def look_at_all(cases: Sequence[Case], *, quick: bool, watch: Watch | None = None) -> list[FileLook]:
-    """Look at every case's file, several at a time, in the cases' order.
+    """Inspect every case's file, several in parallel; return them in order.
 
     Parameters
     ----------
     cases : sequence of Case
-        Whose files to look at.
+        Cases to inspect.
     quick : bool
-        Only tell whether each file is there and holds something.
+        Only check that each file exists and is not empty.
     watch : callable, optional
-        Told after each file how many of how many are done.
+        Called after each file with the numbers of processed and of all files.
     """
     paths = [case.path for case in cases]
     looks: list[FileLook] = []
@@ -75,7 +75,7 @@ def look_at_all(cases: Sequence[Case], *, quick: bool, watch: Watch | None = Non
 
 
 def look_at_file(path: Path) -> FileLook:
-    """Read a file whole and decode it; whatever goes wrong is a status."""
+    """Read and decode a file; any error becomes a status."""
     if file_state(path) == "image file is missing":
         return FileLook("missing-file")
     try:

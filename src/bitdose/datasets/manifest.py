@@ -1,17 +1,17 @@
-"""A manifest: which files make a set, where they lie, and what each must be.
+"""Manifests: the files of a set, their locations, sizes and digests.
 
 A JSON object:
 
 | key | meaning |
 | --- | --- |
 | ``name`` | the set's name; also the folder it goes to |
-| ``licence`` | text, or a list of texts: shown before anything is fetched |
+| ``licence`` | text, or a list of texts: shown before the download |
 | ``source``, ``citation`` | the same, optional |
 | ``bases`` | optional: word to one URL template or a list of them, with ``{path}`` or ``{name}`` |
 | ``files`` | a list of ``{path, url, bytes, sha256}`` and optionally ``case`` |
 
-``url`` is a URL, a list of URLs that hold the same bytes, or ``word:path`` by a base. Only
-``http`` and ``https`` are taken. ``path`` is where the file goes in the folder: relative,
+``url`` is a URL, a list of URLs of the same bytes, or ``word:path`` with a base. Only
+``http`` and ``https`` are accepted. ``path`` is the file's path in the folder: relative,
 with ``/``, nothing hidden. ``case`` (label, and optionally patient, split and further
 columns) makes the file a row of ``cases.csv``.
 """
@@ -46,11 +46,11 @@ class RemoteFile:
     Parameters
     ----------
     number : int
-        Its place in the manifest, from 1; messages use it instead of a name.
+        Position in the manifest, from 1; used in messages instead of a name.
     path : str
         Relative, with ``/``.
     urls : tuple of str
-        Places that hold the same bytes, tried in their order.
+        URLs of the same bytes, tried in order.
     n_bytes : int
         Its size.
     sha256 : str
@@ -69,7 +69,7 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A set that can be fetched; the texts are what is shown before."""
+    """A downloadable set, with the texts to show before the download."""
 
     name: str
     licence: tuple[str, ...]
@@ -79,24 +79,24 @@ class Manifest:
 
     @property
     def n_bytes(self) -> int:
-        """Size of all files together."""
+        """Total size of the files in bytes."""
         return sum(file.n_bytes for file in self.files)
 
 
 def parse_manifest(data: bytes, where: str) -> Manifest:
-    """Read a manifest; nothing of it is trusted.
+    """Parse and validate an untrusted manifest.
 
     Parameters
     ----------
     data : bytes
         The JSON text.
     where : str
-        What to call it in a message.
+        Name of the manifest in messages.
 
     Raises
     ------
     UsageError
-        If it is not of the form at the top of this file. The message names the key, and the
+        If it does not have the form at the top of this module. The message names the key, and the
         file by its number.
 
     Examples
@@ -117,7 +117,7 @@ def parse_manifest(data: bytes, where: str) -> Manifest:
 
 
 class _WrongError(ValueError):
-    """What is wrong, without where."""
+    """Error in a manifest, without its name."""
 
 
 def _manifest(document: Any) -> Manifest:
@@ -177,7 +177,7 @@ def _file(number: int, entry: Any, bases: Mapping[str, list[str]]) -> RemoteFile
 
 
 def is_safe_path(path: str) -> bool:
-    """Tell whether a manifest's path stays inside the folder on every system, and is no name of ours.
+    """Whether a path stays inside the folder on every system and is not a reserved name.
 
     Examples
     --------
@@ -243,7 +243,7 @@ def _case_of(number: int, value: Any) -> dict[str, Scalar] | None:
 
 
 def _check_distinct(files: tuple[RemoteFile, ...]) -> None:
-    """Refuse one path twice, also where a system ignores case, and a file in a file's place."""
+    """Reject duplicate paths, ignoring case, and a file below another file."""
     seen: dict[str, int] = {}
     for file in files:
         key = file.path.lower()

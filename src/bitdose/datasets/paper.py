@@ -1,7 +1,7 @@
-"""What the paper's two sets held: one line per number, with where it comes from.
+"""Counts of the paper's two sets, with their sources.
 
 ``stated`` numbers are printed in Hung et al., JCIS 2026, doi 10.14209/jcis.2026.2.
-``inferred`` ones are ours: the paper gives no count per class.
+``inferred`` ones are derived here: the paper gives no count per class.
 
 - X-rays: RSNA's challenge lists 8,851 normal images and 6,012 with an opacity (9,555
   boxes), so that 15,572 leaves 709 for the COVID set and whatever the authors did besides.
@@ -24,14 +24,14 @@ class PaperSet:
     Parameters
     ----------
     name : str
-        The word on the command line.
+        Name on the command line.
     labels : tuple of str
         Its classes.
     splits : mapping of str to int
-        Images or volumes of each split, as stated.
+        Stated number of images or volumes per split.
     inferred : mapping of str to int
-        Images or volumes of each class, as inferred at the top of this file; empty where
-        nothing can be.
+        Inferred number of images or volumes per class (see the top of this module); empty if
+        unknown.
     test_share : float
         Share of each class's patients that is held out.
     """
@@ -58,7 +58,7 @@ PAPER = {
 
 
 def paper_set(name: str) -> PaperSet:
-    """Return the paper's set of that name; raises ``UsageError`` where it had none.
+    """Return the paper's set by name; raises ``UsageError`` for an unknown name.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def paper_set(name: str) -> PaperSet:
 
 
 def absent_labels(name: str, labels: Iterable[str]) -> tuple[str, ...]:
-    """Return the classes of the paper's set that are not among the labels; none for another set.
+    """Return the classes of the paper's set that are missing from the labels; empty for another set.
 
     Examples
     --------
@@ -83,6 +83,6 @@ def absent_labels(name: str, labels: Iterable[str]) -> tuple[str, ...]:
 
 
 def absent_warning(name: str, labels: Iterable[str]) -> tuple[str, ...]:
-    """Return one line if classes of the paper's set have no case at all, else nothing."""
+    """Return a warning if classes of the paper's set have no case, else an empty list."""
     absent = ", ".join(absent_labels(name, labels))
-    return (f"no case of class {absent}: no study can answer for it; check the downloads",) if absent else ()
+    return (f"no case of class {absent}: a study cannot measure it; check the downloads",) if absent else ()

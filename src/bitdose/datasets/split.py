@@ -1,4 +1,4 @@
-"""Which patients are held out: a share of each class, by a hash of names."""
+"""Hold-out of patients: a share of each class, by a hash of names."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from bitdose.hashing import digest
 def held_out(patients: Mapping[str, Collection[str]], share: float, *, seed: int, name: str) -> set[str]:
     """Choose the patients of the test split, stratified by class.
 
-    A patient whose images bear several labels counts for the one that the fewest patients
+    A patient with several labels counts for the one that the fewest patients
     have. Of n patients of a class ``floor(share * n + 1/2)`` are held out, and at least one
-    where there are two.
+    if there are two.
 
     Parameters
     ----------
@@ -23,7 +23,7 @@ def held_out(patients: Mapping[str, Collection[str]], share: float, *, seed: int
     share : float
         In [0, 1].
     seed : int
-        Another seed, another choice; the order of ``patients`` changes nothing.
+        Seed of the choice, which is independent of the order of ``patients``.
     name : str
         The set's name, part of the hash.
 
@@ -51,7 +51,7 @@ def held_out(patients: Mapping[str, Collection[str]], share: float, *, seed: int
 
 
 def rank(seed: int, *names: str) -> str:
-    """Return a key to sort by that depends on seed and names alone."""
+    """Return a sort key that depends on seed and names only."""
     return digest([seed, *names])
 
 

@@ -1,4 +1,4 @@
-"""Findings and arranged sets as lines for a person."""
+"""Findings and arranged sets as text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _SHOWN = 6
 
 
 def check_lines(found: Findings) -> list[str]:
-    """Return the findings: counts against the paper's, traits by class, warnings, problems."""
+    """Return the findings as text: counts beside the paper's, traits by class, warnings, problems."""
     lines = counts_table(found.counts, found.paper)
     for trait, by_label in found.traits.items():
         lines += ["", f"{trait.replace('_', ' ')} by class"]
@@ -29,7 +29,7 @@ def check_lines(found: Findings) -> list[str]:
 
 
 def arranged_lines(made: Arranged, paper: Mapping[str, Mapping[str, int]]) -> list[str]:
-    """Return what a builder made: counts against the paper's, what was left out, warnings."""
+    """Return an arranged set as text: counts beside the paper's, exclusions, warnings."""
     lines = counts_table(made.counts(), paper)
     if made.dropped:
         lines += ["", *dropped_lines(made.dropped)]
@@ -37,7 +37,7 @@ def arranged_lines(made: Arranged, paper: Mapping[str, Mapping[str, int]]) -> li
 
 
 def counts_table(counts: Counts, paper: Mapping[str, Mapping[str, int]]) -> list[str]:
-    r"""Return cases and patients by split and class, beside the paper's numbers where it has any.
+    r"""Return cases and patients by split and class, beside the paper's counts where available.
 
     Examples
     --------
@@ -63,12 +63,12 @@ def counts_table(counts: Counts, paper: Mapping[str, Mapping[str, int]]) -> list
 
 
 def dropped_lines(dropped: Mapping[str, int]) -> list[str]:
-    """Return what was left out, one reason per line."""
+    """Return the exclusions, one reason per line."""
     return ["left out", *(f"  {number:>7}  {reason}" for reason, number in dropped.items())]
 
 
 def failure_lines(failures: Sequence[tuple[int, str]]) -> list[str]:
-    """Return one line per reason, with the numbers of the files that it kept away.
+    """Return one line per reason, with the numbers of the failed files.
 
     Examples
     --------
@@ -87,7 +87,7 @@ def failure_lines(failures: Sequence[tuple[int, str]]) -> list[str]:
 
 
 def bytes_text(n_bytes: int) -> str:
-    """Write a number of bytes for a person.
+    """Format a number of bytes.
 
     Examples
     --------

@@ -1,6 +1,6 @@
-"""What can be told of a NIfTI volume by looking: shape, orientation, whether the skull is off.
+"""Inspection of a NIfTI volume: shape, orientation, skull stripping.
 
-A skull-stripped volume is a brain in exact zeros: the background was set, not measured.
+A skull-stripped volume is a brain surrounded by exact zeros: the background was set, not measured.
 A scan that was not stripped has noise in the air around the head, and skin and neck reach
 its border. Of the voxels, ``z`` are exactly zero (values that are not finite count as
 zero); of those in the six outer planes, ``b`` are:
@@ -9,11 +9,11 @@ zero); of those in the six outer planes, ``b`` are:
 | --- | --- |
 | ``true`` | b >= 0.99 and z >= 0.60 |
 | ``false`` | b < 0.50 or z < 0.25 |
-| ``unknown`` | all else: cropped to the brain, a slab of few slices, defaced |
+| ``unknown`` | otherwise: cropped to the brain, a slab of few slices, defaced |
 
 In a BraTS volume of 240x240x155 a brain of 1.5 litres leaves z = 0.83. The rule was set by
-that arithmetic. It was tried on drawn volumes and on 124 public FLAIR stacks (121 ``false``,
-3 ``unknown``), never on IXI or BraTS; the two shares are kept beside the answer.
+that arithmetic. It was tested on synthetic volumes and on 124 public FLAIR stacks (121 ``false``,
+3 ``unknown``), not on IXI or BraTS; both shares are recorded with the result.
 """
 
 from __future__ import annotations
@@ -38,18 +38,18 @@ _NDIM = 3
 
 @dataclass(frozen=True)
 class VolumeLook:
-    """What one volume is like.
+    """Properties of one volume.
 
     Parameters
     ----------
     shape : tuple of int
         Voxels along the array's axes as stored.
     orientation : str
-        Where the axes point, as nibabel's ``aff2axcodes``: ``RAS``, ``LPS``, …
+        Axis codes of nibabel's ``aff2axcodes``: ``RAS``, ``LPS``, …
     spacing_mm : tuple of float
-        Voxel sizes along the axes.
+        Voxel sizes along the axes, in mm.
     zero_share, border_zero_share : float
-        In [0, 1]; the top of this file says of what.
+        Shares z and b in [0, 1], defined at the top of this module.
     """
 
     shape: tuple[int, ...]
@@ -60,7 +60,7 @@ class VolumeLook:
 
     @property
     def skull_stripped(self) -> str:
-        """``true``, ``false`` or ``unknown``, by the rule at the top of this file."""
+        """``true``, ``false`` or ``unknown``, by the rule at the top of this module."""
         if self.border_zero_share >= STRIPPED_BORDER and self.zero_share >= STRIPPED_ZEROS:
             return "true"
         if self.border_zero_share < WHOLE_BORDER or self.zero_share < WHOLE_ZEROS:
@@ -69,14 +69,14 @@ class VolumeLook:
 
 
 def look_at_volume(data: bytes, *, max_voxels: int = MAX_PIXELS) -> VolumeLook:
-    """Look at the volume in the bytes of a NIfTI file, gzip-compressed or not.
+    """Inspect a NIfTI file, gzip-compressed or not.
 
     Parameters
     ----------
     data : bytes
-        The whole file.
+        Contents of the file.
     max_voxels : int
-        Larger ones are refused by their header.
+        Limit of voxels, checked against the header.
 
     Raises
     ------
@@ -84,9 +84,9 @@ def look_at_volume(data: bytes, *, max_voxels: int = MAX_PIXELS) -> VolumeLook:
         ``unreadable``, ``truncated``, ``unsupported`` or ``too-large``.
     """
     if not data:
-        raise CaseError("empty-file", "the file holds no byte")
+        raise CaseError("empty-file", "the file is empty")
     if sniff(data) != "NIFTI":
-        raise CaseError("unreadable", "the content is no NIfTI")
+        raise CaseError("unreadable", "the contents are not NIfTI")
     with decoding("NIFTI"):
         return _look(data, max_voxels)
 
@@ -138,14 +138,14 @@ def border_share(marked: NDArray[np.bool_]) -> float:
 
 
 def _samples(image: Any) -> NDArray[Any]:
-    """Return the stored samples, or the scaled ones where the scaling moves zero."""
+    """Return the stored samples, or the scaled ones if the scaling shifts zero."""
     if image.dataobj.inter in (0, None):
         return np.asanyarray(image.dataobj.get_unscaled())
     return np.asanyarray(image.dataobj)
 
 
 def _nibabel() -> Any:
-    """Import the library, whose functions carry no types."""
+    """Import nibabel, which is untyped."""
     import nibabel
 
     return nibabel

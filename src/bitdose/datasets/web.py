@@ -1,4 +1,4 @@
-"""The web as it is: what is fetched from, how long one waits, what is tried again."""
+"""Web access: allowed addresses, timeouts, retries."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ _LONGEST_BACKOFF_S = 60.0
 
 
 class FetchError(BitdoseError):
-    """One file cannot be had; others may be."""
+    """A failed download of one file."""
 
 
 class StoppedError(BitdoseError):
-    """Somebody asked to stop."""
+    """Interruption of a download."""
 
 
 @dataclass(frozen=True)
 class How:
-    """How to fetch.
+    """Retry policy.
 
     Parameters
     ----------
     retries : int
-        Tries after the first, counted anew whenever bytes came.
+        Number of retries, reset whenever bytes arrive.
     timeout_s : float
-        Longest silence of a server.
+        Timeout of a silent server, in seconds.
     backoff_s : float
-        First wait; each further one doubles, up to a minute.
+        First wait in seconds, doubled at each retry, up to a minute.
     """
 
     retries: int = 5
@@ -54,9 +54,9 @@ PATIENT = How()
 
 
 class Session:
-    """What the files of one set share: patience, the wish to stop, and which hosts never answered.
+    """State shared by the downloads of one set: retry policy, stop flag, unreachable hosts.
 
-    So a machine without a network learns it from the first files, not from each.
+    A machine without a network therefore fails at the first files, not at each.
     """
 
     def __init__(self, how: How = PATIENT) -> None:
@@ -65,28 +65,28 @@ class Session:
         self._alive: set[str] = set()
         self._silent: set[str] = set()
 
-    def answered(self, host: str) -> None:
-        """Note that a host is there, whatever it said."""
+    def responded(self, host: str) -> None:
+        """Record that a host has responded."""
         self._alive.add(host)
 
-    def gave_up(self, host: str) -> None:
-        """Note that all tries for a file ended; it counts against a host that never answered."""
+    def failed(self, host: str) -> None:
+        """Record that all tries for a file failed; it counts against a host that never responded."""
         if host not in self._alive:
             self._silent.add(host)
 
     def is_silent(self, host: str) -> bool:
-        """Tell whether a host was given up and has never answered."""
+        """Whether a host was abandoned without any response."""
         return host in self._silent and host not in self._alive
 
 
 def read_url(url: str, *, max_bytes: int, how: How = PATIENT) -> bytes:
-    """Read a small document from the web, with the same patience; raises ``FetchError``."""
+    """Read a small document from the web with the same retry policy; raises ``FetchError``."""
     failures, host = 0, urlsplit(url).hostname
     while True:
         try:
             request = urllib.request.Request(url, headers={"User-Agent": "bitdose"})  # noqa: S310
-            with web_opener().open(request, timeout=how.timeout_s) as answer:
-                data: bytes = answer.read(max_bytes + 1)
+            with web_opener().open(request, timeout=how.timeout_s) as response:
+                data: bytes = response.read(max_bytes + 1)
         except urllib.error.HTTPError as error:
             with error:
                 reason, wait_s = f"HTTP {error.code}", retry_after(error.headers)
@@ -105,35 +105,35 @@ def read_url(url: str, *, max_bytes: int, how: How = PATIENT) -> bytes:
 
 
 def web_opener() -> urllib.request.OpenerDirector:
-    """Return what opens web addresses and follows redirects to such only."""
+    """Return an opener of web addresses that follows redirects to web addresses only."""
     return urllib.request.build_opener(_WebOnly)
 
 
 def network_reason(error: Exception) -> str:
-    """Say in a few words what the network did.
+    """Describe a network error in a few words.
 
     Raises
     ------
     FetchError
-        If the server's certificate is not trusted: trying again changes nothing.
+        If the server's certificate is not trusted, since a retry is futile.
 
     Examples
     --------
     >>> network_reason(TimeoutError())
-    'no answer in time'
+    'no response in time'
     """
     reason = getattr(error, "reason", error)
     if isinstance(reason, ssl.SSLCertVerificationError):
         raise FetchError("the server's certificate is not trusted")
     if isinstance(error, TimeoutError) or isinstance(reason, TimeoutError):
-        return "no answer in time"
+        return "no response in time"
     if isinstance(error, http.client.IncompleteRead):
         return "the connection was cut"
     return f"no connection ({type(reason).__name__})"
 
 
 def retry_after(headers: Any) -> float | None:
-    """Return the seconds a server asks for, from a number or a date; None where it asks for none.
+    """Return the seconds of a Retry-After header, from a number or a date; None without one.
 
     Examples
     --------
@@ -150,7 +150,7 @@ def retry_after(headers: Any) -> float | None:
 
 
 def wait_before(asked_s: float | None, failures: int, how: How, stop: Event) -> None:
-    """Wait before the next try: as long as the server asks, else longer with every failure.
+    """Wait before the next try: as long as the server asks, else with exponential backoff.
 
     Raises
     ------
@@ -163,18 +163,18 @@ def wait_before(asked_s: float | None, failures: int, how: How, stop: Event) -> 
         raise FetchError(f"the server asks to wait {asked_s:.0f} s; run again then")
     backoff = min(_LONGEST_BACKOFF_S, how.backoff_s * 2 ** (failures - 1)) * random.uniform(0.75, 1.25)  # noqa: S311
     if stop.wait(backoff if asked_s is None else asked_s):
-        raise StoppedError("stopped; run again to go on")
+        raise StoppedError("stopped; run again to resume")
 
 
 class _WebOnly(urllib.request.HTTPRedirectHandler):
-    """Follows redirects to the web only, and from https never to http."""
+    """Redirect handler for web addresses only, never from https to http."""
 
     def redirect_request(  # noqa: PLR0917  the library's own signature
         self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str
     ) -> Any:
-        """Refuse what leads elsewhere."""
+        """Reject any other target."""
         weaker = req.full_url.startswith("https:") and not newurl.startswith("https:")
         if weaker or not is_web_url(newurl):
             fp.close()
-            raise FetchError("the server redirects to an address that is not fetched from")
+            raise FetchError("the server redirects to a forbidden address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

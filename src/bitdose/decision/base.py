@@ -1,10 +1,10 @@
-"""What a decision is: the tests made, the walks, the certified point, and what was not shown.
+"""What a decision is: the tests made, chain by chain, the certified point, and what was not shown.
 
 The contract:
 
 - a decision is a pure function of a results table and a :class:`~bitdose.rule.rule.Rule`;
 - ``certified`` is a point whose every margin was tested and passed, or None, and then
-  ``shortfall`` says what stands in the way;
+  ``required_sample_sizes`` says what stands in the way;
 - the chance that a study certifies a point that truly loses more than one of its margins is at most
   ``rule.alpha``, if the patients are a random sample of those that the profile is for, and, where a
   search on one split chose the points, if the true loss does not fall along a chain;
@@ -101,8 +101,8 @@ class ChainTest:
     untested : tuple of str
         Points that were not reached.
     searched : bool
-        Whether a race chose what to test, in place of a walk from mild to harsh: points pass alone or
-        in turn, and may be given up before they have seen all cases.
+        Whether racing chose what to test, in place of a sequence from weak to strong compression: points pass
+        individually or in sequence, and may be stopped for futility before they have seen all cases.
     """
 
     name: str
@@ -134,9 +134,9 @@ class RequiredSampleSize:
     n : int
         Units of resampling at hand.
     least : int
-        Units that any study needs for this margin, with no answer changed; -1 where not computed.
-    at_mildest : int
-        Units needed if further ones behave like those at the mildest point tested; -1 where no
+        Units that any study needs for this margin, with no prediction changed; -1 where not computed.
+    at_weakest : int
+        Units needed if further ones behave like those at the weakest compression tested; -1 where no
         number would do, since the loss seen there is the margin or more, or it is undefined.
     point : str
         That point.
@@ -147,7 +147,7 @@ class RequiredSampleSize:
     margin: Margin
     n: int
     least: int
-    at_mildest: int
+    at_weakest: int
     point: str
     reason: str = ""
 
@@ -164,15 +164,15 @@ class Decision:
         The classifier, as in the results.
     labels : tuple of str
         Its classes.
-    walks : tuple of ChainTest
+    chain_tests : tuple of ChainTest
         One per chain, or one.
     certified : PointTest or None
         The best of all points that passed, by the objective.
     candidates : tuple of str
-        With two splits: the points that the first one chose, in the order of the walk.
+        With two splits: the points that the first one chose, in the order of their tests.
     pareto : tuple of str
         Passed points that no other passed point beats in both the objective's cost and the worst p-value.
-    shortfall : tuple of RequiredSampleSize
+    required_sample_sizes : tuple of RequiredSampleSize
         Where nothing passed: per margin, how many cases would be needed.
     n_cases, n_patients : int
         On which the proof stands.
@@ -187,11 +187,11 @@ class Decision:
     rule: Rule
     model: str
     labels: tuple[str, ...]
-    walks: tuple[ChainTest, ...]
+    chain_tests: tuple[ChainTest, ...]
     certified: PointTest | None
     candidates: tuple[str, ...]
     pareto: tuple[str, ...]
-    shortfall: tuple[RequiredSampleSize, ...]
+    required_sample_sizes: tuple[RequiredSampleSize, ...]
     n_cases: int
     n_patients: int
     clustered: bool

@@ -24,7 +24,6 @@ _LEAST_POINTS = 2
 _USUAL_POINTS = 4
 _LEAST_OVERLAP = 0.75
 _GRID = 101
-_SCORES = ("accuracy", "macro_f1")
 
 
 @dataclass(frozen=True)
@@ -54,17 +53,15 @@ class BdRate:
 
 
 def bd_rates(summary: Summary, *, score: str = "accuracy") -> list[BdRate]:
-    """Compare every chain with the first one by BD-rate; raises ``KeyError`` for another score.
+    """Compare every chain with the first one by BD-rate; raises ``KeyError`` for an unknown score.
 
     Parameters
     ----------
     summary : Summary
         Of a study.
-    score : {"accuracy", "macro_f1"}
-        The task metric.
+    score : str
+        The task metric: one of all classes in ``metrics/catalogue.py``, of which higher is better.
     """
-    if score not in _SCORES:
-        raise KeyError(score)
     curves = {name: _curve(points, score) for name, points in summary.chains().items()}
     names = list(curves)
     return [
@@ -131,7 +128,7 @@ class _Curve:
 
 
 def _curve(points: Sequence[PointSummary], score: str) -> tuple[list[float], list[float]]:
-    return [p.coded_bytes_per_case for p in points], [getattr(p, score).value for p in points]
+    return [p.coded_bytes_per_case for p in points], [p.estimates[score].value for p in points]
 
 
 def _monotone(rate: ArrayLike, score: ArrayLike) -> _Curve:

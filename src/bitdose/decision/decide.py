@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bitdose.decision.base import ChainTest, Decision, MarginTest, PointTest, RequiredSampleSize
-from bitdose.decision.cohort import Cohort, check_disjoint, make_cohort
 from bitdose.decision.fixed_sequence import Seconds, Tester, chains_of
 from bitdose.decision.margin_tests import among, changed_share, is_share
 from bitdose.decision.registration import check_complete, is_registered
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
+from bitdose.results.predictions import Cohort, check_disjoint, make_cohort
 from bitdose.rule.margins import check_labels
 from bitdose.rule.rule import Rule
 from bitdose.stats.noninferiority import cases_needed
@@ -70,12 +70,12 @@ def decide(
         return _decide_on_two(call)
     cohort = call.cohort("")
     if rule.order:
-        walks = [call.tester(cohort, rule.alpha).walk("order", _ordered(rule.order, cohort))]
+        chain_tests = [call.tester(cohort, rule.alpha).test_in_order("order", _ordered(rule.order, cohort))]
     else:
         chains = chains_of(cohort)
         tester = call.tester(cohort, rule.alpha / len(chains))
-        walks = [tester.walk(name, points) for name, points in chains.items()]
-    return call.decision(cohort, walks)
+        chain_tests = [tester.test_in_order(name, points) for name, points in chains.items()]
+    return call.decision(cohort, chain_tests)
 
 
 @dataclass(frozen=True)
@@ -116,25 +116,25 @@ class Call:
         return Tester.of(cohort, self.rule.margins, alpha=alpha, seed=self.seed, seconds=self.seconds)
 
     def decision(
-        self, cohort: Cohort, walks: Sequence[ChainTest], candidates: Sequence[str] = ()
+        self, cohort: Cohort, chain_tests: Sequence[ChainTest], candidates: Sequence[str] = ()
     ) -> Decision:
         """Choose among what passed, and say what was missing where nothing did."""
-        passed = [test for walk in walks for test in walk.passed]
+        passed = [test for chain in chain_tests for test in chain.passed]
         certified = best(passed, self.rule)
         return Decision(
             rule=self.rule,
             model=str(self.table["model"][0] or ""),
             labels=cohort.labels,
-            walks=tuple(walks),
+            chain_tests=tuple(chain_tests),
             certified=certified,
             candidates=tuple(candidates),
             pareto=tuple(test.point for test in pareto(passed, self.rule)),
-            shortfall=() if certified else _shortfall(cohort, walks),
+            required_sample_sizes=() if certified else _sample_sizes(cohort, chain_tests),
             n_cases=len(cohort.case_ids),
             n_patients=len(cohort.patients),
             clustered=cohort.clustered,
             preregistered=self.preregistered,
-            notes=(*_notes(cohort, walks), *self._no_candidate(candidates)),
+            notes=(*_notes(cohort, chain_tests), *self._no_candidate(candidates)),
         )
 
     def _no_candidate(self, candidates: Sequence[str]) -> list[str]:
@@ -144,14 +144,14 @@ class Call:
 
 
 def _decide_on_two(call: Call) -> Decision:
-    """Choose candidates on one split and prove them in one walk on the other."""
+    """Choose candidates on one split and prove them in one fixed sequence on the other."""
     rule = call.rule
     first, second = call.cohort(rule.select), call.disjoint_from(rule.select, rule.confirm)
     tester = call.tester(first, rule.alpha)
     candidates = candidates_of([tester.test(rows) for rows in first.points.values()], rule)
     known = [point for point in candidates if point in second.points]
-    walks = [call.tester(second, rule.alpha).walk("confirm", known)] if known else []
-    return call.decision(second, walks, candidates)
+    chain_tests = [call.tester(second, rule.alpha).test_in_order("confirm", known)] if known else []
+    return call.decision(second, chain_tests, candidates)
 
 
 def _ordered(order: Sequence[str], cohort: Cohort) -> list[str]:
@@ -162,7 +162,9 @@ def _ordered(order: Sequence[str], cohort: Cohort) -> list[str]:
             near = difflib.get_close_matches(name, [*chains, *cohort.points], n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}? " if near else ""
             listed = ", ".join(chains)
-            raise UsageError(f"--order: {name!r} is no point or chain of the run: {hint}chains: {listed}")
+            raise UsageError(
+                f"{argument('order')}: {name!r} is no point or chain of the run: {hint}chains: {listed}"
+            )
         points.update(dict.fromkeys(chains.get(name, [name])))
     return list(points)
 
@@ -219,10 +221,10 @@ def best(passed: Sequence[PointTest], rule: Rule) -> PointTest | None:
     return max(as_quick, key=lambda test: test.mean_bytes)
 
 
-def _notes(cohort: Cohort, walks: Sequence[ChainTest]) -> tuple[str, ...]:
+def _notes(cohort: Cohort, chain_tests: Sequence[ChainTest]) -> tuple[str, ...]:
     found = []
     if cohort.n_left_out:
-        found.append(f"{cohort.n_left_out} cases have no answer at pristine and are left out.")
+        found.append(f"{cohort.n_left_out} cases have no prediction at pristine and are left out.")
     if not cohort.patients_named:
         found.append("No patient is named: each case counts as a patient of its own.")
     if len(cohort.splits) > 1:
@@ -230,19 +232,19 @@ def _notes(cohort: Cohort, walks: Sequence[ChainTest]) -> tuple[str, ...]:
         found.append(
             f"The splits {together} stand together: cases that a classifier learnt from prove nothing."
         )
-    for walk in walks:
-        stopped = walk.failed
+    for chain in chain_tests:
+        stopped = chain.failed
         reasons = dict.fromkeys(t.test.reason for t in stopped.tests if t.test.reason) if stopped else {}
-        found += [f"{walk.name}: stopped at {stopped.point}: {reason}." for reason in reasons if stopped]
+        found += [f"{chain.name}: stopped at {stopped.point}: {reason}." for reason in reasons if stopped]
     return tuple(found)
 
 
-def _shortfall(cohort: Cohort, walks: Sequence[ChainTest]) -> tuple[RequiredSampleSize, ...]:
+def _sample_sizes(cohort: Cohort, chain_tests: Sequence[ChainTest]) -> tuple[RequiredSampleSize, ...]:
     """Say per margin how many cases the most promising first point would need."""
-    mildest = [walk.failed for walk in walks if walk.failed]
-    if not mildest:
+    failed = [chain.failed for chain in chain_tests if chain.failed]
+    if not failed:
         return ()
-    point = min(mildest, key=worst_p)
+    point = min(failed, key=worst_p)
     return tuple(_short_of(each, point.point, cohort) for each in point.tests)
 
 
@@ -261,9 +263,9 @@ def _needed(each: MarginTest, n: int, least: int, point: str, cohort: Cohort) ->
         return -1
     if each.passed:
         return n
-    changed = test.loss if margin.is_rate else changed_share(margin, cohort, cohort.points[point].answers)
+    changed = test.loss if margin.is_rate else changed_share(margin, cohort, cohort.points[point].predictions)
     if cohort.clustered or not is_share(margin):
-        # The limit closes in with the root of n, and with n itself where no answer has changed.
+        # The limit shrinks as 1/sqrt(n), and as 1/n where no prediction has changed.
         gap = (test.upper - test.loss) / (margin.limit - test.loss)
         return max(least, math.ceil(n * gap ** (2 if changed else 1)))
     return cases_needed(margin.limit, alpha=test.alpha, loss=test.loss, changed=changed)

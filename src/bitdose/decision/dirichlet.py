@@ -29,9 +29,9 @@ class DirichletWeights:
     Parameters
     ----------
     patients : numpy.ndarray
-        ``(n_patients, draws)`` float32, standard exponential.
+        ``(n_patients, n_weightings)`` float32, standard exponential.
     worst : numpy.ndarray
-        ``(draws,)`` float32: of the worst-case patient.
+        ``(n_weightings,)`` float32: of the worst-case patient.
     """
 
     patients: Floats
@@ -49,11 +49,11 @@ class DirichletWeights:
 
     @classmethod
     def none(cls, n_patients: int) -> DirichletWeights:
-        """Return no weighting at all, for margins whose tests take none; a test by draws then fails."""
+        """Return no weighting at all, for margins whose tests take none; a test by weights then fails."""
         return cls(np.empty((n_patients, 0), np.float32), np.empty(0, np.float32))
 
     @property
-    def n_draws(self) -> int:
+    def n_weightings(self) -> int:
         """Number of weightings."""
         return int(self.patients.shape[1])
 
@@ -78,9 +78,9 @@ class DirichletWeights:
         Returns
         -------
         numpy.ndarray
-            ``(draws, k)`` float32.
+            ``(n_weightings, k)`` float32.
         """
-        found = np.zeros((self.n_draws, features.shape[1]), np.float32)
+        found = np.zeros((self.n_weightings, features.shape[1]), np.float32)
         kept, some, weights = features.any(0), features.any(1), self.patients
         if 2 * int(some.sum()) < some.size:
             features, weights = features[some], weights[some]
@@ -88,16 +88,16 @@ class DirichletWeights:
         if columns.shape[1] == 1:
             found[:, kept] = (columns[:, 0] @ weights)[:, None]
         elif columns.shape[1]:
-            # The many draws as rows of the product: BLAS shares rows among cores, and few are shared badly.
+            # The many weightings as rows: BLAS shares rows among cores, and few are shared badly.
             found[:, kept] = weights.T @ columns
         return found
 
     def with_worst(self, sums: Floats, worst: NDArray[np.float64]) -> Floats:
-        """Add the worst-case patient's features ``(k,)`` to sums ``(draws, k)``."""
+        """Add the worst-case patient's features ``(k,)`` to sums ``(n_weightings, k)``."""
         return np.asarray(sums + np.outer(self.worst, worst.astype(np.float32)), np.float32)
 
-    def weights(self) -> Floats:
-        """Return ``(draws, n_patients + 1)`` weights, the worst-case patient last."""
+    def as_rows(self) -> Floats:
+        """Return ``(n_weightings, n_patients + 1)`` weights, the worst-case patient last."""
         return np.vstack([self.patients, self.worst]).T
 
 

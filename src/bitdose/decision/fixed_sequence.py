@@ -1,4 +1,4 @@
-"""Walking points in an order that is fixed beforehand, and stopping at the first that fails.
+"""Testing points in an order that is fixed beforehand, and stopping at the first that fails.
 
 A sequence tested in a fixed order, each test at the full level and none after the first failure,
 passes a point that truly loses too much with a chance of at most that level (Maurer, Hothorn &
@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.decision.base import ChainTest, MarginTest, PointTest
-from bitdose.decision.cohort import Answers, Cohort, PointRows
 from bitdose.decision.dirichlet import DirichletWeights
 from bitdose.decision.margin_tests import check_margin, is_share
 from bitdose.hashing import rng_for
 from bitdose.metrics.rate import total_ratio
+from bitdose.results.predictions import Cohort, ConditionPredictions, PointRows
 from bitdose.rule.margins import Margin
 
 Seconds = Callable[[NDArray[np.int64]], NDArray[np.float64]]
@@ -36,7 +36,7 @@ class Tester:
         The cases.
     margins : tuple of Margin
         All are tested at every point.
-    draws : DirichletWeights
+    weights : DirichletWeights
         Weightings of the cohort's patients.
     alpha : float
         Level of every test.
@@ -46,7 +46,7 @@ class Tester:
 
     cohort: Cohort
     margins: tuple[Margin, ...]
-    draws: DirichletWeights
+    weights: DirichletWeights
     alpha: float
     seconds: Seconds | None = None
 
@@ -58,17 +58,19 @@ class Tester:
         n_patients = len(cohort.patients)
         if not cohort.clustered and all(is_share(margin) for margin in margins):
             return cls(cohort, margins, DirichletWeights.none(n_patients), alpha, seconds)
-        draws = DirichletWeights.of(n_patients, alpha=alpha, rng=rng_for(seed, "decision", *cohort.case_ids))
-        return cls(cohort, margins, draws, alpha, seconds)
+        weights = DirichletWeights.of(
+            n_patients, alpha=alpha, rng=rng_for(seed, "decision", *cohort.case_ids)
+        )
+        return cls(cohort, margins, weights, alpha, seconds)
 
     def test(self, rows: PointRows) -> PointTest:
         """Test every margin at one point."""
-        return self.with_costs(rows, self.margins_of(rows.answers))
+        return self.with_costs(rows, self.margins_of(rows.predictions))
 
-    def margins_of(self, answers: Answers) -> tuple[MarginTest, ...]:
-        """Test every margin on some answers of the cohort's cases."""
+    def margins_of(self, predictions: ConditionPredictions) -> tuple[MarginTest, ...]:
+        """Test every margin on some predictions of the cohort's cases."""
         return tuple(
-            check_margin(margin, self.cohort, answers, self.draws, alpha=self.alpha)
+            check_margin(margin, self.cohort, predictions, self.weights, alpha=self.alpha)
             for margin in self.margins
         )
 
@@ -88,7 +90,7 @@ class Tester:
             seconds=float(self.seconds(rows.bytes_coded).mean()) if self.seconds and known else math.nan,
         )
 
-    def walk(self, name: str, points: Sequence[str]) -> ChainTest:
+    def test_in_order(self, name: str, points: Sequence[str]) -> ChainTest:
         """Test points in their order until one fails."""
         tested: list[PointTest] = []
         for point in points:
@@ -99,7 +101,7 @@ class Tester:
 
 
 def chains_of(cohort: Cohort) -> dict[str, list[str]]:
-    """Group a cohort's points by chain, each from mild to harsh."""
+    """Group a cohort's points by chain, each from weak to strong compression."""
     found: dict[str, list[str]] = {}
     for point, rows in cohort.points.items():
         found.setdefault(rows.chain, []).append(point)

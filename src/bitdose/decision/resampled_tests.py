@@ -1,7 +1,7 @@
-"""Metrics that are no mean over cases, tested by draws: F1, AUROC, calibration, means over classes.
+"""Metrics that are no mean over cases, tested by Dirichlet weights.
 
-Every metric but AUROC is a function of weighted sums of features, so that all draws of both arms
-come from two matrix products.
+F1, Matthews' correlation, AUROC, calibration, means over classes. Every one but AUROC is a function of
+weighted sums of features, so that all weightings of both conditions come from two matrix products.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.decision.base import MarginTest
-from bitdose.decision.cohort import Answers, Cohort
 from bitdose.decision.dirichlet import DirichletWeights, usual_size
-from bitdose.metrics import classification as metric
 from bitdose.metrics.calibration import brier_per_case, calibration_gaps
+from bitdose.metrics.classification import auroc
 from bitdose.metrics.weighted import weighted_auroc
+from bitdose.results.predictions import Cohort, ConditionPredictions
 from bitdose.rule.margins import Margin
 from bitdose.stats.noninferiority import draws_test
 
@@ -30,9 +30,9 @@ Finish = Callable[[NDArray[Any]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class _Sums:
-    """A metric of weighted sums: features of both arms per case, and how to finish them.
+    """A metric of weighted sums: features of both conditions per case, and how to finish them.
 
-    ``worst`` holds candidates for the features of the worst-case patient in both arms.
+    ``worst`` holds candidates for the features of the worst-case patient in both conditions.
     """
 
     name: str
@@ -44,40 +44,46 @@ class _Sums:
 
 
 def check_composite(
-    margin: Margin, cohort: Cohort, answers: Answers, draws: DirichletWeights, *, alpha: float
+    margin: Margin, cohort: Cohort, coded: ConditionPredictions, weights: DirichletWeights, *, alpha: float
 ) -> MarginTest:
-    """Test one margin by draws; parameters and result as of ``losses.check_margin``."""
-    if margin.metric == "auroc":
-        before, after, samples = _auroc_samples(margin, cohort, answers, draws)
+    """Test one margin by Dirichlet weights; parameters and result as of ``margin_tests.check_margin``."""
+    family = margin.kind.family
+    if family == "auroc":
+        before, after, samples = _auroc_samples(margin, cohort, coded, weights)
         loss = before - after
-    elif margin.metric == "ece":
-        before, after, samples = _ece_samples(cohort, answers, draws)
+    elif family == "ece":
+        before, after, samples = _ece_samples(cohort, coded, weights)
         loss = after - before
     else:
-        sums = _sums(margin, cohort, answers)
+        sums = _sums(margin, cohort, coded)
         before, after = (float(sums.finish(part.sum(0)[None])[0]) for part in (sums.before, sums.after))
-        loss, samples = sums.sign * (before - after), _loss_samples(sums, cohort, draws)
+        loss, samples = sums.sign * (before - after), _loss_samples(sums, cohort, weights)
     n, unit = cohort.units(np.ones(cohort.true.size, bool))
     found = draws_test(loss, samples, margin=margin.limit, alpha=alpha, n=n, unit=unit)
-    if margin.metric == "ece" and found.reason == "":
+    if math.isnan(loss):
+        found = replace(found, reason=margin.kind.undefined)
+    elif family == "ece" and found.reason == "":
         found = replace(found, method=f"{found.method}-bound")
     return MarginTest(margin, before, after, found)
 
 
-def _sums(margin: Margin, cohort: Cohort, answers: Answers) -> _Sums:
-    if margin.metric == "brier":
+def _sums(margin: Margin, cohort: Cohort, coded: ConditionPredictions) -> _Sums:
+    sign = -1.0 if margin.kind.lower_is_better else 1.0
+    if margin.kind.family == "brier":
         one = np.ones(cohort.true.size)
-        arms = [
+        conditions = [
             np.column_stack([brier_per_case(cohort.true, a.probabilities), one])
-            for a in (cohort.pristine, answers)
+            for a in (cohort.pristine, coded)
         ]
-        worst = (np.array([0.0, 1.0]), np.array([2.0, 1.0]))
-        return _Sums(margin.name, arms[0], arms[1], (worst,), lambda s: s[:, 0] / s[:, 1], -1.0)
+        worst = (np.array([margin.kind.low, 1.0]), np.array([margin.kind.high, 1.0]))
+        return _Sums(margin.name, conditions[0], conditions[1], (worst,), lambda s: s[:, 0] / s[:, 1], sign)
     k = len(cohort.labels)
-    arms = [np.eye(k * k)[cohort.true * k + a.predicted] for a in (cohort.pristine, answers)]
+    conditions = [np.eye(k * k)[cohort.true * k + a.predicted] for a in (cohort.pristine, coded)]
     cell = np.eye(k * k)
     flips = [(cell[c * k + c], cell[c * k + d]) for c in _present(cohort) for d in range(k) if d != c]
-    return _Sums(margin.name, arms[0], arms[1], tuple(flips), _of_confusion(margin, cohort.labels), 1.0)
+    return _Sums(
+        margin.name, conditions[0], conditions[1], tuple(flips), _of_confusion(margin, cohort.labels), sign
+    )
 
 
 def _present(cohort: Cohort) -> list[int]:
@@ -85,56 +91,50 @@ def _present(cohort: Cohort) -> list[int]:
     return [int(c) for c in np.unique(cohort.true)]
 
 
-def _ece_samples(cohort: Cohort, answers: Answers, draws: DirichletWeights) -> tuple[float, float, Floats]:
-    """Return the calibration error pristine, coded, and for each draw a bound of what it grew by.
+def _ece_samples(
+    cohort: Cohort, coded: ConditionPredictions, weights: DirichletWeights
+) -> tuple[float, float, Floats]:
+    """Return the calibration error pristine, coded, and for each weighting a bound of what it grew by.
 
     Chance opens gaps, the more the better the calibration is, so that the difference of two
-    observed errors is too small where coding spoils a good one. What is drawn is therefore
+    observed errors is too small where coding spoils a good one. What is weighted is therefore
     ``Σ_b |γ_b - g_b|`` over the bins' gaps coded and pristine: never less than the difference of
     the errors, and too large by chance, not too small. The worst-case patient adds its weight.
     """
-    before, after = (calibration_gaps(cohort.true, a.probabilities) for a in (cohort.pristine, answers))
+    before, after = (calibration_gaps(cohort.true, a.probabilities) for a in (cohort.pristine, coded))
     n = cohort.true.size
     usual = usual_size(np.bincount(cohort.patient_of_case).astype(float))
-    total = draws.kept("all cases", lambda: draws.sums(_per_patient(np.ones((n, 1)), cohort)))[:, 0]
-    moved = np.abs(draws.sums(_per_patient(after - before, cohort))).sum(1)
-    samples = (moved + usual * draws.worst) / (total + usual * draws.worst)
+    total = weights.kept("all cases", lambda: weights.sums(_per_patient(np.ones((n, 1)), cohort)))[:, 0]
+    moved = np.abs(weights.sums(_per_patient(after - before, cohort))).sum(1)
+    samples = (moved + usual * weights.worst) / (total + usual * weights.worst)
     was, now = (float(np.abs(gaps.mean(0)).sum()) for gaps in (before, after))
     return was, now, np.asarray(samples, float)
 
 
 def _of_confusion(margin: Margin, labels: tuple[str, ...]) -> Finish:
     """Return the function from flat confusion matrices ``(m, K * K)`` to the metric ``(m,)``."""
-    k = len(labels)
-    place = labels.index(margin.label) if margin.label else -1
-    functions = {
-        "sensitivity": lambda m: metric.sensitivity(m).mean(-1),
-        "precision": lambda m: metric.precision(m)[..., place],
-        "f1": lambda m: metric.f1_score(m)[..., place],
-        "macro_f1": metric.macro_f1,
-    }
-    chosen = functions[margin.metric]
-    return lambda flat: np.asarray(chosen(flat.reshape(-1, k, k)))
+    k, place = len(labels), labels.index(margin.label) if margin.label else -1
+    return lambda flat: margin.kind.of_confusion(flat.reshape(-1, k, k), place)
 
 
-def _loss_samples(sums: _Sums, cohort: Cohort, draws: DirichletWeights) -> Floats:
-    """Return the loss of each draw, with the worst-case patient that costs the most."""
+def _loss_samples(sums: _Sums, cohort: Cohort, weights: DirichletWeights) -> Floats:
+    """Return the loss of each weighting, with the worst-case patient that costs the most."""
     before, after = (_per_patient(part, cohort) for part in (sums.before, sums.after))
     usual = usual_size(np.bincount(cohort.patient_of_case).astype(float))
 
     def loss_with(worst: tuple[Floats, Floats]) -> float:
-        arms = (before.sum(0) + usual * worst[0], after.sum(0) + usual * worst[1])
-        values = [float(sums.finish(arm[None])[0]) for arm in arms]
+        conditions = (before.sum(0) + usual * worst[0], after.sum(0) + usual * worst[1])
+        values = [float(sums.finish(condition[None])[0]) for condition in conditions]
         loss = sums.sign * (values[0] - values[1])
         return -math.inf if math.isnan(loss) else loss
 
     was, turned = max(sums.worst, key=loss_with)
-    plain = draws.kept(sums.name, lambda: draws.sums(before))
-    changed = plain + draws.sums(after - before)
-    pristine = draws.kept(
-        (sums.name, was.tobytes()), lambda: sums.finish(draws.with_worst(plain, usual * was))
+    plain = weights.kept(sums.name, lambda: weights.sums(before))
+    changed = plain + weights.sums(after - before)
+    pristine = weights.kept(
+        (sums.name, was.tobytes()), lambda: sums.finish(weights.with_worst(plain, usual * was))
     )
-    coded = sums.finish(draws.with_worst(changed, usual * turned))
+    coded = sums.finish(weights.with_worst(changed, usual * turned))
     return np.asarray(sums.sign * (pristine - coded), float)
 
 
@@ -145,28 +145,28 @@ def _per_patient(features: Floats, cohort: Cohort) -> Floats:
 
 
 def _auroc_samples(
-    margin: Margin, cohort: Cohort, answers: Answers, draws: DirichletWeights
+    margin: Margin, cohort: Cohort, coded: ConditionPredictions, weights: DirichletWeights
 ) -> tuple[float, float, Floats]:
-    """Return AUROC pristine, coded, and the loss of each draw, the mean over the classes asked."""
+    """Return AUROC pristine, coded, and the loss of each weighting, the mean over the classes asked."""
     places = [cohort.labels.index(margin.label)] if margin.label else list(range(len(cohort.labels)))
     worst_class = _worst_of_auroc(places, cohort)
-    weights = draws.kept("cases", lambda: _weights_of_cases(cohort, draws))
+    per_case = weights.kept("cases", lambda: _weights_of_cases(cohort, weights))
 
-    def under_weights(arm: Answers, end: float) -> tuple[float, Floats]:
-        parts = list(_one_against_rest(arm, end, places, cohort.true, worst_class))
-        value = float(np.mean([metric.auroc(truth[:-1], score[:-1]) for truth, score in parts]))
-        return value, np.mean([weighted_auroc(truth, score, weights) for truth, score in parts], axis=0)
+    def under_weights(condition: ConditionPredictions, end: float) -> tuple[float, Floats]:
+        parts = list(_one_against_rest(condition, end, places, cohort.true, worst_class))
+        value = float(np.mean([auroc(truth[:-1], score[:-1]) for truth, score in parts]))
+        return value, np.mean([weighted_auroc(truth, score, per_case) for truth, score in parts], axis=0)
 
-    before = draws.kept((margin.name, worst_class), lambda: under_weights(cohort.pristine, math.inf))
-    after = under_weights(answers, -math.inf)
+    before = weights.kept((margin.name, worst_class), lambda: under_weights(cohort.pristine, math.inf))
+    after = under_weights(coded, -math.inf)
     return before[0], after[0], np.asarray(before[1] - after[1], float)
 
 
-def _weights_of_cases(cohort: Cohort, draws: DirichletWeights) -> Floats:
-    """Return ``(draws, n_cases + 1)`` weights, the worst-case patient's cases as the last one."""
+def _weights_of_cases(cohort: Cohort, weights: DirichletWeights) -> Floats:
+    """Return ``(n_weightings, n_cases + 1)`` weights, the worst-case patient's cases as the last one."""
     usual = usual_size(np.bincount(cohort.patient_of_case).astype(float))
     columns = [*cohort.patient_of_case, len(cohort.patients)]
-    rows = draws.weights().T[columns].astype(float)  # mixed precision would be cast at every step
+    rows = weights.as_rows().T[columns].astype(float)  # mixed precision would be cast at every step
     rows[-1] *= usual
     return rows.T
 
@@ -186,7 +186,7 @@ def _worst_of_auroc(places: list[int], cohort: Cohort) -> int:
 
 
 def _one_against_rest(
-    arm: Answers, end: float, places: list[int], true: NDArray[np.int64], worst_class: int
+    condition: ConditionPredictions, end: float, places: list[int], true: NDArray[np.int64], worst_class: int
 ) -> Iterator[tuple[Bools, Floats]]:
     """Yield truth and scores of each class asked, with the worst-case case last.
 
@@ -195,4 +195,7 @@ def _one_against_rest(
     """
     for place in places:
         own = place == worst_class
-        yield np.append(true == place, own), np.append(arm.probabilities[:, place], end if own else -end)
+        yield (
+            np.append(true == place, own),
+            np.append(condition.probabilities[:, place], end if own else -end),
+        )

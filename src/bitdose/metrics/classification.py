@@ -110,6 +110,30 @@ def macro_f1(confusion: Confusion) -> Floats:
     return np.asarray(f1_score(confusion).mean(-1))
 
 
+def matthews_correlation(confusion: Confusion) -> Floats:
+    """Matthews' correlation coefficient of any number of classes, ``(...)`` float in [-1, 1].
+
+    ``(c n - Σ_k t_k p_k) / sqrt((n² - Σ_k p_k²) (n² - Σ_k t_k²))`` with n cases, c of them right, t_k of
+    class k and p_k predicted as k; 1 where all are right, 0 where predictions tell nothing of the classes.
+    NaN where all cases are of one class or all predictions are.
+
+    References
+    ----------
+    Gorodkin 2004, Comput Biol Chem 28:367, doi 10.1016/j.compbiolchem.2004.09.006.
+
+    Examples
+    --------
+    >>> round(float(matthews_correlation(np.array([[3, 1], [0, 4]]))), 4)
+    0.7746
+    """
+    counts = np.asarray(confusion, float)
+    n, right = counts.sum((-2, -1)), _diagonal(counts).sum(-1)
+    true, predicted = counts.sum(-1), counts.sum(-2)
+    others = 1 - np.eye(counts.shape[-1])  # one class alone makes an exact 0, as a difference may not
+    spread = [(side * (side @ others)).sum(-1) for side in (true, predicted)]
+    return _ratio(right * n - (true * predicted).sum(-1), np.sqrt(np.maximum(spread[0] * spread[1], 0)))
+
+
 def auroc(positive: ArrayLike, score: ArrayLike) -> float:
     """Area under the ROC curve: the chance that a positive outranks a negative, ties half.
 

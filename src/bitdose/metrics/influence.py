@@ -7,12 +7,22 @@ minus the influence of that case; over all cases the influence sums to zero.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from bitdose.metrics.classification import confusion_matrix, f1_score, mid_ranks
 
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Influence = Callable[[Ints, Ints, int], Floats]
+Changes = Callable[[Ints, Ints, Ints, int], Floats]
+OfConfusion = Callable[[NDArray[Any]], Floats]
+
+_STEP = 1e-5  # of all cases: a cell's weight is moved by so much either way
+_NODES, _WEIGHTS = (np.asarray(part) / 2 for part in np.polynomial.legendre.leggauss(8))
 
 
 def f1_influence(true: ArrayLike, predicted: ArrayLike, n_classes: int) -> Floats:
@@ -78,6 +88,82 @@ def f1_changes(true: ArrayLike, before: ArrayLike, after: ArrayLike, n_classes: 
     score = (f1_score(counts[0]) + f1_score(counts[1])) / 2
     called = answers[1].astype(float) - answers[0]
     return np.asarray(called * (2.0 * y - score) / np.maximum(either, 1))
+
+
+def confusion_influence(function: OfConfusion, true: Ints, predicted: Ints, n_classes: int) -> Floats:
+    """Influence of each case on any smooth function of the confusion matrix, by central difference.
+
+    Parameters
+    ----------
+    function : callable
+        From confusion matrices ``(..., K, K)`` to values ``(...)``; doubling a matrix changes no value.
+    true, predicted : numpy.ndarray
+        ``(n_cases,)`` int class indices in ``[0, n_classes)``.
+    n_classes : int
+        K.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_cases,)`` float; NaN where the function has no value.
+
+    Examples
+    --------
+    >>> from bitdose.metrics.classification import accuracy
+    >>> confusion_influence(accuracy, np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), 2).round(4).tolist()
+    [0.0625, -0.1875, 0.0625, 0.0625]
+    """
+    slope = _slope(function, confusion_matrix(true, predicted, n_classes).astype(float))
+    return np.asarray(slope[true, predicted])
+
+
+def confusion_changes(function: OfConfusion, true: Ints, before: Ints, after: Ints, n_classes: int) -> Floats:
+    """Part of each case in what new predictions change of any smooth function of the confusion matrix.
+
+    ``∫ (f'_{y, after} - f'_{y, before}) dt`` along the straight line from the one matrix to the other, by
+    Gauss and Legendre's rule: each case's share after Aumann and Shapley. Over all cases it sums to the
+    change, and a case whose prediction stays has none.
+
+    Parameters
+    ----------
+    function : callable
+        As of :func:`confusion_influence`.
+    true, before, after : numpy.ndarray
+        ``(n_cases,)`` int class indices in ``[0, n_classes)``.
+    n_classes : int
+        K.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(n_cases,)`` float; NaN where the function has no value.
+
+    References
+    ----------
+    Aumann & Shapley 1974, Values of Non-Atomic Games; Sundararajan 2017, arXiv 1703.01365.
+
+    Examples
+    --------
+    >>> from bitdose.metrics.classification import accuracy
+    >>> confusion_changes(accuracy, *(np.array(v) for v in ([0, 1], [1, 1], [0, 1])), 2).round(4).tolist()
+    [0.5, 0.0]
+    """
+    start, end = (confusion_matrix(true, one, n_classes).astype(float) for one in (before, after))
+    slope = sum(
+        weight * _slope(function, start + (0.5 + node) * (end - start))
+        for node, weight in zip(_NODES, _WEIGHTS, strict=True)
+    )
+    changed = before != after
+    parts = np.where(changed, slope[true, after] - slope[true, before], 0.0)
+    rest = float(function(end) - function(start)) - parts.sum()
+    return np.asarray(parts + changed * (rest / max(int(changed.sum()), 1)))
+
+
+def _slope(function: OfConfusion, counts: Floats) -> Floats:
+    """Return the derivative with respect to the weight of each cell, ``(K, K)``."""
+    k, step = len(counts), _STEP * counts.sum()
+    moved = step * np.eye(k * k).reshape(k, k, k, k)
+    return np.asarray((function(counts + moved) - function(counts - moved)) / (2 * step))
 
 
 def auroc_influence(positive: ArrayLike, score: ArrayLike) -> Floats:

@@ -1,9 +1,8 @@
-"""From what a user writes after ``--model`` to a loaded, checked classifier."""
+"""From what a user names as ``model`` to a loaded, checked classifier."""
 
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -12,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bitdose.errors import MissingBackendError, UsageError
+from bitdose.errors import MissingBackendError, UsageError, argument, command
 from bitdose.image import Image
 from bitdose.models.base import FP32, CallableClassifier, Classifier
 from bitdose.models.prepare import prepare
@@ -59,10 +58,10 @@ class ModelRef:
     def __post_init__(self) -> None:
         """Check what needs no file."""
         if self.runtime not in RUNTIMES:
-            raise UsageError(f"--runtime: expected {' or '.join(RUNTIMES)}, got {self.runtime!r}")
+            raise UsageError(f"{argument('runtime')}: expected {' or '.join(RUNTIMES)}, got {self.runtime!r}")
         if self.precision not in PRECISIONS:
             raise UsageError(
-                f"--precision: expected {' or '.join(PRECISIONS)}, got {self.precision!r}; "
+                f"{argument('precision')}: expected {' or '.join(PRECISIONS)}, got {self.precision!r}; "
                 "an int8 network is a model file of its own (docs/how-to/onnx.md)"
             )
 
@@ -86,7 +85,9 @@ class ModelRef:
         if self.onnx_file:
             return self._load_onnx(self.onnx_file, threads)
         if self.runtime == "openvino":
-            raise UsageError(f"--runtime openvino: it runs .onnx files, got --model {self.model}")
+            raise UsageError(
+                f"{argument('runtime', 'openvino')}: it runs .onnx files, got {argument('model', self.model)}"
+            )
         path, precision = Path(self.model), self.precision
         if path.suffix.lower() in _TORCHSCRIPT:
             from bitdose.models.torch import load_torchscript
@@ -96,8 +97,12 @@ class ModelRef:
             from bitdose.models.torch import load_reference
 
             if not self.weights:
-                hint = f"'bitdose train {self.model} DATA' makes them"
-                raise UsageError(f"--model {self.model}: give its weights with --weights FILE ({hint})")
+                train = f"bitdose.training.run.train() for {self.model!r}"
+                hint = f"{command(f'train {self.model} DATA', python=train)} makes them"
+                raise UsageError(
+                    f"{argument('model', self.model)}: give its weights with "
+                    f"{argument('weights', 'FILE')} ({hint})"
+                )
             weights = Path(self.weights)
             return load_reference(
                 self.model, weights=weights, flags=flags, threads=threads, precision=precision
@@ -108,7 +113,7 @@ class ModelRef:
             given = Path(self.weights) if self.weights else None
             return load_factory(self.model, weights=given, flags=flags, threads=threads, precision=precision)
         raise UsageError(
-            f"--model {self.model!r}: expected an .onnx file, a TorchScript file "
+            f"{argument('model')} {self.model!r}: expected an .onnx file, a TorchScript file "
             f"({', '.join(_TORCHSCRIPT)}), module:factory, or one of: {', '.join((*SHIPPED, *REFERENCE))}"
         )
 
@@ -122,8 +127,9 @@ class ModelRef:
             return load_openvino(path, flags=flags, threads=threads, precision=ref.precision)
         if ref.precision != FP32:
             raise UsageError(
-                f"--precision {ref.precision}: onnxruntime runs an .onnx file in its own precision; "
-                "add --runtime openvino"
+                f"{argument('precision', ref.precision)}: onnxruntime runs an .onnx file in its own "
+                "precision; "
+                f"add {argument('runtime', 'openvino')}"
             )
         return load_onnx(path, flags=flags, threads=threads)
 
@@ -219,8 +225,8 @@ def _way_out(unknown: Sequence[str], model_labels: Sequence[str]) -> str:
     """Say how to map the labels: on the command line, or where its signs stand in them, in a study file."""
     if any(sign in label for label in (*unknown, *model_labels) for sign in _CLASSES_SIGNS):
         return "labels with ',' or '=' can be mapped in a study file's [data.classes]"
-    example = shlex.quote(f"{unknown[0]}={model_labels[0]}")
+    example, drop = {unknown[0]: model_labels[0]}, {unknown[0]: ""}
     return (
-        f"map them with --classes {example} (or drop a class: --classes {shlex.quote(f'{unknown[0]}=')}); "
+        f"map them with {argument('classes', example)} (or drop a class: {argument('classes', drop)}); "
         "labels with ',' or '=' need a study file's [data.classes]"
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from bitdose.errors import MissingBackendError, UsageError
+from bitdose.errors import MissingBackendError, UsageError, argument
 from bitdose.models.base import FP32, CallableClassifier
 from bitdose.models.onnx import in_onnxruntime, load_fp32, read_graph
 from bitdose.models.spec import Fields
@@ -68,7 +68,9 @@ def import_openvino() -> Any:
         with _silent():
             import openvino
     except ImportError as error:
-        message = f"--runtime openvino needs OpenVINO: pip install 'bitdose[openvino]' ({error})"
+        message = (
+            f"{argument('runtime', 'openvino')} needs OpenVINO: pip install 'bitdose[openvino]' ({error})"
+        )
         raise MissingBackendError(message) from error
     return openvino
 
@@ -103,4 +105,4 @@ def _settings(precision: str, threads: int) -> dict[str, Any]:
 def _check_precision(core: Any, precision: str) -> None:
     able = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     if precision != FP32 and precision.upper() not in able:
-        raise UsageError(f"--precision {precision}: this CPU has none; it has {', '.join(able)}")
+        raise UsageError(f"{argument('precision', precision)}: this CPU has none; it has {', '.join(able)}")

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.models.base import InputSpec
 
 _INPUT_KEYS = ("size", "slices", "channels", "layout", "range", "mean", "std", "resize")
@@ -55,7 +55,7 @@ def merge_spec(sources: Mapping[str, Fields]) -> InputSpec:
     if "labels" not in merged:
         raise UsageError(
             "model: labels are missing: give them in the model's metadata, in a sidecar "
-            'MODEL.json ({"labels": [...]}) or with --labels a,b,c'
+            f'MODEL.json ({{"labels": [...]}}) or with {argument("labels", ["a", "b", "c"])}'
         )
     try:
         return InputSpec(**merged)

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bitdose.errors import MissingBackendError, UsageError
+from bitdose.errors import MissingBackendError, UsageError, argument
 from bitdose.hashing import file_digest
 from bitdose.models.base import FP32, CallableClassifier, identified
 from bitdose.models.spec import Fields, fields_of, merge_spec, sidecar_fields
@@ -41,7 +41,7 @@ def load_torchscript(
     except (OSError, ValueError, RuntimeError) as error:
         message = (
             f"model {path.name}: not a TorchScript module: {str(error).splitlines()[0]}; "
-            "a state_dict goes to --weights, beside the --model that it belongs to"
+            f"a state_dict goes to {argument('weights')}, beside the {argument('model')} that it belongs to"
         )
         raise UsageError(message) from error
     sources = {"sidecar": sidecar_fields(path), "flags": flags or {}}

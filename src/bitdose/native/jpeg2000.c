@@ -83,7 +83,8 @@ static int open_streams(bitdose_j2k *j2k, const uint8_t *data, const uint64_t *e
 {
     size_t start = 0;
     for (int n = 0; n < n_streams; start = ends[n++])
-        if (!bitdose_read_header(data + start, ends[n] - start, &headers[n]) ||
+        if (ends[n] < start || ends[n] > UINT32_MAX ||
+            !bitdose_read_header(data + start, ends[n] - start, &headers[n]) ||
             headers[n].n_components != 1 || (n && !is_alike(&headers[n], &headers[0])))
             return 0;
     j2k->width = (int)headers->width;

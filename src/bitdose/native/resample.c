@@ -1,4 +1,4 @@
-/* Two of the ways of resizing in bitdose/polyphase.py, in whole numbers: the libraries' own weights and
+/* The two ways of resizing of bitdose/resample/polyphase.py, in whole numbers: the libraries' own weights and
  * roundings. */
 
 #include <stdlib.h>
@@ -92,6 +92,9 @@ static void interleave(const uint32_t *restrict phases, int width, int factor, u
 int bitdose_lanczos4_up(const uint8_t *image, int height, int width, int down, int across,
                         const int32_t *down_taps, const int32_t *across_taps, uint8_t *out)
 {
+    if (height < 1 || width < 1 || down < 1 || across < 1 || down > MAX_FACTOR || across > MAX_FACTOR ||
+        height > MAX_LINE / down || width > MAX_LINE / across)
+        return 0;
     size_t wide = (size_t)width * (size_t)across;
     int32_t *work = malloc(((KEPT + 1) * wide + (size_t)width + 2 * BEFORE) * sizeof *work);
     if (!work)
@@ -160,6 +163,8 @@ static uint8_t at_border(const uint8_t *first, ptrdiff_t step, const int32_t *we
 
 int bitdose_bilinear_quarter(const uint8_t *image, int height, int width, const int32_t *border, uint8_t *out)
 {
+    if (height < 2 || width < 2 || height > MAX_LINE / QUARTER || width > MAX_LINE / QUARTER)
+        return 0;
     size_t full = (size_t)width * QUARTER, rows = (size_t)height * QUARTER, wide = (size_t)width;
     uint32_t *sums = malloc(3 * wide * sizeof *sums);
     uint8_t *narrow = malloc(rows * wide);

@@ -1,4 +1,4 @@
-"""Resize by powers of two in whole numbers (``resample.c``); ``polyphase.py`` knows the weights."""
+"""Resize by powers of two in whole numbers (``resample.c``); ``resample/polyphase.py`` knows the weights."""
 
 from __future__ import annotations
 

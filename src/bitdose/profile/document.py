@@ -45,9 +45,9 @@ class Coding:
     Parameters
     ----------
     name, knob : str
-        The codec, and the unit of its knob: ``jpeg`` and ``q``.
+        The codec, and the unit of its quality parameter: ``jpeg`` and ``q``.
     value : float
-        The knob.
+        The quality.
     options : tuple of str
         The codec's options.
     size : str
@@ -275,7 +275,7 @@ def profile_of(document: Any) -> Profile:
     try:
         return record_of(Profile, document, "")
     except UsageError as error:
-        raise UsageError(f"profile: {error}") from error
+        raise UsageError(f"profile: {error.message}") from error
 
 
 def read_profile(data: bytes) -> Profile:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 
 class Guideline(NamedTuple):
@@ -103,7 +103,9 @@ def check_modality(text: str) -> str:
     """Return DICOM's code of a modality that a user names; raises ``UsageError`` for an unknown one."""
     code = modality_code(text)
     if code not in MODALITIES:
-        raise UsageError(f"--modality {text!r}: expected DICOM's code, one of: {', '.join(MODALITIES)}")
+        raise UsageError(
+            f"{argument('modality')} {text!r}: expected DICOM's code, one of: {', '.join(MODALITIES)}"
+        )
     return code
 
 

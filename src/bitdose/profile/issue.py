@@ -8,7 +8,8 @@ from dataclasses import fields, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from bitdose.codecs.point import NO_KERNEL, Point
+from bitdose.codecs.point import Point
+from bitdose.codecs.resize import NO_KERNEL
 from bitdose.decision.base import Decision, MarginTest, PointTest
 from bitdose.errors import BitdoseError
 from bitdose.hashing import columns_digest
@@ -212,7 +213,7 @@ def estimates_of(record: Any, prefix: str = "", suffix: str = "") -> Iterator[tu
     Parameters
     ----------
     record : dataclass
-        A record of estimates, of records, and of lists of records with a ``label``.
+        A record of estimates, of mappings of estimates, of records, and of lists of records with a ``label``.
     prefix, suffix : str
         Put around each name.
     """
@@ -220,6 +221,9 @@ def estimates_of(record: Any, prefix: str = "", suffix: str = "") -> Iterator[tu
         value = getattr(record, field.name)
         if isinstance(value, Estimate):
             yield f"{prefix}{field.name}{suffix}", value
+        elif isinstance(value, Mapping):
+            for name, found in value.items():
+                yield f"{prefix}{name}{suffix}", found
         elif is_dataclass(value):
             yield from estimates_of(value, f"{field.name}.")
         elif isinstance(value, tuple):
@@ -302,7 +306,7 @@ def _notes(coding: Mapping[str, Any], decision: Decision) -> list[str]:
     if LAYERED in coding["studied_modes"]:
         found.append(
             "The study cut this point's streams out of an encode shared with others; a client encodes "
-            "alone, slightly better: 'bitdose study' without --layered studies that."
+            "alone, slightly better: a study that is not layered measures that."
         )
     if not decision.preregistered:
         found.append("The margins were not fixed in the study file before the run.")

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, command
 from bitdose.profile.document import Profile, Signature
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Key:
 
     @property
     def public_key(self) -> str:
-        """Base64 of the public key: what others put after ``--trust``."""
+        """Base64 of the public key: what others name as trusted."""
         return base64.b64encode(self.private.public_key().public_bytes_raw()).decode("ascii")
 
     @property
@@ -160,13 +160,14 @@ def check_public_key(text: str, *, name: str = "public key") -> str:
 
     Examples
     --------
-    >>> check_public_key("abc", name="--trust")
+    >>> check_public_key("abc", name="trust")
     Traceback (most recent call last):
         ...
-    bitdose.errors.UsageError: --trust: expected base64 of 32 bytes (see 'bitdose profile key'), got 'abc'
+    bitdose.errors.UsageError: trust: expected base64 of 32 bytes (see ...), got 'abc'
     """
     if _decoded(text.strip(), _KEY_BYTES) is None:
-        hint = f"expected base64 of {_KEY_BYTES} bytes (see 'bitdose profile key')"
+        made = command("profile key", python="bitdose.profile.signing.own_public_key()")
+        hint = f"expected base64 of {_KEY_BYTES} bytes (see {made})"
         raise UsageError(f"{name}: {hint}, got {text[:60]!a}")
     return text.strip()
 

@@ -52,7 +52,7 @@ def read_json(data: bytes, *, what: str) -> Any:
         value = json.loads(data.decode("utf-8"), object_pairs_hook=_object, **hooks)
         json.dumps(value, ensure_ascii=False).encode("utf-8")  # an escape can name half a character
     except UsageError as error:
-        raise UsageError(f"{what}: {error}") from error
+        raise UsageError(f"{what}: {error.message}") from error
     except UnicodeError as error:
         raise UsageError(f"{what}: expected UTF-8 text, got bytes or an escape that is none") from error
     except json.JSONDecodeError as error:
@@ -101,7 +101,7 @@ def record_of(kind: type[T], value: Any, key: str) -> T:
     try:
         return kind(**found)
     except UsageError as error:
-        raise UsageError(f"{key}: {error}" if key else str(error)) from error
+        raise UsageError(f"{key}: {error.message}" if key else error.message) from error
 
 
 def plain(value: Any) -> Any:
@@ -163,7 +163,7 @@ def _read(hint: Any, value: Any, key: str) -> Any:
         try:
             return hint.from_dict(value)
         except UsageError as error:
-            raise UsageError(f"{key}: {error}") from error
+            raise UsageError(f"{key}: {error.message}") from error
     return record_of(hint, value, key)
 
 

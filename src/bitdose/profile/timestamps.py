@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 DEFAULT_LIFE = "365d"
 
@@ -47,7 +47,7 @@ def day_or_moment(text: str, key: str) -> datetime:
 
     Examples
     --------
-    >>> moment_text(day_or_moment("2027-11-22", "--now"))
+    >>> moment_text(day_or_moment("2027-11-22", "now"))
     '2027-11-22T00:00:00Z'
     """
     return moment(f"{text}T00:00:00Z" if re.fullmatch(r"\d{4}-\d{2}-\d{2}", text) else text, key)
@@ -68,8 +68,10 @@ def expiry(text: str, now: datetime) -> datetime:
     """
     days = re.fullmatch(r"(\d{1,6})d", text)
     if not days and not re.match(r"\d{4}-", text):
-        raise UsageError(f"--expires: expected days such as 365d or a date such as 2027-11-22, got {text!a}")
-    found = now + timedelta(days=int(days[1])) if days else day_or_moment(text, "--expires")
+        raise UsageError(
+            f"{argument('expires')}: expected days such as 365d or a date such as 2027-11-22, got {text!a}"
+        )
+    found = now + timedelta(days=int(days[1])) if days else day_or_moment(text, argument("expires"))
     if not timedelta(0) < found - now <= timedelta(days=_MOST_DAYS):
-        raise UsageError(f"--expires: expected up to {_MOST_DAYS} days from now, got {text}")
+        raise UsageError(f"{argument('expires')}: expected up to {_MOST_DAYS} days from now, got {text}")
     return found

@@ -91,7 +91,7 @@ def _signer(profile: Profile, known: Collection[str], *, strict: bool) -> Findin
     who = f"key {profile.signature.key_id}"
     if profile.signature.public_key in known:
         return Finding(OK, "signer", f"{who} is trusted")
-    text = f"{who} is not a trusted one: ask the signer for the public key and give it with --trust"
+    text = f"{who} is not a trusted one: ask the signer for the public key and name it as trusted"
     return Finding(ERROR if strict else WARNING, "signer", text)
 
 

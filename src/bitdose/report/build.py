@@ -18,14 +18,14 @@ from bitdose.report.compare import comparison_sections
 from bitdose.report.exports import write_compressai_json
 from bitdose.report.figures.base import Figure, FlipFigure, ForestFigure, MatrixFigure
 from bitdose.report.figures.drawing import Drawing
-from bitdose.report.figures.figure_data import BASES, Basis, all_figures
+from bitdose.report.figures.figure_data import BASES, Basis, all_figures, charted
 from bitdose.report.figures.forest import forest_figures
 from bitdose.report.figures.gallery import LoadVariants, crop_box, gallery_cases, load_panels, points_for
 from bitdose.report.figures.gallery_image import gallery_png
 from bitdose.report.figures.render_pool import Renderer, here
 from bitdose.report.findings.audit import audit_rows
 from bitdose.report.findings.chosen_points import default_points
-from bitdose.report.findings.decision import evidence_rows, neighbours, rule_rows, sentences, walk_rows
+from bitdose.report.findings.decision import chain_test_rows, evidence_rows, neighbours, rule_rows, sentences
 from bitdose.report.findings.flips import FlippedCase, flipped_cases, of_model
 from bitdose.report.findings.limitations import not_shown
 from bitdose.report.findings.links import link_rows, link_sentences, link_table
@@ -148,10 +148,10 @@ def write_report(
         title=title,
         summary=summary,
         findings=findings(summary, margin=headline_margin(decision)),
-        curves=[p for f, p, _ in drawn if f.name.startswith(("accuracy", "macro_f1"))],
+        curves=[p for f, p, _ in drawn if f.name.startswith(charted())],
         matrices=[p for f, p, _ in drawn if isinstance(f, MatrixFigure)],
         flip_bars=[p for f, p, _ in drawn if isinstance(f, FlipFigure)],
-        knobs=[p for f, p, _ in drawn if f.name.startswith("ratio_knob")],
+        qualities=[p for f, p, _ in drawn if f.name.startswith("ratio_quality")],
         plates=plates,
         plate_note=note,
         flipped=flipped,
@@ -159,7 +159,7 @@ def write_report(
         subgroups=groups,
         manifest=manifest,
         front=front(summary.points),
-        bd_rates=[b for score in ("accuracy", "macro_f1") for b in bd_rates(summary, score=score)],
+        bd_rates=[b for score in charted() for b in bd_rates(summary, score=score)],
     )
     marked = [p for f, p, _ in drawn if isinstance(f, ForestFigure)]
     page = _with_decision(page, table, decision, marked, links)
@@ -212,7 +212,7 @@ def _with_decision(
         sentences=sentences(decision, table),
         rule=rule_rows(decision),
         evidence=evidence_rows(decision),
-        walks=walk_rows(decision),
+        chain_tests=chain_test_rows(decision),
         notes=decision.notes,
         forests=forests,
         not_shown=not_shown(decision, table, page.summary, groups=page.subgroups, links=links),

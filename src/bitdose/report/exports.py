@@ -48,8 +48,8 @@ def write_compressai_json(out: Path, summary: Summary) -> tuple[Path, ...]:
 def compressai(summary: Summary) -> list[dict[str, Any]]:
     """Return each chain as CompressAI's benchmark writes a codec.
 
-    ``name``, ``description`` and ``results``, a list per quantity with an entry per point, mildest
-    first. As in the results that CompressAI publishes (``results/image`` of its repository):
+    ``name``, ``description`` and ``results``, a list per quantity with an entry per point, weakest
+    compression first. As in the results that CompressAI publishes (``results/image`` of its repository):
     ``bpp``, ``psnr-rgb`` in dB, ``encoding_time`` and ``decoding_time`` in seconds. Added are ``ssim``,
     the task's ``accuracy`` and ``macro_f1`` with ``_lower`` and ``_upper`` limits, ``ratio_file`` and
     ``point``. Undefined and infinite numbers are null.

@@ -1,4 +1,4 @@
-"""The Pareto front over codec, size and knob: points that no other beats in both bytes and score."""
+"""The Pareto front over codec, size and quality: points that no other beats in both bytes and score."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def front(points: Iterable[PointSummary], *, score: str = "accuracy") -> list[Po
     ----------
     points : iterable of PointSummary
         Of one study; pristine and points without a score or bytes are left out.
-    score : {"accuracy", "macro_f1"}
-        The estimate that should be high.
+    score : str
+        The metric of all classes that should be high.
     """
-    known = [p for p in points if p.point != PRISTINE and math.isfinite(getattr(p, score).value)]
+    known = [p for p in points if p.point != PRISTINE and math.isfinite(p.estimates[score].value)]
     sized = [p for p in known if math.isfinite(p.coded_bytes_per_case)]
     found: list[PointSummary] = []
-    for point in sorted(sized, key=lambda p: (p.coded_bytes_per_case, -getattr(p, score).value)):
-        if not found or getattr(point, score).value > getattr(found[-1], score).value:
+    for point in sorted(sized, key=lambda p: (p.coded_bytes_per_case, -p.estimates[score].value)):
+        if not found or point.estimates[score].value > found[-1].estimates[score].value:
             found.append(point)
     return found

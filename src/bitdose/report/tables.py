@@ -19,27 +19,6 @@ from bitdose.stats.estimate import Estimate
 
 Row = dict[str, Any]
 
-_CLASS_METRICS = (
-    "sensitivity",
-    "specificity",
-    "precision",
-    "f1",
-    "auroc",
-    "sensitivity_difference",
-    "specificity_difference",
-    "f1_difference",
-    "auroc_difference",
-)
-_POINT_ESTIMATES = (
-    "accuracy",
-    "macro_f1",
-    "accuracy_difference",
-    "macro_f1_difference",
-    "brier",
-    "ece",
-    "brier_difference",
-    "ece_difference",
-)
 _NAMES = ("point", "chain", "codec", "quality", "strength", "size", "n_ok", "n_failed")
 _MEASURED = (
     "ratio_file",
@@ -124,8 +103,8 @@ def _in_fp32(found: InFp32) -> Row:
 
 def _point(point: PointSummary, labels: Sequence[str]) -> Row:
     row: Row = {name: getattr(point, name) for name in _NAMES}
-    for name in _POINT_ESTIMATES:
-        row |= _estimate(name, getattr(point, name))
+    for name, found in point.estimates.items():
+        row |= _estimate(name, found)
     row |= {f"flips_{name}": getattr(point.flips, name) for name in _FLIP_COUNTS}
     row |= {name: getattr(point.flips, name) for name in _P_VALUE}
     row |= _estimate("flips_share", point.flips.share)
@@ -148,8 +127,8 @@ def _subgroup(one: Subgroup) -> Row:
 
 def _class(one: ClassSummary) -> Row:
     row: Row = {f"n[{one.label}]": one.n}
-    for metric in _CLASS_METRICS:
-        row |= _estimate(metric, getattr(one, metric), f"[{one.label}]")
+    for name, found in one.estimates.items():
+        row |= _estimate(name, found, f"[{one.label}]")
     return row
 
 

@@ -1,1 +1,1 @@
-"""Resize arrays: the kernels, and the same sums as polyphase filters."""
+"""Resize arrays: the kernels, and two of them by powers of two in C."""

@@ -1,20 +1,25 @@
-"""Estimates of one arm, and of the difference between two arms on the same cases.
+"""Estimates of one condition, and of the difference between two conditions on the same cases.
 
-Proportions take Wilson's interval and paired differences of them Tango's; where patients have
-several cases both take the effective sample size (``stats/clusters.py``), and differences of F1
-always do. F1 and the Brier score take BCa limits of a bootstrap over patients, the same draws for all
-points. AUROC takes DeLong's interval, between patients where they have several cases, and its
-paired difference Tango's at the effective number of pairs (``stats/areas.py``). The calibration error
-has limits of its own (``stats/gaps.py``).
+What is estimated is a row of ``metrics/catalogue.py``, and how follows from its family. Proportions take
+Wilson's interval and paired differences of them Tango's; where patients have several cases both take the
+effective sample size (``stats/clusters.py``), and differences of functions of the confusion matrix (F1,
+Matthews' correlation) always do. Those functions and the Brier score take BCa limits of a bootstrap over
+patients, the same draws for all points. AUROC takes DeLong's interval, between patients where they have
+several cases, and its paired difference Tango's at the effective number of pairs (``stats/areas.py``). The
+calibration error has limits of its own (``stats/gaps.py``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 
-from bitdose.metrics import classification as metric
-from bitdose.metrics.influence import f1_changes
-from bitdose.results.predictions import Bools, Condition, Design, Floats
+from bitdose.metrics.catalogue import METRICS, Family, Metric
+from bitdose.metrics.influence import confusion_changes, confusion_influence
+from bitdose.results.conditions import Bools, Condition, Design, Floats
 from bitdose.stats.areas import clustered_interval, difference_interval
 from bitdose.stats.bootstrap import bca_interval
 from bitdose.stats.clusters import clustered_tango, clustered_wilson, paired_difference
@@ -26,82 +31,150 @@ from bitdose.stats.proportions import tango, wilson
 NO_PAIR = "no case classified here and pristine"
 
 
-def share(hits: Bools, among: Bools, arm: Condition, what: str) -> Estimate:
-    """Share of hits among some of an arm's cases; ``what`` names the cases, for the reason."""
-    hit, level = hits[among], arm.design.level
-    if arm.design.clustered:
-        return clustered_wilson(hit, arm.patients[among], level=level, what=what)
+def share(hits: Bools, among: Bools, condition: Condition, what: str) -> Estimate:
+    """Share of hits among some of an condition's cases; ``what`` names the cases, for the reason."""
+    hit, level = hits[among], condition.design.level
+    if condition.design.clustered:
+        return clustered_wilson(hit, condition.patients[among], level=level, what=what)
     return wilson(int(hit.sum()), hit.size, level=level, what=what)
 
 
-def share_difference(now: Bools, then: Bools, among: Bools, arm: Condition, what: str = "") -> Estimate:
-    """Share of cases right now minus those right then, among some of an arm's cases."""
+def share_difference(now: Bools, then: Bools, among: Bools, condition: Condition, what: str = "") -> Estimate:
+    """Share of cases right now minus those right then, among some of an condition's cases."""
     gained, lost = (now & ~then)[among], (~now & then)[among]
-    if what and arm.cases.size and not gained.size:
-        return undefined(f"no {what}", level=arm.design.level, unit=arm.design.unit)
-    if arm.design.clustered:
-        return clustered_tango(gained, lost, arm.patients[among], level=arm.design.level)
-    return tango(int(gained.sum()), int(lost.sum()), gained.size, level=arm.design.level)
+    if what and condition.cases.size and not gained.size:
+        return undefined(f"no {what}", level=condition.design.level, unit=condition.design.unit)
+    if condition.design.clustered:
+        return clustered_tango(gained, lost, condition.patients[among], level=condition.design.level)
+    return tango(int(gained.sum()), int(lost.sum()), gained.size, level=condition.design.level)
 
 
 def accuracy_difference(now: Condition, then: Condition) -> Estimate:
-    """Accuracy of the one arm minus that of the other."""
-    everyone = np.ones(now.cases.size, bool)
-    return share_difference(now.predicted == now.true, then.predicted == then.true, everyone, now)
+    """Accuracy of the one condition minus that of the other."""
+    return difference_of(METRICS["accuracy"], now, then)
 
 
-def macro_f1(arm: Condition) -> Estimate:
-    """Mean of the classes' F1."""
-    influence = arm.f1_influence.mean(1)
-    value, samples = float(metric.macro_f1(arm.confusion)), metric.macro_f1(arm.confusions)
-    return _boot(value, samples, influence, arm, _absent(arm))
+def estimate_of(metric: Metric, condition: Condition, k: int = -1) -> Estimate:
+    """Estimate one metric of one condition.
+
+    Parameters
+    ----------
+    metric : Metric
+        Of the catalogue; none of the flips.
+    condition : Condition
+        The predictions.
+    k : int
+        Index of the class; -1 for a metric of all classes.
+    """
+    return _ESTIMATES[metric.family](metric, condition, k)
 
 
-def macro_f1_difference(now: Condition, then: Condition) -> Estimate:
-    """Mean of the classes' F1, of the one arm minus the other."""
-    return _f1_difference(now, then, list(range(len(now.design.labels))), _absent(now))
+def difference_of(metric: Metric, now: Condition, then: Condition, k: int = -1) -> Estimate:
+    """Estimate one metric of the one condition minus the other; parameters as of :func:`estimate_of`."""
+    return _DIFFERENCES[metric.family](metric, now, then, k)
 
 
-def f1(arm: Condition, k: int) -> Estimate:
-    """F1 of class k."""
-    influence = arm.f1_influence[:, k]
-    value, samples = metric.f1_score(arm.confusion)[k], metric.f1_score(arm.confusions)[:, k]
-    return _boot(float(value), samples, influence, arm, _no_case(arm, k))
+def _share(metric: Metric, condition: Condition, k: int) -> Estimate:
+    hits, among = _hits(metric, condition, k)
+    return share(hits, among, condition, _among(metric, condition, k))
 
 
-def f1_difference(now: Condition, then: Condition, k: int) -> Estimate:
-    """F1 of class k, of the one arm minus the other."""
-    return _f1_difference(now, then, [k], _no_case(now, k))
+def _share_difference(metric: Metric, now: Condition, then: Condition, k: int) -> Estimate:
+    hits, among = _hits(metric, now, k)
+    return share_difference(hits, _hits(metric, then, k)[0], among, now, _among(metric, now, k))
 
 
-def auroc(arm: Condition, k: int) -> Estimate:
+def _hits(metric: Metric, condition: Condition, k: int) -> tuple[Bools, Bools]:
+    if metric.share is None:
+        raise TypeError(f"{metric.words}: a metric of the family 'share' needs a function 'share'")
+    return metric.share(condition.true, condition.predicted, k)
+
+
+def _among(metric: Metric, condition: Condition, k: int) -> str:
+    return metric.among.format(repr(condition.design.labels[k])) if k >= 0 else metric.among
+
+
+def _of_confusion(metric: Metric, condition: Condition, k: int) -> Estimate:
+    value = float(metric.of_confusion(condition.confusion, k))
+    samples = metric.of_confusion(condition.confusions, k)
+    why = _undefined_why(metric, condition, k)
+    return _boot(value, samples, _influence(metric, condition, k), condition, why)
+
+
+def _confusion_difference(metric: Metric, now: Condition, then: Condition, k: int) -> Estimate:
+    """Metric of the one condition minus the other, from the part that each changed prediction has in it."""
+    if not now.cases.size:
+        return _undefined(NO_PAIR, now.design)
+    why = next((why for one in (now, then) if (why := _undefined_why(metric, one, k))), "")
+    if why:
+        return _undefined(why, now.design)
+    design, classes = now.design, range(len(now.design.labels))
+    patients_of = [np.unique(now.patients[now.true == c]).size for c in (classes if k < 0 else [k])]
+    if metric.changes:
+        table = metric.changes(now.true, then.predicted, now.predicted, len(classes))
+        moved = _of_classes(table, k)
+    else:
+        function = partial(metric.of_confusion, place=k)
+        moved = confusion_changes(function, now.true, then.predicted, now.predicted, len(classes))
+    pulled = _influence(metric, now, k) - _influence(metric, then, k)
+    # Tango's interval is of a difference of shares, in (-1, 1): a wider range is told in its own width.
+    width, least = metric.high - metric.low, min(n for n in patients_of if n)
+    found = paired_difference(
+        moved / width, pulled / width, now.patients, least=least, level=design.level, unit=design.unit
+    )
+    return replace(found, value=width * found.value, low=width * found.low, high=width * found.high)
+
+
+def _influence(metric: Metric, condition: Condition, k: int) -> Floats:
+    if metric.influence:
+        return _of_classes(condition.influence(metric.influence), k)
+    function = partial(metric.of_confusion, place=k)
+    return confusion_influence(function, condition.true, condition.predicted, len(condition.design.labels))
+
+
+def _of_classes(table: Floats, k: int) -> Floats:
+    return np.asarray(table[:, k] if k >= 0 else table.mean(1))
+
+
+def _undefined_why(metric: Metric, condition: Condition, k: int) -> str:
+    """Say why a function of the confusion matrix has no value; empty where it has one."""
+    labels, asked = condition.design.labels, [k] if k >= 0 else []
+    asked = list(range(len(labels))) if metric.every_class and k < 0 else asked
+    if "positives" in metric.needs:
+        missing = [labels[c] for c in asked if not condition.confusion[c].sum()]
+        if missing:
+            return f"no case of class {', '.join(map(repr, missing))}"
+    if not condition.cases.size:
+        return "no case classified"
+    return metric.undefined if np.isnan(metric.of_confusion(condition.confusion, k)) else ""
+
+
+def _auroc(_metric: Metric, condition: Condition, k: int) -> Estimate:
     """Area under the ROC curve of class k against the rest."""
-    if why := arm.without_probabilities:
-        return _undefined(why, arm.design)
-    area, level = arm.areas[k], arm.design.level
-    if arm.design.clustered:
-        return clustered_interval(area, arm.patients, level=level)
+    if why := condition.without_probabilities:
+        return _undefined(why, condition.design)
+    area, level = condition.areas[k], condition.design.level
+    if condition.design.clustered:
+        return clustered_interval(area, condition.patients, level=level)
     return delong_interval(area, level=level)
 
 
-def auroc_difference(now: Condition, then: Condition, k: int) -> Estimate:
-    """Area under the ROC curve of class k, of the one arm minus the other."""
+def _auroc_difference(_metric: Metric, now: Condition, then: Condition, k: int) -> Estimate:
     if why := _unpaired(now, then):
         return _undefined(why, now.design)
     patients = now.patients if now.design.clustered else None
     return difference_interval(now.areas[k], then.areas[k], patients, level=now.design.level)
 
 
-def brier(arm: Condition) -> Estimate:
-    """Brier score over all classes."""
-    if arm.without_probabilities:
-        return _undefined(arm.without_probabilities, arm.design)
-    value = float(arm.brier.mean())
-    return _boot(value, arm.brier_samples, (arm.brier - value) / arm.brier.size, arm, "")
+def _brier(_metric: Metric, condition: Condition, _k: int) -> Estimate:
+    if condition.without_probabilities:
+        return _undefined(condition.without_probabilities, condition.design)
+    value = float(condition.brier.mean())
+    influence = (condition.brier - value) / condition.brier.size
+    return _boot(value, condition.brier_samples, influence, condition, "")
 
 
-def brier_difference(now: Condition, then: Condition) -> Estimate:
-    """Brier score of the one arm minus that of the other."""
+def _brier_difference(_metric: Metric, now: Condition, then: Condition, _k: int) -> Estimate:
     if why := _unpaired(now, then):
         return _undefined(why, now.design)
     change = now.brier - then.brier
@@ -109,18 +182,16 @@ def brier_difference(now: Condition, then: Condition) -> Estimate:
     return _boot(value, spread, (change - value) / change.size, now, "")
 
 
-def ece(arm: Condition) -> Estimate:
-    """Calibration error of the most probable class."""
-    if arm.without_probabilities:
-        return _undefined(arm.without_probabilities, arm.design)
-    design = arm.design
+def _ece(_metric: Metric, condition: Condition, _k: int) -> Estimate:
+    if condition.without_probabilities:
+        return _undefined(condition.without_probabilities, condition.design)
+    design, gaps = condition.design, condition.gaps.mean(0)
     return gap_interval(
-        arm.gaps.mean(0), arm.gap_samples, n=design.n_patients, level=design.level, unit=design.unit
+        gaps, condition.gap_samples, n=design.n_patients, level=design.level, unit=design.unit
     )
 
 
-def ece_difference(now: Condition, then: Condition) -> Estimate:
-    """Calibration error of the one arm minus that of the other."""
+def _ece_difference(_metric: Metric, now: Condition, then: Condition, _k: int) -> Estimate:
     if why := _unpaired(now, then):
         return _undefined(why, now.design)
     design = now.design
@@ -128,27 +199,12 @@ def ece_difference(now: Condition, then: Condition) -> Estimate:
     return gap_difference(gaps, samples, n=design.n_patients, level=design.level, unit=design.unit)
 
 
-def _f1_difference(now: Condition, then: Condition, classes: list[int], absent: str) -> Estimate:
-    """Mean over some classes of F1, of the one arm minus the other; ``absent`` says which have no case."""
-    if not now.cases.size:
-        return _undefined(NO_PAIR, now.design)
-    patients_of = [int(np.count_nonzero(np.bincount(now.patients[now.true == k]))) for k in classes]
-    if not all(patients_of):
-        return _undefined(absent, now.design)
-    n_classes = len(now.design.labels)
-    changes = f1_changes(now.true, then.predicted, now.predicted, n_classes)
-    pull = now.f1_influence - then.f1_influence
-    moved, pulled = (part[:, classes].mean(1) for part in (changes, pull))
-    least, design = min(patients_of), now.design
-    return paired_difference(moved, pulled, now.patients, least=least, level=design.level, unit=design.unit)
-
-
-def _boot(value: float, samples: Floats, influence: Floats, arm: Condition, reason: str) -> Estimate:
-    design = arm.design
+def _boot(value: float, samples: Floats, influence: Floats, condition: Condition, reason: str) -> Estimate:
+    design = condition.design
     return bca_interval(
         value,
         samples,
-        arm.by_patient(influence),
+        condition.by_patient(influence),
         n=design.n_patients,
         level=design.level,
         reason=reason,
@@ -165,11 +221,17 @@ def _unpaired(now: Condition, then: Condition) -> str:
     return NO_PAIR if not now.cases.size else now.without_probabilities or then.without_probabilities
 
 
-def _no_case(arm: Condition, k: int) -> str:
-    return f"no case of class {arm.design.labels[k]!r}"
-
-
-def _absent(arm: Condition) -> str:
-    labels = arm.design.labels
-    missing = [label for label, row in zip(labels, arm.confusion, strict=True) if not row.sum()]
-    return f"no case of class {', '.join(map(repr, missing))}" if missing else ""
+_ESTIMATES: dict[Family, Callable[[Metric, Condition, int], Estimate]] = {
+    "share": _share,
+    "confusion": _of_confusion,
+    "auroc": _auroc,
+    "brier": _brier,
+    "ece": _ece,
+}
+_DIFFERENCES: dict[Family, Callable[[Metric, Condition, Condition, int], Estimate]] = {
+    "share": _share_difference,
+    "confusion": _confusion_difference,
+    "auroc": _auroc_difference,
+    "brier": _brier_difference,
+    "ece": _ece_difference,
+}

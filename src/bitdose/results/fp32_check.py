@@ -1,4 +1,4 @@
-"""What a precision does without any coding: a study's pristine answers beside those in fp32."""
+"""What a precision does without any coding: a study's pristine predictions beside those in fp32."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitdose.results import estimates as estimate
+from bitdose.results.conditions import PristineReference, whole_condition
 from bitdose.results.point_summary import flips_between
-from bitdose.results.predictions import PristineReference, answers_at, whole_arm
 from bitdose.results.rates import number
 from bitdose.results.schema import OK, PROBABILITY_PREFIX
 from bitdose.results.summary import InFp32
@@ -16,11 +16,11 @@ from bitdose.results.summary import InFp32
 if TYPE_CHECKING:
     import polars as pl
 
-_ANSWER = "fp32_predicted"
+_PREDICTED = "fp32_predicted"
 
 
 def compare_with_fp32(pristine: pl.DataFrame | None, reference: PristineReference) -> InFp32 | None:
-    """Compare a study's pristine answers with those of the same network in fp32.
+    """Compare a study's pristine predictions with those of the same network in fp32.
 
     Parameters
     ----------
@@ -32,17 +32,17 @@ def compare_with_fp32(pristine: pl.DataFrame | None, reference: PristineReferenc
     Returns
     -------
     InFp32 or None
-        None where no row holds an answer in fp32: the study itself ran in it.
+        None where no row holds a prediction in fp32: the study itself ran in it.
     """
-    if pristine is None or _ANSWER not in pristine.columns:
+    if pristine is None or _PREDICTED not in pristine.columns:
         return None
-    both = pristine.filter((pristine["status"] == OK) & pristine[_ANSWER].is_not_null())
+    both = pristine.filter((pristine["status"] == OK) & pristine[_PREDICTED].is_not_null())
     if not len(both):
         return None
     design = reference.design
     others = [name for name in both.columns if name.startswith(PROBABILITY_PREFIX)]
-    plain = both.drop(*others, "predicted").rename({_ANSWER: "predicted"})
-    then, now = whole_arm(design, answers_at(plain, design)), whole_arm(design, answers_at(both, design))
+    plain = both.drop(*others, "predicted").rename({_PREDICTED: "predicted"})
+    then, now = whole_condition(design, plain), whole_condition(design, both)
     everyone = np.ones(then.cases.size, bool)
     return InFp32(
         n=then.cases.size,

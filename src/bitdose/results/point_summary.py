@@ -1,15 +1,17 @@
-"""All numbers of one point: from its rows and the answers at pristine to a ``PointSummary``."""
+"""All numbers of one point: from its rows and the predictions at pristine to a ``PointSummary``."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bitdose.results import estimates as estimate
-from bitdose.results.predictions import Condition, PristineReference, answers_at, whole_arm
+from bitdose.metrics.catalogue import METRICS
+from bitdose.results.conditions import Condition, PristineReference, whole_condition
+from bitdose.results.estimates import difference_of, estimate_of, share
 from bitdose.results.rates import mean_psnr_db, number, rates_of
 from bitdose.results.schema import OK
 from bitdose.results.summary import ClassSummary, Flips, PointSummary
@@ -23,36 +25,35 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Compared:
-    """A point's rows, its arm, and the two arms on the cases that the reference has too.
+    """A point's rows, its condition, and both conditions on the cases that the reference has too.
 
-    ``aurocs`` and ``auroc_differences`` are those of each class: most of the work that needs no draws.
+    ``early`` holds estimates by metric and class that need no draws but most of the other work.
     """
 
     rows: pl.DataFrame
-    arm: Condition
+    condition: Condition
     now: Condition
     then: Condition
-    aurocs: tuple[Estimate, ...]
-    auroc_differences: tuple[Estimate, ...]
+    early: Mapping[tuple[str, int], tuple[Estimate, Estimate]]
 
 
 def compare_point(rows: pl.DataFrame, reference: PristineReference) -> Compared:
     """Read one point's rows, failed ones among them, against the reference."""
-    design = reference.design
-    arm = whole_arm(design, answers_at(rows, design))
-    now, then = reference.pair(arm)
-    classes = range(len(design.labels))
-    aurocs = tuple(estimate.auroc(arm, k) for k in classes)
-    return Compared(
-        rows, arm, now, then, aurocs, tuple(estimate.auroc_difference(now, then, k) for k in classes)
-    )
+    condition = whole_condition(reference.design, rows)
+    now, then = reference.pair(condition)
+    early = {
+        (name, k): (estimate_of(metric, condition, k), difference_of(metric, now, then, k))
+        for name, metric in METRICS.items()
+        if metric.family == "auroc"
+        for k in range(len(reference.design.labels))
+    }
+    return Compared(rows, condition, now, then, early)
 
 
 def summarize_point(compared: Compared) -> PointSummary:
     """Take all numbers of one point."""
-    rows, arm, now, then = compared.rows, compared.arm, compared.now, compared.then
+    rows, condition = compared.rows, compared.condition
     ok, first = rows.filter(rows["status"] == OK), rows.row(0, named=True)
-    everyone = np.ones(arm.cases.size, bool)
     return PointSummary(
         point=first["point"],
         chain=first["codec_chain"],
@@ -62,17 +63,10 @@ def summarize_point(compared: Compared) -> PointSummary:
         size=first["codec_size"] or "",
         n_ok=len(ok),
         n_failed=len(rows) - len(ok),
-        accuracy=estimate.share(arm.predicted == arm.true, everyone, arm, "classified case"),
-        macro_f1=estimate.macro_f1(arm),
-        accuracy_difference=estimate.accuracy_difference(now, then),
-        macro_f1_difference=estimate.macro_f1_difference(now, then),
-        brier=estimate.brier(arm),
-        ece=estimate.ece(arm),
-        brier_difference=estimate.brier_difference(now, then),
-        ece_difference=estimate.ece_difference(now, then),
-        classes=tuple(_class(k, compared) for k in range(len(arm.design.labels))),
-        confusion=tuple(tuple(map(int, row)) for row in arm.confusion),
-        flips=flips_between(now, then),
+        estimates=_estimates(compared),
+        classes=tuple(_class(k, compared) for k in range(len(condition.design.labels))),
+        confusion=tuple(tuple(map(int, row)) for row in condition.confusion),
+        flips=flips_between(compared.now, compared.then),
         **vars(rates_of(ok)),
         psnr_db=mean_psnr_db(ok),
         ssim=number(ok["ssim"].drop_nans().mean()),
@@ -82,28 +76,27 @@ def summarize_point(compared: Compared) -> PointSummary:
 
 
 def _class(k: int, compared: Compared) -> ClassSummary:
-    arm, now, then = compared.arm, compared.now, compared.then
-    label = arm.design.labels[k]
-    inside, outside = f"case of class {label!r}", f"case outside class {label!r}"
-    is_class, called, positive = arm.true == k, arm.predicted == k, now.true == k
-    now_called, then_called = now.predicted == k, then.predicted == k
-    return ClassSummary(
-        label=label,
-        n=int(is_class.sum()),
-        sensitivity=estimate.share(called, is_class, arm, inside),
-        specificity=estimate.share(~called, ~is_class, arm, outside),
-        precision=estimate.share(is_class, called, arm, f"answer {label!r}"),
-        f1=estimate.f1(arm, k),
-        auroc=compared.aurocs[k],
-        sensitivity_difference=estimate.share_difference(now_called, then_called, positive, now, inside),
-        specificity_difference=estimate.share_difference(~now_called, ~then_called, ~positive, now, outside),
-        f1_difference=estimate.f1_difference(now, then, k),
-        auroc_difference=compared.auroc_differences[k],
-    )
+    label, n = compared.condition.design.labels[k], int((compared.condition.true == k).sum())
+    return ClassSummary(label=label, n=n, estimates=_estimates(compared, k))
+
+
+def _estimates(compared: Compared, k: int = -1) -> dict[str, Estimate]:
+    """Estimate every metric of a class, or of all classes, and then the differences against pristine."""
+    values, differences = {}, {}
+    for name, metric in METRICS.items():
+        if not metric.estimated or (metric.of_class == "never") != (k < 0):
+            continue
+        if (name, k) in compared.early:
+            values[name], differences[f"{name}_difference"] = compared.early[name, k]
+            continue
+        values[name] = estimate_of(metric, compared.condition, k)
+        if metric.compared:
+            differences[f"{name}_difference"] = difference_of(metric, compared.now, compared.then, k)
+    return values | differences
 
 
 def flips_between(now: Condition, then: Condition) -> Flips:
-    """Count the answers of the one arm that differ from the other's."""
+    """Count the predictions of the one condition that differ from the other's."""
     right_now, right_then = now.predicted == now.true, then.predicted == then.true
     lost, gained, changed = ~right_now & right_then, right_now & ~right_then, now.predicted != then.predicted
     everyone, clustered = np.ones(now.cases.size, bool), now.design.clustered
@@ -119,8 +112,8 @@ def flips_between(now: Condition, then: Condition) -> Flips:
         right_to_wrong=harmful,
         wrong_to_right=healed,
         wrong_to_wrong=n_changed - harmful - healed,
-        share=estimate.share(changed, everyone, now, "paired case"),
-        harmful_share=estimate.share(lost, everyone, now, "paired case"),
+        share=share(changed, everyone, now, "paired case"),
+        harmful_share=share(lost, everyone, now, "paired case"),
         mcnemar_midp=midp,
         p_value=p_value,
         p_method=method,

@@ -1,291 +1,318 @@
-"""The answers at one point as arrays, and what every bootstrap draw makes of them."""
+"""A results table as arrays: labels as class indices, and the predictions of each condition case by case.
+
+The only way from a table to arrays. Summaries take a condition's predictions on all cases of the table
+(:func:`predictions_at`); decisions take a :class:`Cohort`: the cases that were classified at pristine, with
+the predictions of every point that classified all of them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.errors import UsageError
-from bitdose.hashing import rng_for
-from bitdose.metrics import classification as metric
-from bitdose.metrics.calibration import brier_per_case, calibration_gaps
-from bitdose.metrics.influence import f1_influence
-from bitdose.metrics.weighted import weighted_sum
-from bitdose.results.schema import OK, probability_columns
-from bitdose.stats.bootstrap import patient_draws
-from bitdose.stats.delong import Area, area_of
+from bitdose.errors import BitdoseError, UsageError, argument, command
+from bitdose.results.schema import OK, PRISTINE, probability_columns
+from bitdose.results.table import labels_of
 
 if TYPE_CHECKING:
     import polars as pl
 
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Design:
-    """What all points share: classes, cases, patients, bootstrap draws.
-
-    ``drawn`` is what becomes of ``weights``, made by a thread meanwhile.
-    """
-
-    labels: tuple[str, ...]
-    level: float
-    ids: dict[str, int]
-    drawn: Future[Floats]
-    patient_of_case: Ints
-    n_patients: int
-
-    @property
-    def weights(self) -> Floats:
-        """How much each case weighs in each draw, ``(draws, n_cases)``."""
-        return self.drawn.result()
-
-    @property
-    def clustered(self) -> bool:
-        """Whether a patient has several cases."""
-        return self.n_patients < len(self.ids)
-
-    @property
-    def unit(self) -> str:
-        """The resampling unit's name."""
-        return "patient" if self.clustered else "case"
+_SHOWN_STATUSES = 3
+_READ = (
+    "case_id", "case_patient", "case_label", "case_split", "point", "codec_chain", "codec_strength", "status",
+    "predicted", "bytes_file", "bytes_pixels", "bytes_coded",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class ConditionPredictions:
-    """What the classifier says at one point of every case of the design.
+    """What the classifier predicts at one condition (pristine or a coded point) for a list of cases.
 
-    ``true`` and ``predicted`` are ``(n_cases,)`` class indices, -1 where the case has no answer
-    here; ``probabilities`` is ``(n_cases, n_classes)``, NaN where there is none.
+    Parameters
+    ----------
+    predicted : numpy.ndarray
+        ``(n_cases,)`` int class index, -1 for a case without a prediction; empty where ``reason`` says why
+        the condition cannot be compared.
+    probabilities : numpy.ndarray
+        ``(n_cases, n_classes)`` float, NaN where there is none; no column where the table has none.
+    reason : str
+        Why predictions are missing that a comparison needs.
     """
 
-    true: Ints
     predicted: Ints
     probabilities: Floats
-    has_probabilities: bool
+    reason: str = ""
 
 
 @dataclass(frozen=True)
-class Condition:
-    """A point's answers on some of the cases, by which numbers are taken.
+class PointRows:
+    """One point's rows of a cohort: its place in its chain, its bytes and its predictions."""
 
-    The same cases at two points make two arms of a comparison: both see the same draws. ``sums`` holds
-    what :func:`add_up` found of the draws, once it has.
+    point: str
+    chain: str
+    strength: float
+    predictions: ConditionPredictions
+    bytes_file: Ints
+    bytes_pixels: Ints
+    bytes_coded: Ints
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """The cases on which points are compared: those that have a prediction at pristine.
+
+    Parameters
+    ----------
+    labels : tuple of str
+        Classes.
+    case_ids : tuple of str
+        Sorted; all arrays follow this order.
+    true : numpy.ndarray
+        ``(n_cases,)`` int class index.
+    patient_of_case : numpy.ndarray
+        ``(n_cases,)`` int.
+    patients : tuple of str
+        Names, for telling whether two cohorts share one.
+    pristine : ConditionPredictions
+        The predictions that coding may change.
+    points : mapping
+        Every other point, chain by chain from weak to strong.
+    n_left_out : int
+        Cases without a prediction at pristine.
+    splits : tuple of str
+        Splits that the cases are of.
+    patients_named : bool
+        Whether a case has a patient besides its own id.
     """
 
-    design: Design
-    cases: Ints
+    labels: tuple[str, ...]
+    case_ids: tuple[str, ...]
     true: Ints
-    predicted: Ints
-    probabilities: Floats
-    has_probabilities: bool
-    sums: list[Floats] = field(default_factory=list, repr=False, compare=False)
+    patient_of_case: Ints
+    patients: tuple[str, ...]
+    pristine: ConditionPredictions
+    points: Mapping[str, PointRows]
+    n_left_out: int = 0
+    splits: tuple[str, ...] = ()
+    patients_named: bool = True
 
     @property
-    def patients(self) -> Ints:
-        """Patient of each case, ``(n,)``."""
-        return self.design.patient_of_case[self.cases]
+    def clustered(self) -> bool:
+        """Whether a patient has several cases."""
+        return len(self.patients) < len(self.case_ids)
 
-    @cached_property
-    def confusion(self) -> Ints:
-        """Counts by true and predicted class, ``(K, K)``."""
-        return metric.confusion_matrix(self.true, self.predicted, len(self.design.labels))
-
-    @cached_property
-    def f1_influence(self) -> Floats:
-        """Influence of each case on each class's F1, ``(n, K)``."""
-        return f1_influence(self.true, self.predicted, len(self.design.labels))
-
-    @cached_property
-    def areas(self) -> tuple[Area, ...]:
-        """Area under the ROC curve of each class against the rest."""
-        chances = self.probabilities.T
-        return tuple(area_of(self.true == k, chances[k]) for k in range(len(self.design.labels)))
-
-    @cached_property
-    def brier(self) -> Floats:
-        """Each case's part of the Brier score, ``(n,)``."""
-        return brier_per_case(self.true, self.probabilities)
-
-    @cached_property
-    def gaps(self) -> Floats:
-        """Confidence minus hit of each case in the column of its bin, ``(n, bins)``."""
-        return calibration_gaps(self.true, self.probabilities)
-
-    @cached_property
-    def confusions(self) -> Floats:
-        """Weight of cases by true and predicted class in every draw, ``(draws, K, K)``."""
-        k = len(self.design.labels)
-        return self._sums[:, : k * k].reshape(-1, k, k)
-
-    @cached_property
-    def brier_samples(self) -> Floats:
-        """Brier score of every draw, ``(draws,)``; NaN for a draw without a case."""
-        return self._per_case(self._sums[:, -1:])[:, 0]
-
-    @cached_property
-    def gap_samples(self) -> Floats:
-        """Mean of ``gaps`` over the cases of every draw, ``(draws, bins)``; NaN for a draw without one."""
-        return self._per_case(self._sums[:, -1 - self.gaps.shape[1] : -1])
-
-    @property
-    def _sums(self) -> Floats:
-        """All that is added up over the cases of a draw; made here unless :func:`add_up` has."""
-        if not self.sums:
-            add_up([self])
-        return self.sums[0]
-
-    def added_up(self) -> tuple[Bools, Floats]:
-        """Return which sums of a draw have parts at all, and the parts, ``(cases of the design, filled)``."""
-        k = len(self.design.labels)
-        cells = np.zeros((self.cases.size, k * k))
-        cells[np.arange(self.cases.size), self.true * k + self.predicted] = 1
-        columns = np.column_stack([cells, self.gaps, self.brier])
-        # Of the bins some are empty, as below a half where there are two classes.
-        filled = np.asarray(columns.any(0))
-        # Rows of zeros are cheaper than a copy of the weights.
-        parts = np.zeros((len(self.design.ids), int(filled.sum())))
-        parts[self.cases] = columns[:, filled]
-        return filled, parts
-
-    def _per_case(self, sums: Floats) -> Floats:
-        total = self.confusions.sum((1, 2))[:, None]
-        return np.asarray(np.divide(sums, total, out=np.full(sums.shape, np.nan), where=total > 0))
-
-    @cached_property
-    def without_probabilities(self) -> str:
-        """Say why nothing can be said of probabilities, if so."""
-        if not self.cases.size:
-            return "no case classified"
-        if not self.has_probabilities:
-            return "the table has no probabilities"
-        return "a case has no probability" if np.isnan(self.probabilities).any() else ""
-
-    def among(self, some: Bools) -> Condition:
-        """Return the arm on the marked ones of its cases."""
-        return Condition(
-            self.design,
-            self.cases[some],
-            self.true[some],
-            self.predicted[some],
-            self.probabilities[some],
-            self.has_probabilities,
-        )
-
-    def by_patient(self, influence: Floats) -> Floats:
-        """Add up the influence of each patient's cases, ``(n_patients,)``."""
-        sums = np.bincount(self.patients, weights=influence, minlength=self.design.n_patients)
-        return sums.astype(float)  # bincount of nothing is int
+    def units(self, mask: NDArray[np.bool_]) -> tuple[int, str]:
+        """Return how many units of resampling some cases are, and the unit's name."""
+        if self.clustered:
+            return int(np.unique(self.patient_of_case[mask]).size), "patient"
+        return int(mask.sum()), "case"
 
 
-def make_design(
-    cases: pl.DataFrame, labels: tuple[str, ...], *, level: float, draws: int, seed: int
-) -> Design:
-    """Draw the bootstrap samples of a table's cases, one row per case in the order of their ids."""
-    patients, classes = cases["case_patient"].to_list(), cases["case_label"].to_list()
-    ids = cases["case_id"].to_list()
-    names, patient_of_case = np.unique(np.asarray(patients, dtype=str), return_inverse=True)
+def make_cohort(table: pl.DataFrame, split: str = "") -> Cohort:
+    """Read a results table of one model into arrays.
 
-    def draw() -> Floats:
-        rng = rng_for(seed, "patient-bootstrap", *ids)
-        drawn, _ = patient_draws(patients, classes, draws=draws, rng=rng)
-        # Case by case, so that the kernels find all draws of a case beside each other.
-        # As a rule each case is its own patient.
-        own = np.array_equal(patient_of_case, np.arange(names.size))
-        return drawn if own else drawn.T[patient_of_case].T
-
-    meanwhile = ThreadPoolExecutor(1)
-    drawn = meanwhile.submit(draw)
-    meanwhile.shutdown(wait=False)
-    places = {name: i for i, name in enumerate(ids)}
-    return Design(labels, level, places, drawn, patient_of_case, names.size)
-
-
-def add_up(arms: Sequence[Condition]) -> None:
-    """Make the sums of the draws of several arms in one product: reading the weights once is what costs."""
-    parts = [arm.added_up() for arm in arms]
-    together = weighted_sum(np.hstack([columns for _, columns in parts]), arms[0].design.weights)
-    start = 0
-    for arm, (filled, columns) in zip(arms, parts, strict=True):
-        sums = np.zeros((len(together), filled.size))
-        sums[:, filled] = together[:, start : start + columns.shape[1]]
-        arm.sums.append(sums)
-        start += columns.shape[1]
-
-
-def answers_at(rows: pl.DataFrame | None, design: Design) -> ConditionPredictions:
-    """Read a point's rows into arrays; failed rows have no answer.
+    Parameters
+    ----------
+    table : polars.DataFrame
+        Columns as in ``results/schema.py``.
+    split : str
+        Which split; empty takes all rows.
 
     Raises
     ------
     UsageError
-        If a row that is ok names a class that is none of the design's.
+        If the table has several models, lacks the split, has no pristine rows, or names a class that is none
+        of the classifier's.
+    BitdoseError
+        If no case was classified at pristine.
     """
-    true, predicted = (np.full(len(design.ids), -1, np.int64) for _ in range(2))
-    columns = probability_columns(design.labels)
-    probabilities = np.full((len(design.ids), len(columns)), np.nan)
-    if rows is None:
-        return ConditionPredictions(true, predicted, probabilities, has_probabilities=False)
-    ok = rows.filter(rows["status"] == OK)
-    names = ok["case_id"].to_list()
-    everyone = names == list(design.ids)  # as a rule: quicker to see than to look each up
-    cases = np.arange(len(names)) if everyone else np.array([design.ids[name] for name in names], np.int64)
-    true[cases], predicted[cases] = (
-        class_indices(ok[name], design.labels) for name in ("case_label", "predicted")
-    )
-    known = set(columns) <= set(ok.columns)
-    if known:
-        probabilities[cases] = ok.select(columns).to_numpy()
-    return ConditionPredictions(true, predicted, probabilities, known)
-
-
-def class_indices(column: pl.Series, labels: tuple[str, ...]) -> Ints:
-    """Return each label's place among the labels; an unknown one raises ``UsageError``."""
     import polars as pl
 
-    index = {label: i for i, label in enumerate(labels)}
-    unknown = set(column.unique().to_list()) - set(index)
-    if unknown:
-        raise UsageError(f"results: labels {sorted(map(str, unknown))} are none of {list(labels)}")
-    if not len(column):
-        return np.empty(0, np.int64)
-    return column.replace_strict(list(index), list(index.values()), return_dtype=pl.Int64).to_numpy()
-
-
-def arm_of(design: Design, answers: ConditionPredictions, cases: Ints) -> Condition:
-    """Take a point's answers on some cases, ``(n,)`` indices in ascending order."""
-    a = answers
-    return Condition(
-        design, cases, a.true[cases], a.predicted[cases], a.probabilities[cases], a.has_probabilities
+    models = table["model"].unique().to_list()
+    if len(models) > 1:
+        raise UsageError(f"expected results of one model, got {len(models)}: {', '.join(map(str, models))}")
+    labels = labels_of(table)
+    rows = _rows(table, split, labels)
+    _check_places(rows)
+    if PRISTINE not in rows["point"]:
+        raise UsageError("results: no pristine rows; every loss is measured against them")
+    before = rows.filter((pl.col("point") == PRISTINE) & (pl.col("status") == OK)).sort("case_id")
+    if not len(before):
+        raise BitdoseError("no case was classified at pristine, so nothing can be compared")
+    names, patient = np.unique(before["case_patient"].to_numpy(), return_inverse=True)
+    case_ids = before["case_id"].to_list()
+    chains = {chain: rank for rank, chain in enumerate(table["codec_chain"].unique(maintain_order=True))}
+    others = rows.filter(pl.col("point") != PRISTINE).partition_by("point", maintain_order=True)
+    points = [_point_rows(part, case_ids, labels) for part in others]
+    points.sort(key=lambda p: (chains[p.chain], p.strength))
+    return Cohort(
+        labels=labels,
+        case_ids=tuple(case_ids),
+        true=class_indices(before["case_label"], labels),
+        patient_of_case=patient.astype(np.int64),
+        patients=tuple(map(str, names)),
+        pristine=_read(before, labels),
+        points={p.point: p for p in points},
+        n_left_out=rows["case_id"].n_unique() - len(before),
+        splits=tuple(sorted(name for name in before["case_split"].unique().to_list() if name)),
+        patients_named=bool((before["case_patient"] != before["case_id"]).any()),
     )
 
 
-def whole_arm(design: Design, answers: ConditionPredictions) -> Condition:
-    """Take a point's answers on all cases that have one."""
-    return arm_of(design, answers, np.flatnonzero(answers.predicted >= 0))
+def _rows(table: pl.DataFrame, split: str, labels: tuple[str, ...]) -> pl.DataFrame:
+    """Take the rows of a split and the columns that are read; a row without a prediction has failed."""
+    import polars as pl
+
+    columns = [*_READ, *(name for name in probability_columns(labels) if name in table.columns)]
+    unpredicted = pl.col("predicted").is_null() & (pl.col("status") == OK)
+    return (
+        _of_split(table, split)
+        .select(columns)
+        .with_columns(
+            pl.col("case_patient").fill_null(pl.col("case_id")),
+            pl.when(unpredicted).then(pl.lit("no-prediction")).otherwise("status").alias("status"),
+        )
+    )
 
 
-class PristineReference:
-    """The answers that every point is compared with; arms are made once per set of cases and kept."""
+def check_disjoint(first: Cohort, second: Cohort) -> None:
+    """Raise ``UsageError`` if a patient is in both: what is chosen and proved on one patient is biased."""
+    both = set(first.patients) & set(second.patients)
+    if both:
+        raise UsageError(
+            f"{argument('select')} and {argument('confirm')}: expected no patient in both splits, "
+            f"got {len(both)}; "
+            "move all cases of a patient into one split"
+        )
 
-    def __init__(self, design: Design, answers: ConditionPredictions) -> None:
-        self.design = design
-        self.answers = answers
-        self._arms: dict[bytes, Condition] = {}
 
-    def pair(self, arm: Condition) -> tuple[Condition, Condition]:
-        """Return an arm and the reference's, both on the cases of the arm that the reference has too."""
-        here = self.answers.predicted[arm.cases] >= 0
-        now = arm if here.all() else arm.among(here)
-        key = now.cases.tobytes()
-        if key not in self._arms:
-            self._arms[key] = arm_of(self.design, self.answers, now.cases)
-        return now, self._arms[key]
+def _check_places(rows: pl.DataFrame) -> None:
+    """Raise ``UsageError`` for a point that does not say where it stands in its chain."""
+    for column in ("codec_chain", "codec_strength"):
+        lost = rows.filter(rows[column].is_null())["point"]
+        if len(lost):
+            raise UsageError(f"results: {column} is missing at point {lost[0]!r}; every row needs it")
+
+
+def _of_split(table: pl.DataFrame, split: str) -> pl.DataFrame:
+    import polars as pl
+
+    if not split:
+        return table
+    rows = table.filter(pl.col("case_split") == split)
+    if not len(rows):
+        known = sorted(str(name) for name in table["case_split"].unique() if name)
+        there = f"the run has {', '.join(known)}" if known else "the run has no splits"
+        raise UsageError(
+            f"split {split!r}: {there}; run {command('study', python='bitdose.study()')} with "
+            f"{argument('split', 'all')}"
+        )
+    return rows
+
+
+def _point_rows(rows: pl.DataFrame, case_ids: Sequence[str], labels: tuple[str, ...]) -> PointRows:
+    import polars as pl
+
+    everyone = rows["case_id"].to_list() == case_ids  # as a rule: quicker to see than to look each up
+    mine = rows if everyone else rows.filter(pl.col("case_id").is_in(case_ids))
+    ok = mine.filter(pl.col("status") == OK)
+    ok = ok if everyone else ok.sort("case_id")
+    reason = _missing(mine, len(ok), len(case_ids))
+    first = rows.row(0, named=True)
+    empty = ConditionPredictions(np.empty(0, np.int64), np.empty((0, 0)), reason)
+    return PointRows(
+        point=first["point"],
+        chain=first["codec_chain"],
+        strength=float(first["codec_strength"]),
+        predictions=empty if reason else _read(ok, labels),
+        bytes_file=ok["bytes_file"].to_numpy(),
+        bytes_pixels=ok["bytes_pixels"].to_numpy(),
+        bytes_coded=ok["bytes_coded"].to_numpy(),
+    )
+
+
+def _missing(rows: pl.DataFrame, n_ok: int, n_cases: int) -> str:
+    """Say why a point cannot be compared: it must have a prediction for every case."""
+    if n_ok == n_cases:
+        return ""
+    failed = Counter(status for status in rows["status"].to_list() if status != OK)
+    why = ", ".join(f"{status} {n}" for status, n in failed.most_common(_SHOWN_STATUSES))
+    absent = n_cases - len(rows)
+    parts = [why] if why else []
+    parts += [f"no row {absent}"] if absent else []
+    return f"{n_cases - n_ok} of {n_cases} cases have no prediction at this point ({'; '.join(parts)})"
+
+
+def predictions_at(
+    rows: pl.DataFrame | None, places: Mapping[str, int], labels: tuple[str, ...]
+) -> ConditionPredictions:
+    """Read one condition's rows; a case without a row, or with a failed one, has no prediction.
+
+    Parameters
+    ----------
+    rows : polars.DataFrame or None
+        One row per case at most; None where the table has none.
+    places : mapping
+        Id of each case to its place in the arrays, in order.
+    labels : tuple of str
+        Classes.
+
+    Raises
+    ------
+    UsageError
+        If a row that is ok names a class that is none of the labels.
+    """
+    predicted = np.full(len(places), -1, np.int64)
+    if rows is None:
+        return ConditionPredictions(predicted, np.empty((len(places), 0)))
+    ok = rows.filter(rows["status"] == OK)
+    found, case_ids = _read(ok, labels), ok["case_id"].to_list()
+    if case_ids == list(places):  # as a rule: quicker to see than to look each up
+        return found
+    cases = np.array([places[case] for case in case_ids], np.int64)
+    probabilities = np.full((len(places), found.probabilities.shape[1]), np.nan)
+    predicted[cases], probabilities[cases] = found.predicted, found.probabilities
+    return ConditionPredictions(predicted, probabilities)
+
+
+def _read(ok: pl.DataFrame, labels: tuple[str, ...]) -> ConditionPredictions:
+    """Read rows that are ok, in their order."""
+    columns = [name for name in probability_columns(labels) if name in ok.columns]
+    chances = ok.select(columns).to_numpy().astype(float) if columns else np.empty((len(ok), 0))
+    return ConditionPredictions(class_indices(ok["predicted"], labels), chances)
+
+
+def class_indices(names: pl.Series, labels: tuple[str, ...], *, strict: bool = True) -> Ints:
+    """Return each label's place among the classes.
+
+    Parameters
+    ----------
+    names : polars.Series
+        ``(n,)`` text.
+    labels : tuple of str
+        Classes.
+    strict : bool
+        Whether another label is refused; -1 where not.
+
+    Raises
+    ------
+    UsageError
+        If a label is none of the classes.
+    """
+    import polars as pl
+
+    index = {label: place for place, label in enumerate(labels)}
+    unknown = [name for name in names.unique(maintain_order=True).to_list() if name not in index]
+    if unknown and strict:
+        raise UsageError(f"results: label {unknown[0]!r} is none of the classifier's: {', '.join(labels)}")
+    if not len(names):
+        return np.empty(0, np.int64)
+    other = {"default": -1} if unknown else {}
+    return names.replace_strict(index, return_dtype=pl.Int64, **other).to_numpy()

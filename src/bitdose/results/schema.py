@@ -38,7 +38,7 @@ COLUMNS: dict[str, Column] = {
     "point": Column("string", True, "operating point in its text form"),
     "codec_name": Column("string", False, "codec"),
     "codec_chain": Column("string", True, "the point without its quality: its line in a figure"),
-    "codec_quality": Column("double", False, "the codec's knob; null for pristine"),
+    "codec_quality": Column("double", False, "the value of the codec's quality parameter; null for pristine"),
     "codec_strength": Column("double", True, "order within the chain, larger is stronger"),
     "codec_size": Column("string", False, "WIDTHxHEIGHT coded after downsizing; empty if not"),
     "codec_kernels": Column("string", False, "library and kernel down > library and kernel up"),
@@ -59,9 +59,9 @@ COLUMNS: dict[str, Column] = {
     "psnr_db": Column("double", False, "against the original; infinite where identical"),
     "ssim": Column("double", False, "against the original, after Wang's downsampling"),
     "model": Column("string", False, "name and digest of the classifier"),
-    "predicted": Column("string", True, "class the classifier answers"),
+    "predicted": Column("string", True, "class that the classifier predicts"),
     "fp32_predicted": Column(
-        "string", False, "of a classifier in another precision, at pristine: its answer in fp32"
+        "string", False, "of a classifier in another precision, at pristine: its prediction in fp32"
     ),
     "fp32_gap": Column("double", False, "and the largest difference of a class's probability from fp32"),
     "status": Column("string", True, "ok, or what failed"),

@@ -16,14 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.results import estimates as estimate
-from bitdose.results.predictions import (
-    Condition,
-    Design,
-    PristineReference,
-    answers_at,
-    make_design,
-    whole_arm,
-)
+from bitdose.results.conditions import Condition, Design, PristineReference, make_design, whole_condition
 from bitdose.results.schema import COLUMNS, PRISTINE, PROBABILITY_PREFIX
 from bitdose.stats.estimate import Estimate, undefined
 
@@ -48,7 +41,7 @@ class Subgroup:
     """Cases that share a value of a column, at one point.
 
     ``n_cases`` and ``n_patients`` count the group; ``n_ok`` its cases classified at the point and
-    ``n_right`` those of them answered right. ``accuracy_difference`` is against pristine on the
+    ``n_right`` those of them predicted right. ``accuracy_difference`` is against pristine on the
     group's own cases. ``note`` marks small groups. A column that makes no groups is one record
     with an empty ``group`` and ``point``, and a note that says why.
     """
@@ -99,11 +92,11 @@ def subgroups(
     cases = ordered.group_by("case_id", maintain_order=True).agg(known)
     design = make_design(cases, labels, level=level, draws=1, seed=0)
     by_point = {point: ordered.filter(pl.col("point") == point) for point in (PRISTINE, *points)}
-    reference = PristineReference(design, answers_at(by_point[PRISTINE], design))
+    reference = PristineReference(design, by_point[PRISTINE])
     pairs = []
     for point in (point for point in points if len(by_point[point])):
-        arm = whole_arm(design, answers_at(by_point[point], design))
-        pairs.append((point, arm, *reference.pair(arm)))
+        condition = whole_condition(design, by_point[point])
+        pairs.append((point, condition, *reference.pair(condition)))
     found: list[Subgroup] = []
     for column in _columns(cases):
         name = column.removeprefix(_PREFIX)
@@ -210,14 +203,14 @@ def _at_points(
 ) -> Iterator[Subgroup]:
     n, patients = int(members.sum()), np.unique(design.patient_of_case[members]).size
     note = f"fewer than {FEW_CASES} cases" if n < FEW_CASES else ""
-    for point, arm, now, then in pairs:
-        here, right = members[arm.cases], arm.predicted == arm.true
+    for point, condition, now, then in pairs:
+        here, right = members[condition.cases], condition.predicted == condition.true
         if point == PRISTINE:
             difference = undefined("pristine itself", level=design.level, unit=design.unit)
         else:
             right_both = now.predicted == now.true, then.predicted == then.true
             difference = estimate.share_difference(*right_both, members[now.cases], now)
-        accuracy = estimate.share(right, here, arm, "classified case")
+        accuracy = estimate.share(right, here, condition, "classified case")
         counts = n, patients, int(here.sum()), int((here & right).sum())
         yield Subgroup(column, group, point, *counts, accuracy, difference, note)
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.results.conditions import Design, PristineReference, add_up, make_design, whole_condition
 from bitdose.results.estimates import accuracy_difference
 from bitdose.results.fp32_check import compare_with_fp32
 from bitdose.results.point_summary import Compared, compare_point, summarize_point
-from bitdose.results.predictions import Design, PristineReference, add_up, answers_at, make_design, whole_arm
 from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
 from bitdose.results.summary import Comparison, PointSummary, Summary, like_ratio_pairs
 from bitdose.results.table import labels_of
@@ -64,7 +64,7 @@ def summarize(
     ranked = {chain: rank for rank, chain in enumerate(table["codec_chain"].unique(maintain_order=True))}
     cases, by_point = _cases_and_points(table)
     design = make_design(cases, labels, level=level, draws=draws, seed=seed)
-    reference = PristineReference(design, answers_at(by_point.get(PRISTINE), design))
+    reference = PristineReference(design, by_point.get(PRISTINE))
     points = _points([compare_point(rows, reference) for rows in by_point.values()])
     points.sort(key=lambda p: (p.chain != PRISTINE, ranked[p.chain], p.strength))
     summary = Summary(
@@ -90,7 +90,7 @@ def _points(compared: list[Compared]) -> list[PointSummary]:
     points: list[PointSummary] = []
     while compared:
         together, compared = compared[:_TOGETHER], compared[_TOGETHER:]
-        add_up([each.arm for each in together])
+        add_up([each.condition for each in together])
         points += [summarize_point(each) for each in together]
     return points
 
@@ -125,8 +125,8 @@ def _comparisons(
     """Compare downsizing first with not, on the cases classified at both points."""
     found = []
     for full, small in (pair for chains in summary.downsizings() for pair in like_ratio_pairs(*chains)):
-        before, after = (answers_at(by_point[one.point], design) for one in (full, small))
-        now, then = PristineReference(design, before).pair(whole_arm(design, after))
+        before, after = (by_point[one.point] for one in (full, small))
+        now, then = PristineReference(design, before).pair(whole_condition(design, after))
         found.append(Comparison(full.point, small.point, accuracy_difference(now, then)))
     return tuple(found)
 

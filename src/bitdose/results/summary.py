@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field, fields, is_dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any
 
 from bitdose.errors import BitdoseError
@@ -13,34 +13,31 @@ from bitdose.stats.estimate import Estimate
 
 LIKE_RATIO = 1.15
 USEFUL_LOSS = 0.05
+_ESTIMATES = "estimates"
 
 
 @dataclass(frozen=True)
 class ClassSummary:
-    """One class at one point, one against the rest; differences are against pristine."""
+    """One class at one point, one against the rest.
+
+    ``estimates`` holds every metric of a class in the catalogue by its name, and its difference against
+    pristine under ``NAME_difference``. ``n`` counts the cases of the class.
+    """
 
     label: str
     n: int
-    sensitivity: Estimate
-    specificity: Estimate
-    precision: Estimate
-    f1: Estimate
-    auroc: Estimate
-    sensitivity_difference: Estimate
-    specificity_difference: Estimate
-    f1_difference: Estimate
-    auroc_difference: Estimate
+    estimates: Mapping[str, Estimate]
 
 
 @dataclass(frozen=True)
 class Flips:
-    """Answers that differ from the pristine answer on the same cases.
+    """Predictions that differ from the pristine prediction on the same cases.
 
     ``n`` counts the cases classified at both points; ``share`` is ``changed / n``. The three
-    kinds add up to ``changed``: a wrong answer can turn into another wrong one. ``mcnemar_midp``
+    kinds add up to ``changed``: a wrong prediction can turn into another wrong one. ``mcnemar_midp``
     is NaN without such a case, for the reason that ``share`` gives, and where a patient has
     several cases: the test takes cases as independent. ``p_value`` is two-sided for as many healed
-    as harmed answers: McNemar's mid-p where each patient has one case, else Obuchowski's clustered
+    as harmed predictions: McNemar's mid-p where each patient has one case, else Obuchowski's clustered
     test; ``p_reason`` says why it is NaN. None is corrected for the number of points.
     """
 
@@ -63,8 +60,9 @@ class PointSummary:
 
     Ratios without ``_mean`` are total bytes over total bytes; ``encode_ms`` and ``decode_ms``
     are medians per case; PSNR is the mean of the finite values (infinite if all are), SSIM
-    the mean. ``confusion[true][predicted]`` follows ``Summary.labels``. ``brier`` and ``ece`` are of
-    all classes; lower is better, so that a positive difference is a loss.
+    the mean. ``confusion[true][predicted]`` follows ``Summary.labels``. ``estimates`` holds every metric of
+    all classes in the catalogue by its name, and its difference against pristine under
+    ``NAME_difference``; where lower is better, a positive difference is a loss.
     """
 
     point: str
@@ -75,14 +73,7 @@ class PointSummary:
     size: str
     n_ok: int
     n_failed: int
-    accuracy: Estimate
-    macro_f1: Estimate
-    accuracy_difference: Estimate
-    macro_f1_difference: Estimate
-    brier: Estimate
-    ece: Estimate
-    brier_difference: Estimate
-    ece_difference: Estimate
+    estimates: Mapping[str, Estimate]
     classes: tuple[ClassSummary, ...]
     confusion: tuple[tuple[int, ...], ...]
     flips: Flips
@@ -97,13 +88,32 @@ class PointSummary:
     encode_ms: float
     decode_ms: float
 
+    @property
+    def accuracy(self) -> Estimate:
+        """Share of cases predicted right."""
+        return self.estimates["accuracy"]
+
+    @property
+    def accuracy_difference(self) -> Estimate:
+        """Accuracy minus that at pristine."""
+        return self.estimates["accuracy_difference"]
+
+    @property
+    def macro_f1(self) -> Estimate:
+        """Mean of the classes' F1."""
+        return self.estimates["macro_f1"]
+
+    def with_estimates(self, **changes: Estimate) -> PointSummary:
+        """Return the point with other estimates of some metrics."""
+        return replace(self, estimates={**self.estimates, **changes})
+
 
 @dataclass(frozen=True)
 class InFp32:
     """The pristine cases in fp32, beside the same in the precision that the study ran in.
 
-    ``accuracy`` is fp32's, on the ``n`` cases with an answer in both; ``accuracy_difference`` and
-    ``flips`` are what the precision alone does, without any coding: the study's pristine answers
+    ``accuracy`` is fp32's, on the ``n`` cases with a prediction in both; ``accuracy_difference`` and
+    ``flips`` are what the precision alone does, without any coding: the study's pristine predictions
     against those in fp32. ``largest_gap`` is of any class's probability on any case.
     """
 
@@ -129,7 +139,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Summary:
-    """All points of a study; ``points[0]`` is pristine, the rest by chain, mildest first.
+    """All points of a study; ``points[0]`` is pristine, the rest by chain, weakest compression first.
 
     ``n_planned`` is the number of cases the study set out to run, 0 where that is not known; with
     fewer ``n_cases`` the study is unfinished, and what is there need not be typical of the whole.
@@ -157,7 +167,7 @@ class Summary:
         return self.n_cases < self.n_planned
 
     def chains(self) -> dict[str, tuple[PointSummary, ...]]:
-        """Return the points of each chain, mildest first, pristine left out."""
+        """Return the points of each chain, weakest compression first, pristine left out."""
         grouped: dict[str, list[PointSummary]] = {}
         for point in self.points:
             if point.chain != PRISTINE:
@@ -214,8 +224,12 @@ def _ratios_apart(a: PointSummary, b: PointSummary) -> float:
 
 def _plain(value: Any) -> Any:
     if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: _plain(getattr(value, f.name)) for f in fields(value)}
-    if isinstance(value, dict):
+        found: dict[str, Any] = {}
+        for field_ in fields(value):
+            item = _plain(getattr(value, field_.name))
+            found |= item if field_.name == _ESTIMATES else {field_.name: item}  # beside the other columns
+        return found
+    if isinstance(value, Mapping):
         return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]

@@ -1,42 +1,21 @@
 """Margins: the loss accepted in advance, per metric, in one text form.
 
-``METRIC[CLASS]=LIMIT``: ``accuracy=0.02``, ``sensitivity[covid-19]=0.03``. The limit is a fraction;
-for flips it limits the rate itself. A metric that can be asked for a class and for all classes
-means, without a class, the mean over classes.
+``METRIC[CLASS]=LIMIT``: ``accuracy=0.02``, ``sensitivity[covid-19]=0.03``. The limit is in the metric's own
+unit, a fraction for most; for flips it limits the rate itself. ``metrics/catalogue.py`` lists the metrics.
+One that can be asked for a class and for all classes means, without a class, the mean over classes.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
+from bitdose.metrics.catalogue import METRICS, Metric
 
-
-class Metric(NamedTuple):
-    """What a margin can be set for: whether it takes a class, and what it says."""
-
-    of_class: str  # "never", "may" or "must"
-    meaning: str
-
-
-METRICS: dict[str, Metric] = {
-    "accuracy": Metric("never", "share of cases answered right"),
-    "sensitivity": Metric("may", "share of a class's cases answered as it; without a class, the mean"),
-    "specificity": Metric("must", "share of the other cases not answered as the class"),
-    "precision": Metric("must", "share of the answers of a class that are right"),
-    "f1": Metric("must", "2 TP / (2 TP + FP + FN) of a class"),
-    "macro_f1": Metric("never", "mean of the classes' F1"),
-    "auroc": Metric("may", "area under the ROC curve, class against the rest; without a class, the mean"),
-    "brier": Metric("never", "mean over cases of the sum over classes of squared error, 0 to 2"),
-    "ece": Metric("never", "expected calibration error, 15 bins of top-class confidence"),
-    "harmful_flips": Metric("may", "rate of answers that turn from right to wrong"),
-    "flips": Metric("may", "rate of answers that change"),
-}
-
+GivenMargins = Mapping[str, float] | Iterable["Margin | str"]
 _SYNTAX = re.compile(r"(?P<metric>[a-z0-9_]+)(?:\[(?P<label>.+)\])?")
 
 
@@ -47,11 +26,12 @@ class Margin:
     Parameters
     ----------
     metric : str
-        A name of ``METRICS``.
+        A name of ``metrics/catalogue.py``.
     label : str
         The class; empty where the metric is of all.
     limit : float
-        In (0, 1).
+        Above 0 and below the width of the metric's range: 1 for most, 2 for Matthews' correlation and the
+        Brier score.
 
     Examples
     --------
@@ -68,11 +48,13 @@ class Margin:
         """Read ``METRIC=LIMIT`` or ``METRIC[CLASS]=LIMIT``; raises ``UsageError`` if it is neither."""
         name, sign, number = text.rpartition("=")
         if not sign:
-            raise UsageError(f"--margin {text!r}: expected METRIC=LIMIT such as accuracy=0.02")
+            raise UsageError(f"{argument('margins')} {text!r}: expected METRIC=LIMIT such as accuracy=0.02")
         try:
             limit = float(number)
         except ValueError:
-            raise UsageError(f"--margin {text!r}: expected a number after '=', got {number!r}") from None
+            raise UsageError(
+                f"{argument('margins')} {text!r}: expected a number after '=', got {number!r}"
+            ) from None
         return cls.of(name.strip(), limit)
 
     @classmethod
@@ -88,8 +70,9 @@ class Margin:
         if (label and use == "never") or (not label and use == "must"):
             wants = f"{metric}[CLASS]=LIMIT" if use == "must" else f"{metric}=LIMIT, without a class"
             raise UsageError(f"margin: {name!r}: expected {wants}")
-        if not 0 < limit < 1:
-            raise UsageError(f"margin: {name}: expected a fraction above 0 and below 1, got {limit:g}")
+        widest = METRICS[metric].high - METRICS[metric].low
+        if not 0 < limit < widest:
+            raise UsageError(f"margin: {name}: expected a number above 0 and below {widest:g}, got {limit:g}")
         return cls(metric, label, limit)
 
     @property
@@ -98,31 +81,53 @@ class Margin:
         return f"{self.metric}[{self.label}]" if self.label else self.metric
 
     @property
+    def kind(self) -> Metric:
+        """What the metric is."""
+        return METRICS[self.metric]
+
+    @property
     def is_rate(self) -> bool:
         """Whether the limit is on a rate itself, not on a difference to pristine."""
-        return self.metric in {"harmful_flips", "flips"}
+        return self.kind.family == "flips"
 
     def __str__(self) -> str:
         """Write the text form."""
         return f"{self.name}={self.limit:g}"
 
 
-def read_margins(texts: Iterable[str]) -> tuple[Margin, ...]:
-    """Read margins, each alone or several with commas, in alphabetical order.
+def read_margins(given: GivenMargins) -> tuple[Margin, ...]:
+    """Read margins in any of their forms; returns them in alphabetical order.
+
+    Parameters
+    ----------
+    given : mapping or iterable
+        ``{"accuracy": 0.02}``, texts such as ``"sensitivity[covid-19]=0.03"`` (each one margin, or several
+        with commas), margins, or one text.
 
     Raises
     ------
     UsageError
         If there is none, one cannot be read, or a metric is given twice.
+
+    Examples
+    --------
+    >>> read_margins({"accuracy": 0.02}) == read_margins(["accuracy=0.02"]) == (Margin("accuracy", "", 0.02),)
+    True
     """
-    margins = [Margin.parse(word.strip()) for text in texts for word in _split(text) if word.strip()]
+    if isinstance(given, Mapping):
+        return checked([Margin.of(str(name), _number(name, limit)) for name, limit in given.items()])
+    if isinstance(given, str | Margin):
+        given = [given]
+    margins: list[Margin] = []
+    for item in given:
+        margins += [item] if isinstance(item, Margin) else _parsed(item)
     return checked(margins)
 
 
 def checked(margins: Sequence[Margin]) -> tuple[Margin, ...]:
     """Sort margins; raises ``UsageError`` if there is none or a metric has two."""
     if not margins:
-        raise UsageError("--margin: expected at least one, such as accuracy=0.02, got none")
+        raise UsageError(f"{argument('margins')}: expected at least one, such as accuracy=0.02, got none")
     names = [margin.name for margin in margins]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
@@ -137,6 +142,18 @@ def check_labels(margins: Iterable[Margin], labels: Sequence[str]) -> None:
             near = difflib.get_close_matches(margin.label, labels, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]!r}? " if near else ""
             raise UsageError(f"margin: {margin.name}: no such class: {hint}classes: {', '.join(labels)}")
+
+
+def _parsed(text: object) -> list[Margin]:
+    if not isinstance(text, str):
+        raise UsageError(f"margin: expected text such as 'accuracy=0.02', got {text!r}")
+    return [Margin.parse(word.strip()) for word in _split(text) if word.strip()]
+
+
+def _number(name: object, limit: object) -> float:
+    if isinstance(limit, bool) or not isinstance(limit, int | float):
+        raise UsageError(f"margin: {name}: expected a number such as 0.02, got {limit!r}")
+    return float(limit)
 
 
 def _split(text: str) -> list[str]:

@@ -2,32 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument, command
 from bitdose.hashing import digest
-from bitdose.rule.margins import Margin, checked, read_margins
+from bitdose.rule.margins import GivenMargins, Margin, read_margins
 
 OBJECTIVES = ("ratio", "bytes", "seconds")
 _KEYS = ("margins", "alpha", "order", "select", "confirm", "objective", "link")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Rule:
-    """What is asked of a point, and how the points are walked.
+    """What is asked of a point, and the order in which points are tested.
 
     Parameters
     ----------
-    margins : tuple of Margin
-        All must hold.
+    margins : mapping or iterable
+        All must hold. ``{"accuracy": 0.02}``, texts such as ``"sensitivity[covid-19]=0.03"``, or margins;
+        kept as a tuple of :class:`~bitdose.rule.margins.Margin` in alphabetical order.
     alpha : float
         Largest chance of certifying a point that loses more than a margin, over all chains; one-sided,
         in (0, 0.5).
     order : tuple of str
-        Points and chains in the one order in which they are walked at the full ``alpha``. Empty: every
-        chain is walked alone, and the chains share ``alpha`` evenly.
+        Points and chains in the one order in which they are tested at the full ``alpha``. Empty: every
+        chain is tested by itself, and the chains share ``alpha`` evenly.
     select, confirm : str
         Splits: candidates from the first, proof on the second. Both empty: one set does both.
     objective : {"ratio", "bytes", "seconds"}
@@ -38,34 +39,62 @@ class Rule:
 
     Examples
     --------
-    >>> rule = Rule((Margin("accuracy", "", 0.02),))
-    >>> Rule.from_dict(rule.to_dict()) == rule
+    >>> rule = Rule({"accuracy": 0.02})
+    >>> Rule.from_dict(rule.to_dict()) == rule == Rule(["accuracy=0.02"])
     True
     """
 
     margins: tuple[Margin, ...]
-    alpha: float = 0.05
-    order: tuple[str, ...] = ()
-    select: str = ""
-    confirm: str = ""
-    objective: str = "ratio"
-    link: str = ""
+    alpha: float
+    order: tuple[str, ...]
+    select: str
+    confirm: str
+    objective: str
+    link: str
 
-    def __post_init__(self) -> None:
-        """Check what needs no table."""
-        object.__setattr__(self, "margins", checked(self.margins))
+    def __init__(
+        self,
+        margins: GivenMargins,
+        alpha: float = 0.05,
+        order: Sequence[str] = (),
+        *,
+        select: str = "",
+        confirm: str = "",
+        objective: str = "ratio",
+        link: str = "",
+    ) -> None:
+        """Read the margins in any of their forms; raises ``UsageError`` if they contradict."""
+        given = (read_margins(margins), alpha, tuple(order), select, confirm, objective, link)
+        for field, value in zip(fields(self), given, strict=True):
+            object.__setattr__(self, field.name, value)
+        self._check()
+
+    def _check(self) -> None:
         if not 0 < self.alpha < 0.5:  # noqa: PLR2004
-            raise UsageError(f"--alpha: expected a fraction above 0 and below 0.5, got {self.alpha:g}")
+            raise UsageError(
+                f"{argument('alpha')}: expected a fraction above 0 and below 0.5, got {self.alpha:g}"
+            )
         if bool(self.select) != bool(self.confirm):
-            raise UsageError("--select and --confirm: expected both or neither")
+            raise UsageError(f"{argument('select')} and {argument('confirm')}: expected both or neither")
         if self.select and self.select == self.confirm:
-            raise UsageError(f"--select and --confirm: expected two splits, got {self.select!r} twice")
+            raise UsageError(
+                f"{argument('select')} and {argument('confirm')}: expected two splits, got "
+                f"{self.select!r} twice"
+            )
         if self.select and self.order:
-            raise UsageError("--order: not together with --select: the first split gives the order")
+            raise UsageError(
+                f"{argument('order')}: not together with {argument('select')}: the first split "
+                "gives the order"
+            )
         if self.objective not in OBJECTIVES:
-            raise UsageError(f"--objective: expected {', '.join(OBJECTIVES)}, got {self.objective!r}")
+            raise UsageError(
+                f"{argument('objective')}: expected {', '.join(OBJECTIVES)}, got {self.objective!r}"
+            )
         if self.objective == "seconds" and not self.link:
-            raise UsageError("--objective seconds: expected --link too; 'bitdose links' lists them")
+            raise UsageError(
+                f"{argument('objective', 'seconds')}: expected {argument('link')} too; "
+                f"{command('links', python='bitdose.links.LINKS')} lists them"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the rule as JSON values, as a study file's ``[decision]`` holds them."""
@@ -98,8 +127,7 @@ class Rule:
         for key, text in texts.items():
             if not isinstance(text, str):
                 raise UsageError(f"[decision]: {key}: expected text, got {text!r}")
-        found = tuple(Margin.of(str(name), float(limit)) for name, limit in margins.items())
-        return cls(found, float(values.get("alpha", 0.05)), tuple(order), **texts)
+        return cls(margins, float(values.get("alpha", 0.05)), order, **texts)
 
     def updated(self, **changes: Any) -> Rule:
         """Return the rule with every change that is not None."""
@@ -114,7 +142,9 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def combined_rule(registered: Rule | None, *, margins: Any = None, **options: Any) -> Rule | None:
+def combined_rule(
+    registered: Rule | None, *, margins: GivenMargins | None = None, **options: Any
+) -> Rule | None:
     """Put a rule together: the registered one, and over it what is given; None where there is neither.
 
     Parameters
@@ -131,14 +161,10 @@ def combined_rule(registered: Rule | None, *, margins: Any = None, **options: An
         given["order"] = tuple(given["order"])
     if margins is None and registered is None:
         if given:
-            raise UsageError("margins: expected at least one, such as accuracy=0.02; none was registered")
+            raise UsageError(
+                f"{argument('margins')}: expected at least one, such as accuracy=0.02; none was registered"
+            )
         return None
     if margins is not None:
-        given["margins"] = _margins(margins)
+        given["margins"] = read_margins(margins)
     return registered.updated(**given) if registered else Rule(**given)
-
-
-def _margins(margins: Any) -> tuple[Margin, ...]:
-    if isinstance(margins, Mapping):
-        return tuple(Margin.of(str(name), float(limit)) for name, limit in margins.items())
-    return read_margins([margins] if isinstance(margins, str) else map(str, margins))

@@ -1,1 +1,1 @@
-"""Search: race the candidate points of a study so that only what can change the decision is measured."""
+"""Search: a race of a study's candidate points that measures only what can change the decision."""

@@ -1,4 +1,4 @@
-"""Points in a race: what is known of each, from the cases that it has been measured on."""
+"""Candidates of a race: the state of each point, given the cases measured so far."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from bitdose.decision.base import MarginTest, PointTest
-from bitdose.decision.cohort import Cohort, PointRows
 from bitdose.decision.decide import LIKELY, worst_p
 from bitdose.decision.fixed_sequence import Tester
+from bitdose.results.predictions import Cohort, PointRows
 from bitdose.rule.margins import Margin
-from bitdose.search.futility import InterimCounts, given_up, seen_of
+from bitdose.search.futility import InterimCounts, futility_reason, interim_counts
 from bitdose.stats.noninferiority import untestable
 
 if TYPE_CHECKING:
@@ -21,112 +21,118 @@ if TYPE_CHECKING:
 
 
 class CandidateState(Enum):
-    """What is known of a point."""
+    """State of a candidate point."""
 
     UNSEEN = "not measured"
-    OPEN = "measured on some cases, and may pass"
-    OUT = "failed, or given up"
-    IN_TURN = "passes after the one before it"
-    ALONE = "passes alone"
+    OPEN = "measured on some cases, may still pass"
+    OUT = "failed, or stopped for futility"
+    SEQUENTIAL = "passes the sequential test"
+    INDIVIDUAL = "passes the individual test"
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point in the race.
+    """One operating point in the race.
 
     Parameters
     ----------
     point : str
-        Its text form.
-    verdict : CandidateState
-        What is known of it.
+        Text form of the point.
+    state : CandidateState
+        State of the point.
     seen : int
-        Cases it has been measured on.
-    in_turn, alone : PointTest or None
-        Its tests at the two levels; before all cases are seen, ``in_turn`` holds its costs so far, and
-        why it was given up if it was.
+        Number of cases measured.
+    sequential, individual : PointTest or None
+        Tests at the two levels. Before all cases are measured, ``sequential`` holds the costs so far and
+        the reason of a stop for futility, if any.
     """
 
     point: str
-    verdict: CandidateState = CandidateState.UNSEEN
+    state: CandidateState = CandidateState.UNSEEN
     seen: int = 0
-    in_turn: PointTest | None = None
-    alone: PointTest | None = None
+    sequential: PointTest | None = None
+    individual: PointTest | None = None
 
 
 @dataclass(frozen=True)
 class Judge:
-    """Judges the points of one chain on one set of cases.
+    """Tests of the points of one chain on one set of cases.
 
     Parameters
     ----------
-    in_turn, alone : Tester
-        At the two levels of the chain.
+    sequential, individual : Tester
+        Tests at the two levels of the chain.
     n_cases : int
-        Cases that a point is to see before it is tested.
+        Number of cases required before a point is tested.
     """
 
-    in_turn: Tester
-    alone: Tester
+    sequential: Tester
+    individual: Tester
     n_cases: int
 
-    def runner(self, rows: pl.DataFrame, cohort: Cohort, *, give_up: bool) -> Candidate:
-        """Judge one point.
+    def candidate(self, rows: pl.DataFrame, cohort: Cohort, *, may_stop: bool) -> Candidate:
+        """Return the state of one point.
 
         Parameters
         ----------
         rows : polars.DataFrame
-            All of the point's rows.
+            All rows of the point.
         cohort : Cohort
-            Made of the whole table: it holds the point.
-        give_up : bool
-            Whether it may be given up before it has seen all cases.
+            Cohort of the whole table, which includes the point.
+        may_stop : bool
+            Whether the point may be stopped for futility before all cases are measured.
         """
         point = str(rows["point"][0])
         mine, seen = cohort.points[point], len(rows)
         if seen >= self.n_cases:
             return self._settled(mine, seen)
-        reasons = self._reasons(seen_of(rows, cohort), cohort) if give_up else {}
-        tests = tuple(self._untested(margin, reasons, cohort) for margin in self.in_turn.margins)
-        verdict = CandidateState.OUT if reasons else CandidateState.OPEN
-        return Candidate(point, verdict, seen, self.in_turn.with_costs(mine, tests))
+        reasons = self._reasons(interim_counts(rows, cohort), cohort) if may_stop else {}
+        tests = tuple(self._untested(margin, reasons, cohort) for margin in self.sequential.margins)
+        state = CandidateState.OUT if reasons else CandidateState.OPEN
+        return Candidate(point, state, seen, self.sequential.with_costs(mine, tests))
 
     @property
     def _last_alpha(self) -> float:
-        """Level at which a point must pass in the end."""
-        return self.in_turn.alpha
+        """Level of the final test of a point."""
+        return self.sequential.alpha
 
     def _settled(self, mine: PointRows, seen: int) -> Candidate:
-        test = self.in_turn.test(mine)
+        test = self.sequential.test(mine)
         if not test.passed:
             return Candidate(mine.point, CandidateState.OUT, seen, test)
-        severe = self.alone.test(mine)
+        severe = self.individual.test(mine)
         return Candidate(
-            mine.point, CandidateState.ALONE if severe.passed else CandidateState.IN_TURN, seen, test, severe
+            mine.point,
+            CandidateState.INDIVIDUAL if severe.passed else CandidateState.SEQUENTIAL,
+            seen,
+            test,
+            severe,
         )
 
     def _reasons(self, seen: InterimCounts, cohort: Cohort) -> dict[Margin, str]:
-        """Return why the point is given up, by margin; empty where it is not."""
-        margins = self.in_turn.margins
+        """Return the reason of a stop for futility by margin; empty to continue."""
+        margins = self.sequential.margins
         if seen.failed:
-            reason = f"{seen.failed} of {seen.failed + seen.places.size} cases have no answer at this point"
+            reason = (
+                f"{seen.failed} of {seen.failed + seen.places.size} cases have no prediction at this point"
+            )
             return dict.fromkeys(margins, reason)
-        draws, alpha = self.in_turn.draws, self._last_alpha
-        found = {margin: given_up(margin, cohort, seen, draws, alpha=alpha) for margin in margins}
+        weights, alpha = self.sequential.weights, self._last_alpha
+        found = {margin: futility_reason(margin, cohort, seen, weights, alpha=alpha) for margin in margins}
         return {margin: reason for margin, reason in found.items() if reason}
 
     def _untested(self, margin: Margin, reasons: Mapping[Margin, str], cohort: Cohort) -> MarginTest:
         n, unit = cohort.units(cohort.true >= 0)
         reason = reasons.get(margin, "not all cases were measured")
-        test = untestable(reason, margin=margin.limit, alpha=self.in_turn.alpha, n=n, unit=unit)
+        test = untestable(reason, margin=margin.limit, alpha=self.sequential.alpha, n=n, unit=unit)
         return MarginTest(margin, math.nan, math.nan, test)
 
 
 @dataclass(frozen=True)
 class Scout(Judge):
-    """Judges points of the first of two splits: what seems likelier than not to pass is a candidate.
+    """Selection on the first of two splits: a point with an even chance to pass or better is a candidate.
 
-    Nothing is certified there, so there is no level to hold.
+    The first split certifies nothing, so it has no level to control.
     """
 
     @property
@@ -134,26 +140,29 @@ class Scout(Judge):
         return LIKELY
 
     def _settled(self, mine: PointRows, seen: int) -> Candidate:
-        test = self.in_turn.test(mine)
+        test = self.sequential.test(mine)
         return Candidate(
-            mine.point, CandidateState.ALONE if worst_p(test) < LIKELY else CandidateState.OUT, seen, test
+            mine.point,
+            CandidateState.INDIVIDUAL if worst_p(test) < LIKELY else CandidateState.OUT,
+            seen,
+            test,
         )
 
 
 @dataclass(frozen=True)
 class Standing:
-    """How far a chain has come.
+    """Progress of one chain.
 
     Parameters
     ----------
     anchor : int
-        Index of the harshest point that passes alone; -1 for none.
+        Index of the strongest point that passes its individual test; -1 for none.
     certified : int
-        Index of the harshest point that passes, alone or in turn; -1 for none.
+        Index of the strongest point that passes either test; -1 for none.
     stop : int
-        Index of the first point after it that is out; the number of points for none.
+        Index of the first point beyond ``certified`` that is out; the number of points for none.
     unsettled : tuple of int
-        Points between the two that have not seen all cases.
+        Indices between the two of points not yet measured on all cases.
     """
 
     anchor: int
@@ -162,22 +171,22 @@ class Standing:
     unsettled: tuple[int, ...]
 
 
-def standing_of(verdicts: Sequence[CandidateState]) -> Standing:
-    """Read the verdicts of a chain, from mild to harsh.
+def standing_of(states: Sequence[CandidateState]) -> Standing:
+    """Return a chain's progress from the states of its points, from weak to strong.
 
     Examples
     --------
     >>> state = CandidateState
-    >>> standing_of([state.ALONE, state.IN_TURN, state.UNSEEN, state.OUT, state.UNSEEN])
+    >>> standing_of([state.INDIVIDUAL, state.SEQUENTIAL, state.UNSEEN, state.OUT, state.UNSEEN])
     Standing(anchor=0, certified=1, stop=3, unsettled=(2,))
     """
-    anchor = max((at for at, verdict in enumerate(verdicts) if verdict is CandidateState.ALONE), default=-1)
+    anchor = max((at for at, state in enumerate(states) if state is CandidateState.INDIVIDUAL), default=-1)
     certified = anchor
-    while certified + 1 < len(verdicts) and verdicts[certified + 1] is CandidateState.IN_TURN:
+    while certified + 1 < len(states) and states[certified + 1] is CandidateState.SEQUENTIAL:
         certified += 1
-    beyond = range(certified + 1, len(verdicts))
-    stop = next((at for at in beyond if verdicts[at] is CandidateState.OUT), len(verdicts))
-    settled = (CandidateState.OUT, CandidateState.IN_TURN, CandidateState.ALONE)
+    beyond = range(certified + 1, len(states))
+    stop = next((at for at in beyond if states[at] is CandidateState.OUT), len(states))
+    settled = (CandidateState.OUT, CandidateState.SEQUENTIAL, CandidateState.INDIVIDUAL)
     return Standing(
-        anchor, certified, stop, tuple(at for at in range(certified + 1, stop) if verdicts[at] not in settled)
+        anchor, certified, stop, tuple(at for at in range(certified + 1, stop) if states[at] not in settled)
     )

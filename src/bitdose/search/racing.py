@@ -1,22 +1,23 @@
-"""The certified point without the whole grid: what to measure next, until the full walk's answer is known.
+"""Racing: the certified point without the whole grid, by choosing what to measure next.
 
-The points of a grid race (Maron & Moore 1997): each sees a few cases, then twice as many, and is given up
-as soon as it can no longer pass (``curtail.py``). On each chain the boundary is bisected on few cases, then
-on more, then on all. Beyond a pilot one chain goes on at a time, the one that promises most, and a chain
-measures only what could beat the best point so far.
+The points of a grid race (Maron & Moore 1997): each is measured on a few cases, then on twice as many, and
+is stopped for futility as soon as it can no longer pass (``futility.py``). On each chain the boundary is
+bisected on few cases, then on more, then on all. After the pilot only the most promising chain continues at
+a time, and a chain measures only points that could beat the best one so far.
 
-**Two ways to pass.** A chain has a level. A fiftieth of it is split evenly over its points: one that passes
-at that severe level passes *alone*. The rest is the level of a walk: the points after the harshest one that
-passed alone pass *in turn*, each after the one before it.
+**Two tests.** Each chain has a level. 2 % of it is split evenly over the chain's points: a point that passes
+at this small level passes its *individual* test. The remaining 98 % is the level of a *sequential* test: a
+fixed-sequence test over the points beyond the strongest one that passed its individual test.
 
-**Why the level holds**, whatever was measured, in whatever order and for whatever reason: let the true loss
-not fall along the chain, and call the points from the first that loses a margin on *bad*. The chance that any
-bad point passes alone is at most the fiftieth (Bonferroni). Where none does, the walk starts below the first
-bad point, and to certify any it must pass this very one, at the rest of the level. The full walk
-(``decide``) needs no such order of the losses, and neither does a proof on a second split.
+**Control of the level**, for any choice and order of measurements: assume that the true loss does not fall
+along the chain, and call *bad* the points from the first one whose loss exceeds a margin. The probability
+that any bad point passes its individual test is at most 2 % of the level (Bonferroni). If none does, the
+fixed-sequence test starts below the first bad point and can only certify a bad one by passing that first
+one, at 98 % of the level. The fixed-sequence test of the whole grid (``decide``) does not need this
+monotonicity, nor does the confirmation on a second split.
 
-**With two splits** nothing is certified on the first, so its points need no level: each that may still be
-likelier than not to pass is measured there, and the candidates are the full grid's.
+**With two splits** the first certifies nothing, so no level applies there: each point that may still have an
+even chance to pass is measured, and the candidates are those of the full grid.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bitdose.decision.base import ChainTest, Decision, PointTest
-from bitdose.decision.cohort import Cohort
 from bitdose.decision.decide import Call, best, candidates_of
 from bitdose.decision.fixed_sequence import Seconds, Tester
+from bitdose.results.predictions import Cohort
 from bitdose.results.schema import PRISTINE
 from bitdose.rule.rule import Rule
 from bitdose.search.candidates import Candidate, CandidateState, Judge, Scout, Standing, standing_of
@@ -42,24 +43,24 @@ if TYPE_CHECKING:
 Grid = Mapping[str, Sequence[str]]
 Chains = Mapping[str, Sequence[Candidate]]
 
-ALONE_SHARE = 0.02
+INDIVIDUAL_SHARE = 0.02
 FIRST_LOOK = 12
-_PILOT = 24  # cases up to which every chain that may win goes on, beside the one that promises most
-_FILL_BY = 4  # a mild point is expected to pass, so its looks grow faster than a boundary's
+_PILOT = 24  # cases up to which every chain that may win continues beside the most promising one
+_FILL_BY = 4  # a weakly compressed point is expected to pass, so its looks grow faster than at the boundary
 _AT_ONCE = 4
-_STANDARD_ERRORS = 4  # by so many a point must be costlier than another, on the same cases, to count as it
+_STANDARD_ERRORS = 4  # difference in cost, on the same cases, from which a point counts as costlier
 
 
 @dataclass(frozen=True)
 class Request:
-    """What has to be measured before the race can go on.
+    """Measurements required before the race can continue.
 
     Parameters
     ----------
     split : str
-        Split whose cases are needed; empty for all.
+        Split of the cases; empty for all.
     points : tuple of (str, int)
-        Points, and how many cases of the split each must have seen.
+        Text form of each point, and the number of the split's cases required at it.
     """
 
     split: str
@@ -67,23 +68,23 @@ class Request:
 
 
 class Racing:
-    """A search for one rule over one grid: given what is measured, it decides or says what to measure next.
+    """Search with one rule over one grid: from the results so far, a decision or the next request.
 
     Parameters
     ----------
     rule : Rule
-        As for ``decide``; ``order`` must be empty. With two splits the race is run on the first, and its
-        candidates are proved one by one on the second at the whole level.
+        As for ``decide``; ``order`` must be empty. With two splits the race runs on the first, and its
+        candidates are confirmed sequentially on the second at the whole level.
     grid : mapping
-        Every chain's points from mild to harsh.
+        Points of each chain, from weak to strong.
     sizes : mapping
-        Number of cases by split; under the empty name, of all.
+        Number of cases by split; the empty name holds the total.
     seconds, seed
         As for ``decide``.
 
     Notes
     -----
-    What it says is a function of its parameters and the table alone; tests made before are kept.
+    The outcome is a function of the parameters and the table only; earlier tests are cached.
     """
 
     def __init__(
@@ -105,7 +106,7 @@ class Racing:
 
     @property
     def start(self) -> Request:
-        """Ask for pristine on all cases, and for first looks: each chain's middle, or all before a proof."""
+        """First request: pristine on all cases and each chain's middle point (all points with two splits)."""
         n = self.sizes[self.rule.select]
         if self.rule.select:
             first = [(point, _depths(n)[0]) for points in self.grid.values() for point in points]
@@ -114,7 +115,7 @@ class Racing:
         return Request(self.rule.select, ((PRISTINE, n), *first))
 
     def step(self, table: pl.DataFrame) -> Decision | Request:
-        """Go on from a table that holds what was asked for so far.
+        """Return the decision, or the next request, from a table with all requested results.
 
         Raises
         ------
@@ -136,15 +137,15 @@ class Racing:
         if self.rule.select:
             return self._confirm(call, chains)
         alpha = self.rule.alpha / len(self.grid)
-        walks = [_walk(name, runners, alpha) for name, runners in chains.items()]
-        return call.decision(call.cohort(""), walks)
+        tests = [_chain_test(name, candidates, alpha) for name, candidates in chains.items()]
+        return call.decision(call.cohort(""), tests)
 
     @property
-    def _in_turn_alpha(self) -> float:
-        return self.rule.alpha / len(self.grid) * (1 - ALONE_SHARE)
+    def _sequential_alpha(self) -> float:
+        return self.rule.alpha / len(self.grid) * (1 - INDIVIDUAL_SHARE)
 
-    def _alone_alpha(self, n_points: int) -> float:
-        return self.rule.alpha / len(self.grid) * ALONE_SHARE / n_points
+    def _individual_alpha(self, n_points: int) -> float:
+        return self.rule.alpha / len(self.grid) * INDIVIDUAL_SHARE / n_points
 
     def _tester(self, call: Call, cohort: Cohort, alpha: float) -> Tester:
         if alpha not in self._testers:
@@ -158,9 +159,9 @@ class Racing:
         for point in points:
             seen = len(rows.get(point, ()))
             if seen and (point, seen) not in self._judged:
-                # The mildest sees all cases: how far it is from passing tells how many would be needed.
-                runner = judge.runner(rows[point], cohort, give_up=point != points[0])
-                self._judged[point, seen] = runner
+                # The weakest point is measured on all cases: its p-value gives the required sample size.
+                candidate = judge.candidate(rows[point], cohort, may_stop=point != points[0])
+                self._judged[point, seen] = candidate
             found.append(self._judged[point, seen] if seen else Candidate(point))
         return found
 
@@ -169,12 +170,12 @@ class Racing:
         if self.rule.select:
             tester = self._tester(call, cohort, self.rule.alpha)
             return Scout(tester, tester, n)
-        in_turn = self._tester(call, cohort, self._in_turn_alpha)
-        return Judge(in_turn, self._tester(call, cohort, self._alone_alpha(n_points)), n)
+        sequential = self._tester(call, cohort, self._sequential_alpha)
+        return Judge(sequential, self._tester(call, cohort, self._individual_alpha(n_points)), n)
 
     def _for_candidates(self, chains: Chains) -> list[tuple[str, int]]:
-        """Return every point that may become a candidate: on few cases, then on more, then on all."""
-        may = [r for runners in chains.values() for r in runners if r.verdict is not CandidateState.OUT]
+        """Return every point that may still be selected: on few cases, then on more, then on all."""
+        may = [r for candidates in chains.values() for r in candidates if r.state is not CandidateState.OUT]
         wanted = (
             [(r.point, depth) for r in may if r.seen < depth]
             for depth in _depths(self.sizes[self.rule.select])
@@ -182,14 +183,16 @@ class Racing:
         return next((points for points in wanted if points), [])
 
     def _wanted(self, chains: Chains, costs: _Costs) -> list[tuple[str, int]]:
-        """Return what to measure next: the lead's next look, and all pilots; nothing if all is settled."""
-        if not self._may_pass(self._in_turn_alpha):  # too few cases: one point tells how many it takes
-            mildest, n = next(iter(chains.values()))[0], self.sizes[self.rule.select]
-            return [(mildest.point, n)] if mildest.seen < n else []
-        standings = {name: standing_of([r.verdict for r in runners]) for name, runners in chains.items()}
-        tests = [test for name, runners in chains.items() for test in _passed(runners, standings[name])]
+        """Return what to measure next: the leading chain's next look and all pilots; empty at the end."""
+        if not self._may_pass(
+            self._sequential_alpha
+        ):  # too few cases: one point gives the required sample size
+            weakest, n = next(iter(chains.values()))[0], self.sizes[self.rule.select]
+            return [(weakest.point, n)] if weakest.seen < n else []
+        standings = {name: standing_of([r.state for r in candidates]) for name, candidates in chains.items()}
+        tests = [test for name, candidates in chains.items() for test in _passed(candidates, standings[name])]
         champion = best(tests, self.rule)
-        floors = {name: costs.floor(runners, champion) for name, runners in chains.items()}
+        floors = {name: costs.floor(candidates, champion) for name, candidates in chains.items()}
         unfinished = [name for name, at in standings.items() if max(at.certified, floors[name]) + 1 < at.stop]
         if not unfinished:
             return []
@@ -202,37 +205,41 @@ class Racing:
         pilots = (point for name in unfinished if name != lead for point in looks[name])
         return looks[lead] + [(point, upto) for point, upto in pilots if upto <= _PILOT]
 
-    def _on_chain(self, runners: Sequence[Candidate], at: Standing, floor: int) -> list[tuple[str, int]]:
-        """Find the boundary by bisection on few cases, then on more, then on all; then fill up below it.
+    def _on_chain(self, candidates: Sequence[Candidate], at: Standing, floor: int) -> list[tuple[str, int]]:
+        """Bisect the boundary on few cases, then on more, then on all; then measure the points below it.
 
-        A point that passes on all cases, but not alone, needs every point down to one that does.
+        A point that passes only the sequential test needs every weaker point down to one that passes its
+        individual test.
         """
         n = self.sizes[self.rule.select]
         for depth in _depths(n):
-            good = [k for k in range(at.certified + 1, at.stop) if runners[k].seen >= depth]
+            good = [k for k in range(at.certified + 1, at.stop) if candidates[k].seen >= depth]
             low = max([at.certified, floor, *good])
             if at.stop - low > 1:
                 middle = (low + at.stop) // 2
-                pair = dict.fromkeys((middle, (middle + at.stop) // 2))  # the second likely comes next
-                look = min(_next_look(runners[middle].seen, n), depth)
-                return [(runners[k].point, look) for k in pair if runners[k].seen < look]
-        below = [runners[k] for k in at.unsettled if k < low][-_AT_ONCE:]
-        look = _next_look(min(runner.seen for runner in below), n, by=_FILL_BY)
-        return [(runner.point, look) for runner in below if runner.seen < look]
+                pair = dict.fromkeys((middle, (middle + at.stop) // 2))  # the second is the likely next step
+                look = min(_next_look(candidates[middle].seen, n), depth)
+                return [(candidates[k].point, look) for k in pair if candidates[k].seen < look]
+        below = [candidates[k] for k in at.unsettled if k < low][-_AT_ONCE:]
+        look = _next_look(min(candidate.seen for candidate in below), n, by=_FILL_BY)
+        return [(candidate.point, look) for candidate in below if candidate.seen < look]
 
     def _may_pass(self, alpha: float) -> bool:
-        """Whether a point without any loss would pass at a level: with few cases none would."""
+        """Whether a point without any loss passes at a level; with too few cases none does."""
         if alpha not in self._reachable:
             tester = self._testers[alpha]
             self._reachable[alpha] = all(test.passed for test in tester.margins_of(tester.cohort.pristine))
         return self._reachable[alpha]
 
     def _confirm(self, call: Call, chains: Chains) -> Decision | Request:
-        """Prove the first split's candidates on the second, the surest first, each when it is its turn."""
+        """Confirm the first split's candidates on the second, sequentially from the smallest p-value."""
         rule, n = self.rule, self.sizes[self.rule.confirm]
         complete = self.sizes[rule.select]
         tests = [
-            r.in_turn for runners in chains.values() for r in runners if r.in_turn and r.seen >= complete
+            r.sequential
+            for candidates in chains.values()
+            for r in candidates
+            if r.sequential and r.seen >= complete
         ]
         candidates = candidates_of(tests, rule)
         if not candidates:
@@ -241,15 +248,15 @@ class Racing:
             return Request(rule.confirm, ((PRISTINE, n), (candidates[0], n)))
         cohort = call.disjoint_from(rule.select, rule.confirm)
         known = candidates[: next((k for k, p in enumerate(candidates) if p not in cohort.points), None)]
-        walk = call.tester(cohort, rule.alpha).walk("confirm", known)
-        if walk.failed is None and len(known) < len(candidates):
+        confirmed = call.tester(cohort, rule.alpha).test_in_order("confirm", known)
+        if confirmed.failed is None and len(known) < len(candidates):
             return Request(rule.confirm, ((candidates[len(known)], n),))
-        untested = tuple(candidates[len(walk.tested) :])
-        return call.decision(cohort, [replace(walk, untested=untested)], candidates)
+        untested = tuple(candidates[len(confirmed.tested) :])
+        return call.decision(cohort, [replace(confirmed, untested=untested)], candidates)
 
 
 class _Costs:
-    """Compares what points cost on the cases that both have seen."""
+    """Comparison of costs between points on the cases that both were measured on."""
 
     def __init__(
         self,
@@ -262,7 +269,7 @@ class _Costs:
         self._seconds = seconds if rule.objective == "seconds" else None
 
     def relative(self, point: str, other: str) -> float:
-        """Return the cost of a point over that of another; 1 where they share no case."""
+        """Return the ratio of a point's cost to another's; 1 without common cases."""
         return self._ratio(point, other)[0]
 
     def _ratio(self, point: str, other: str) -> tuple[float, float]:
@@ -272,7 +279,7 @@ class _Costs:
         return self._known[key]
 
     def _measured(self, point: str, other: str) -> tuple[float, float]:
-        """Return the ratio of costs on the cases that both have seen, with its standard error."""
+        """Return the ratio of costs on the common cases, with its standard error."""
         mine, theirs = (self._rows[p].select("case_id", "bytes_coded").drop_nulls() for p in (point, other))
         both = mine.join(theirs, on="case_id", suffix="_other").sort("case_id")
         if not len(both):
@@ -282,17 +289,17 @@ class _Costs:
         ratio = float(a.sum() / b.sum())
         return ratio, float(np.sqrt(((a - ratio * b) ** 2).sum()) / b.sum())
 
-    def floor(self, runners: Sequence[Candidate], champion: PointTest | None) -> int:
-        """Return the place of a chain's harshest point that is clearly costlier than the champion, or -1."""
+    def floor(self, candidates: Sequence[Candidate], champion: PointTest | None) -> int:
+        """Return the index of a chain's strongest point that is clearly costlier than the champion, or -1."""
         if champion is None:
             return -1
-        ratios = {k: self._ratio(r.point, champion.point) for k, r in enumerate(runners) if r.seen}
+        ratios = {k: self._ratio(r.point, champion.point) for k, r in enumerate(candidates) if r.seen}
         costlier = (k for k, (ratio, error) in ratios.items() if ratio - _STANDARD_ERRORS * error > 1)
         return max(costlier, default=-1)
 
 
 def _next_look(seen: int, n: int, *, by: int = 2) -> int:
-    """Return how many cases a point is to have seen next: ``by`` times as many, all if that is most.
+    """Return a point's next number of cases: ``by`` times as many, or all where those are most of them.
 
     Examples
     --------
@@ -304,7 +311,7 @@ def _next_look(seen: int, n: int, *, by: int = 2) -> int:
 
 
 def _depths(n: int) -> list[int]:
-    """Return on how many cases a boundary is looked for, one after the other.
+    """Return the increasing numbers of cases on which a boundary is bisected.
 
     Examples
     --------
@@ -317,24 +324,24 @@ def _depths(n: int) -> list[int]:
     return [*(depth for depth in depths if 4 * depth < 3 * n), n]
 
 
-def _promise(runners: Sequence[Candidate], at: Standing) -> str:
-    """Return a chain's harshest point that is not out, or its mildest measured one."""
-    measured = [(k, r.point) for k, r in enumerate(runners) if r.seen]
+def _promise(candidates: Sequence[Candidate], at: Standing) -> str:
+    """Return a chain's strongest measured point that is not out, or else its weakest measured one."""
+    measured = [(k, r.point) for k, r in enumerate(candidates) if r.seen]
     return next((point for k, point in reversed(measured) if k < at.stop), measured[0][1])
 
 
-def _passed(runners: Sequence[Candidate], at: Standing) -> list[PointTest]:
-    """Return the tests that certify: of points that pass alone, and in turn from the last of these on."""
-    alone = [r.alone for r in runners if r.verdict is CandidateState.ALONE]
-    in_turn = [r.in_turn for r in runners[at.anchor + 1 : at.certified + 1]]
-    return [test for test in (*alone, *in_turn) if test is not None]
+def _passed(candidates: Sequence[Candidate], at: Standing) -> list[PointTest]:
+    """Return the passed tests: the individual ones, and the sequential ones beyond the last of these."""
+    individual = [r.individual for r in candidates if r.state is CandidateState.INDIVIDUAL]
+    sequential = [r.sequential for r in candidates[at.anchor + 1 : at.certified + 1]]
+    return [test for test in (*individual, *sequential) if test is not None]
 
 
-def _walk(name: str, runners: Sequence[Candidate], alpha: float) -> ChainTest:
-    """Tell a chain's race as a walk: what passed and what is out, from mild to harsh, and the rest."""
-    passed = {test.point: test for test in _passed(runners, standing_of([r.verdict for r in runners]))}
-    out = {r.point: r.in_turn for r in runners if r.verdict is CandidateState.OUT and r.in_turn}
-    tested = [(passed | out)[r.point] for r in runners if r.point in passed or r.point in out]
+def _chain_test(name: str, candidates: Sequence[Candidate], alpha: float) -> ChainTest:
+    """Return a chain's race as a fixed-sequence test: passed and failed points, then the untested ones."""
+    passed = {test.point: test for test in _passed(candidates, standing_of([r.state for r in candidates]))}
+    out = {r.point: r.sequential for r in candidates if r.state is CandidateState.OUT and r.sequential}
+    tested = [(passed | out)[r.point] for r in candidates if r.point in passed or r.point in out]
     seen = {test.point for test in tested}
-    untested = tuple(r.point for r in runners if r.point not in seen)
+    untested = tuple(r.point for r in candidates if r.point not in seen)
     return ChainTest(name, alpha, tuple(tested), untested, searched=True)

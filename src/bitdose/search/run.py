@@ -1,10 +1,9 @@
 """Search: the certified point without the whole grid, as a race of points over rounds of cases.
 
-Every round is what the race asks for next, case by case: ``RUN/rounds/<n>`` holds its rows as a study's
-folder does. So a killed search loses at most the cases in flight, and when it is run again it goes
-through the rounds that are there and on from where it was. The cases come in an order drawn once, the
-same for every point, and no case-point is computed twice. At the end the rounds' rows stand together in
-``RUN/results``.
+Each round measures the race's next request, case by case: ``RUN/rounds/<n>`` holds its rows in the layout of
+a study's folder. A killed search therefore loses at most the cases in flight; the next run replays the stored
+rounds and continues. The cases come in one random order, the same for every point, and no case-point is
+computed twice. At the end the rows of all rounds are merged into ``RUN/results``.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from bitdose.codecs.grid import chains_of, expand_points
 from bitdose.codecs.point import Point
 from bitdose.decision.base import Decision
 from bitdose.decision.registration import SEARCH, is_search
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.hashing import rng_for
 from bitdose.models.base import Classifier
 from bitdose.results.schema import OK
@@ -47,16 +46,16 @@ Progress = Callable[[int], AbstractContextManager[Watcher | None]]
 
 @dataclass(frozen=True)
 class Found:
-    """What a search found and what it cost.
+    """Outcome and cost of a search.
 
     Parameters
     ----------
     decision : Decision or None
-        None where the search was interrupted; run again, it goes on.
+        None where the search was interrupted; another call resumes it.
     rounds : int
-        Rounds run.
+        Number of rounds.
     evaluated, whole_grid : int
-        Case-points measured, pristine included, and those that the whole grid would have taken.
+        Case-points measured, pristine included, and case-points of the whole grid.
     """
 
     decision: Decision | None
@@ -73,15 +72,15 @@ def search(
     classifier: Classifier | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-    crew: PrestartedWorkers | None = None,
+    prestarted: PrestartedWorkers | None = None,
 ) -> Found:
-    """Find the certified point by a race of the grid's points; the run folder is resumed if it is there.
+    """Find the certified point by a race of the grid's points; an existing run folder is resumed.
 
     Parameters
     ----------
     spec : StudySpec
-        The study whose grid is searched. Points of a chain that shares an encode share it here too, as
-        in a study of the whole grid; SSIM is not measured.
+        The study whose grid is searched. Points that share an encode in a study of the whole grid share it
+        here too; SSIM is not measured.
     rule : Rule
         Margins, alpha, splits, objective; without ``order``.
     out : pathlib.Path
@@ -91,9 +90,9 @@ def search(
     workers : int, optional
         As for ``run_study``.
     progress : callable, optional
-        From a round's number of cases to a context that gives a watcher.
-    crew : PrestartedWorkers, optional
-        Workers on this machine that have started already.
+        From a round's number of cases to a context manager that returns a watcher.
+    prestarted : PrestartedWorkers, optional
+        Pre-started workers on this machine.
 
     Raises
     ------
@@ -101,10 +100,20 @@ def search(
         If the rule has an order, the folder holds something else, or data and model do not fit.
     BitdoseError
         If too many cases failed.
+
+    References
+    ----------
+    Maron & Moore 1997, Artif Intell Rev 11:193, doi 10.1023/A:1006556606079.
+
+    References
+    ----------
+    Maron & Moore 1997, Artif Intell Rev 11:193, doi 10.1023/A:1006556606079.
     """
     if rule.order:
-        raise UsageError("--order: a search walks no order; leave it out, or use 'study' and 'decide'")
-    whole = replace(spec, ssim=False, decision=rule.to_dict())
+        raise UsageError(
+            f"{argument('order')}: a search walks no order; leave it out, or use 'study' and 'decide'"
+        )
+    whole = replace(spec, ssim=False, rule=rule)
     chains = chains_of(expand_points(spec.points))
     grid = {name: [str(point) for point in points] for name, points in chains.items()}
     names = (rule.select, rule.confirm) if rule.select else ("",)
@@ -114,8 +123,8 @@ def search(
     race = Racing(rule, grid, sizes, seconds=seconds_on(rule), seed=spec.seed)
     found = _Search(race, plans, out, progress or _unseen)
     plan, most = plans[rule.select], max(sizes.values())
-    early = crew or PrestartedWorkers(0)
-    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_room(), crew=early) as pool:
+    early = prestarted or PrestartedWorkers(0)
+    with open_pool(plan, workers=workers, n_tasks=most, keep_bytes=_room(), prestarted=early) as pool:
         early.dismiss()
         return found.run(pool)
 
@@ -130,7 +139,7 @@ class _Search:
     progress: Progress
 
     def run(self, pool: Pool) -> Found:
-        """Measure what the race asks for until it is decided."""
+        """Serve the race's requests until it decides."""
         asked, table, rounds = self.race.start, None, 0
         while True:
             rows = self._measure(asked, table, rounds, pool)
@@ -169,7 +178,7 @@ class _Search:
         return read_run(folder)
 
     def _tasks(self, asked: Request, table: pl.DataFrame | None) -> list[Task]:
-        """Return every case that lacks a point asked for, with the points it lacks."""
+        """Return every case with missing points, and these points."""
         seen = _seen(table, asked.split)
         wanted = [(Point.parse(text), seen.get(text, 0), upto) for text, upto in asked.points]
         cases = self.plans[asked.split].cases.cases
@@ -195,14 +204,16 @@ def _claim(out: Path, plan: Plan, held: Mapping[str, object]) -> None:
     """Make the folder this search's, or check that it is."""
     manifest = {**plan.manifest, SEARCH: dict(held)}
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: expected a folder, it is a file")
+        raise UsageError(f"{argument('out', out)}: expected a folder, it is a file")
     if (out / MANIFEST).exists():
         there = read_manifest(out)
         if not is_search(there) or there.get("identity") != manifest["identity"]:
-            raise UsageError(f"--out {out}: it holds another study; choose another folder")
+            raise UsageError(f"{argument('out', out)}: it holds another study; choose another folder")
         return
     if out.is_dir() and any(out.iterdir()):
-        raise UsageError(f"--out {out}: the folder holds other files; choose a new or empty folder")
+        raise UsageError(
+            f"{argument('out', out)}: the folder holds other files; choose a new or empty folder"
+        )
     with disk_errors(out):
         (out / PARTS).mkdir(parents=True, exist_ok=True)
         write_manifest(out, manifest, plan.spec.resolved().to_toml())
@@ -215,7 +226,7 @@ def _together(table: pl.DataFrame | None, rows: pl.DataFrame) -> pl.DataFrame:
 
 
 def _seen(table: pl.DataFrame | None, split: str) -> dict[str, int]:
-    """Count on how many of a split's cases each point has been measured."""
+    """Return the number of a split's cases measured at each point."""
     if table is None:
         return {}
     mine = table.filter(table["case_split"] == split) if split else table
@@ -223,10 +234,10 @@ def _seen(table: pl.DataFrame | None, split: str) -> dict[str, int]:
 
 
 def _room() -> int:
-    """Return how many bytes may be kept of cases that the race comes back to."""
+    """Return the size in bytes of the cache of decoded cases, which later rounds reuse."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):  # not said on this system
+    except (AttributeError, OSError, ValueError):  # not reported by this system
         memory = _KEEP_BYTES
     return min(_KEEP_BYTES, memory // 8)
 

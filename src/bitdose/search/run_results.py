@@ -16,7 +16,7 @@ from bitdose.decision.base import Decision
 from bitdose.decision.decide import decide
 from bitdose.decision.fixed_sequence import Seconds
 from bitdose.decision.registration import is_registered, is_search, registered_rule, unfinished
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument, command
 from bitdose.links import Link, seconds
 from bitdose.results.schema import PRISTINE
 from bitdose.results.summarize import summarize
@@ -106,7 +106,9 @@ class RunResults:
         """
         rule = rule or self.registered
         if rule is None:
-            raise UsageError("margins: expected at least one, such as accuracy=0.02; the run registered none")
+            raise UsageError(
+                f"{argument('margins')}: expected at least one, such as accuracy=0.02; none is registered"
+            )
         if rule.digest() not in self._decisions:
             make = self._replayed if self.is_search else self._decided
             self._decisions[rule.digest()] = make(rule)
@@ -144,7 +146,8 @@ def replayed(table: pl.DataFrame, manifest: Mapping[str, Any]) -> Decision:
     )
     found = race.step(table)
     if isinstance(found, Request):
-        raise BitdoseError("the search is not finished; run it again to go on")
+        again = command("search", python="bitdose.search()")
+        raise BitdoseError(f"the search is not finished; run {again} again to go on")
     return of_search(found, manifest)
 
 

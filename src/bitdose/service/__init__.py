@@ -1,1 +1,1 @@
-"""The cloud's side: accounts, uploads, durable queue, classifier workers, pages."""
+"""The cloud service: accounts, uploads, durable queue, classifier workers, pages."""

@@ -6,5 +6,5 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """Return the present moment, UTC."""
+    """Return the current time in UTC."""
     return datetime.now(UTC)

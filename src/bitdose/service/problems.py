@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 documents; none shows a traceback, an input's value or a path."""
+"""Errors as RFC 9457 documents, without tracebacks, input values or paths."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ MEDIA_TYPE = "application/problem+json"
 
 _LOG = logging.getLogger("bitdose.service")
 _MOST_NAMED = 10
-_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # Python's own changed with its version
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}  # Python's phrase depends on its version
 
 
 def refuse(status: int, detail: str, *, headers: Mapping[str, str] | None = None) -> HTTPException:
-    """Return the exception that answers with a status and says what to do."""
+    """Return the exception of a problem response with a status and a remedy."""
     return HTTPException(status, detail, dict(headers or {}))
 
 
@@ -35,19 +35,19 @@ def problem_response(status: int, detail: str = "", headers: Mapping[str, str] |
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Return the OpenAPI entries of the errors that a route answers with."""
+    """Return the OpenAPI entries of a route's errors."""
     content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     return {status: {"description": _title(status), "content": content} for status in statuses}
 
 
 def add_handlers(app: FastAPI) -> None:
-    """Let an app answer refusals and wrong requests with problems."""
+    """Install handlers that turn errors and invalid requests into problem responses."""
     app.add_exception_handler(StarletteHTTPException, _on_refusal)
     app.add_exception_handler(RequestValidationError, _on_wrong_request)
 
 
 class CrashGuard:
-    """Middleware: what nobody foresaw is a 500 without a word of its text, and one line in the log."""
+    """Middleware: an unexpected error becomes a 500 without its text, and one log line."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -63,7 +63,7 @@ class CrashGuard:
 
         try:
             await self.app(scope, receive, watch)
-        except Exception as error:  # the edge: its text may hold what a request held
+        except Exception as error:  # boundary: its text may quote the request
             if scope["type"] != "http":
                 raise
             _LOG.error("internal error: %s", where(error))
@@ -72,7 +72,7 @@ class CrashGuard:
 
 
 def where(error: BaseException) -> str:
-    """Return an error's kind and place, without its text.
+    """Return an error's type and location, without its text.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What a service is told: from a TOML file, over it ``BITDOSE_*`` variables, over them the command line."""
+"""Settings of a service: TOML file, overridden by ``BITDOSE_*`` variables, then by the command line."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 PREFIX = "BITDOSE_"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
@@ -32,7 +32,7 @@ _TRUE, _FALSE = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything that may differ between two services.
+    """Settings of a service.
 
     Parameters
     ----------
@@ -47,36 +47,36 @@ class Settings:
     trust : tuple of str
         Public keys that may sign profiles; empty lets any signer pass with a warning.
     public_url : str
-        Where browsers find the service; ``https`` turns on secure cookies and HSTS.
+        Public address of the service; ``https`` turns on secure cookies and HSTS.
     hosts : tuple of str
-        Names beside that of ``public_url`` that a request may ask for.
+        Further host names, beside that of ``public_url``.
     session_hours : float
-        Life of a login.
+        Lifetime of a login.
     retention_days : float
-        Days until an exam is deleted; 0 keeps it.
+        Retention of exams in days; 0 keeps them.
     max_upload_bytes : int
         Largest payload.
     sentinel_share : float
-        Share of exams whose pristine image is asked for too, 0 to 1.
+        Share of exams whose pristine image is requested as well, 0 to 1.
     sentinel_alpha : float
         One-sided error of the sentinel's alarm.
     workers : int
-        Classifier processes or actors; 0 leaves reading to others.
+        Number of classifier processes or actors; 0 if they run elsewhere.
     workers_on : str
         ``processes`` of this machine, ``ray`` started on it, or ``ray:ADDRESS`` of a running cluster.
     batch_seconds, batch_size : float, int
-        How long a worker waits for how many exams.
+        Waiting time and size of a worker's batch.
     trusted_proxies : tuple of str
-        Addresses or networks whose ``X-Forwarded-*`` headers are believed.
+        Addresses or networks whose ``X-Forwarded-*`` headers are trusted.
     keep_alive_seconds : float
-        How long an idle connection stays open: a clinic's next exam needs no new TCP and TLS then.
+        Keep-alive of an idle connection, to save a clinic's next TCP and TLS handshake.
     docs : bool
         Whether to publish the OpenAPI schema.
 
     Raises
     ------
     UsageError
-        If a value is outside its range.
+        If a value is invalid.
 
     Examples
     --------
@@ -107,7 +107,7 @@ class Settings:
     docs: bool = False
 
     def __post_init__(self) -> None:
-        """Check every range."""
+        """Validate every field."""
         url = urlsplit(self.public_url)
         _expect(
             url.scheme in ("http", "https") and url.hostname, "public_url", "http(s)://HOST", self.public_url
@@ -127,28 +127,28 @@ class Settings:
 
     @property
     def database_url(self) -> str:
-        """Where the tables are."""
+        """URL of the database."""
         return self.database or f"sqlite:///{(self.data / 'bitdose.sqlite').as_posix()}"
 
     @property
     def storage_url(self) -> str:
-        """Where the exams' bytes are: a URL, or a folder."""
+        """URL or folder of the blob store."""
         return self.storage or str(self.data / "blobs")
 
     @property
     def ray_address(self) -> str | None:
-        """Where the Ray cluster of the workers is: empty to start one here, None for no Ray."""
+        """Address of the workers' Ray cluster: empty to start one here, None for no Ray."""
         name, _, address = self.workers_on.partition(":")
         return address if name == "ray" else None
 
     @property
     def secure_cookies(self) -> bool:
-        """Whether browsers reach the service by HTTPS only."""
+        """Whether browsers use HTTPS only."""
         return urlsplit(self.public_url).scheme == "https"
 
     @property
     def allowed_hosts(self) -> frozenset[str]:
-        """Names that a request's ``Host`` may have; a service on this machine answers to all its names."""
+        """Allowed names in a request's ``Host``; a local service allows all names of this machine."""
         own = urlsplit(self.public_url).hostname or ""
         local = LOOPBACK if own in LOOPBACK else ()
         return frozenset(name.lower() for name in (own, *local, *self.hosts))
@@ -157,7 +157,7 @@ class Settings:
 def load_settings(
     path: Path | None = None, *, environ: Mapping[str, str] | None = None, **options: Any
 ) -> Settings:
-    """Put the settings together; a later source wins.
+    """Merge the settings; later sources take precedence.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def load_settings(
     environ : mapping, optional
         ``BITDOSE_DATABASE`` and so on; lists have commas.
     options
-        From the command line; None is not given.
+        Options of the command line; None if not given.
 
     Raises
     ------
@@ -190,15 +190,17 @@ def _from_file(path: Path) -> dict[str, Any]:
     try:
         found = tomllib.loads(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"--config {str(path)!r}: {error}") from error
+        raise UsageError(f"{argument('config')} {str(path)!r}: {error}") from error
     known = [field.name for field in dataclasses.fields(Settings)]
     if unknown := sorted(found.keys() - set(known)):
-        raise UsageError(f"--config: unknown key {unknown[0]!r}; expected some of: {', '.join(known)}")
+        raise UsageError(
+            f"{argument('config')}: unknown key {unknown[0]!r}; expected some of: {', '.join(known)}"
+        )
     return found
 
 
 def _kind(name: str, value: Any) -> Any:
-    """Turn a value into the kind of its field: what TOML and options give, or a variable's text."""
+    """Convert a value to the type of its field, from TOML, options or a variable's text."""
     default = next(field.default for field in dataclasses.fields(Settings) if field.name == name)
     if isinstance(default, bool):
         return _boolean(name, value)

@@ -1,1 +1,1 @@
-"""From numbers to estimates: intervals, tests, resampling."""
+"""Statistics: intervals, tests and resampling."""

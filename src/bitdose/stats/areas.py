@@ -1,8 +1,8 @@
-"""Areas under the ROC curve that DeLong's interval does not fit: clustered ones, and differences of two.
+"""Areas under the ROC curve beyond DeLong's interval: clustered areas, and differences of two.
 
-The variance is DeLong's between patients in place of cases (Obuchowski 1997), each patient's part
-enlarged by its leverage, so that one with many images is not taken for several. Where each patient has
-one case it is DeLong's own.
+The variance is DeLong's, computed between patients instead of cases (Obuchowski 1997) and corrected for
+each patient's leverage, so that a patient with many images is not counted as several. With one case per
+patient it equals DeLong's.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ Bools = NDArray[np.bool_]
 
 _ROUNDING = 1e-24
 _BLOCK = 32
-_TOO_FEW = "limits undefined: the cases of one kind are of one patient"
+_TOO_FEW = "limits undefined: all cases of one kind belong to one patient"
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Variance of an area, or of a difference of two, between patients.
+    """Between-patient variance of an area, or of a difference of two.
 
-    ``freedom`` is Satterthwaite's; ``fewest`` the number of equal patients that the cases of the kind
-    with fewer are worth.
+    ``freedom`` is Satterthwaite's degrees of freedom; ``fewest`` the effective number of patients of the
+    rarer kind.
     """
 
     variance: float
@@ -41,7 +41,7 @@ class Spread:
 
 
 def spread_between(positive: Bools, influence: Floats, patients: NDArray[Any]) -> Spread:
-    """Add an area's variance up over patients.
+    """Sum an area's variance over patients.
 
     ``V = Σ_j (P_j / sqrt(1 - p_j) + N_j / sqrt(1 - n_j))²`` with a patient's sums P and N of the
     influence of its positive and negative cases, and its shares p and n of all positive and all
@@ -52,14 +52,14 @@ def spread_between(positive: Bools, influence: Floats, patients: NDArray[Any]) -
     positive : numpy.ndarray
         ``(n_cases,)`` bool.
     influence : numpy.ndarray
-        ``(n_cases,)`` float: of each case on the area, summing to zero over either kind.
+        ``(n_cases,)`` float: influence of each case on the area, summing to zero within either kind.
     patients : numpy.ndarray
         ``(n_cases,)`` cluster of each case.
 
     Returns
     -------
     Spread
-        Of NaN where all positive or all negative cases are of one patient.
+        NaN where all positive or all negative cases belong to one patient.
 
     References
     ----------
@@ -96,10 +96,10 @@ def spread_between(positive: Bools, influence: Floats, patients: NDArray[Any]) -
 def clustered_area(
     positive: ArrayLike, score: ArrayLike, patients: NDArray[Any], *, level: float = 0.95
 ) -> Estimate:
-    """AUROC where a patient has several cases, its interval on the logit scale with Student's quantile.
+    """Clustered AUROC, its interval on the logit scale with Student's quantile.
 
     ``logit A ± t sqrt(V) / (A (1 - A))``. Full separation takes Wilson's interval at the number of
-    patients of the kind that has fewer: an area's variance is at most ``A (1 - A)`` over it.
+    patients of the rarer kind: an area's variance is at most ``A (1 - A)`` divided by it.
 
     Parameters
     ----------
@@ -143,7 +143,7 @@ def clustered_interval(area: Area, patients: NDArray[Any], *, level: float = 0.9
     if not 0 < area.value < 1:
         return at_the_end(bare, found.fewest)
     if found.variance <= _ROUNDING:
-        return replace(bare, reason="limits undefined: the scores show no spread to judge by")
+        return replace(bare, reason="limits undefined: the scores have no spread")
     low, high = logit_limits(area.value, _student(level, found.freedom) * math.sqrt(found.variance))
     return replace(bare, low=low, high=high)
 
@@ -159,12 +159,11 @@ def area_difference(
     """AUROC of the first score minus that of the second on the same cases.
 
     The difference is a mean over all pairs of a positive and a negative: the share of them that the
-    first score alone ranks right, less the share that the second alone does (a tie counts half).
-    The interval is Tango's at the number of pairs that DeLong's variance makes them worth
-    (``clusters.tango_at``). Unlike DeLong's own it widens towards larger losses, and stays within -1
-    and 1; that one holds the truth too rarely at small n: 90 % for 95 % at an area of 0.95 and
-    n = 50. Where no pair turned, they are worth the number of patients of the kind that has fewer,
-    which is the least they can be.
+    first score alone ranks right, minus the share that the second alone ranks right (a tie counts half).
+    The interval is Tango's at the effective number of pairs implied by DeLong's variance
+    (``clusters.tango_at``). Unlike DeLong's it widens towards larger losses and stays within -1 and 1;
+    DeLong's undercovers at small n: 90 % for 95 % at an area of 0.95 and n = 50. Without discordant
+    pairs the effective number is the number of patients of the rarer kind, its lower bound.
 
     Parameters
     ----------
@@ -173,7 +172,7 @@ def area_difference(
     score_a, score_b : array_like
         ``(n_cases,)`` float, higher for positive.
     patients : numpy.ndarray, optional
-        ``(n_cases,)`` cluster of each case; without, each case is its own.
+        ``(n_cases,)`` cluster of each case; by default each case is its own cluster.
     level : float
         Confidence level in (0, 1).
 
@@ -215,9 +214,9 @@ def difference_interval(
 
 
 def turned_pairs(positive: Bools, score_a: Floats, score_b: Floats) -> float:
-    """Return the share of pairs of a positive and a negative that two scores rank otherwise.
+    """Return the share of positive-negative pairs that two scores rank differently.
 
-    A pair that one of them ties counts half. In time ``n log² n``.
+    A pair tied by one of them counts half. Time ``O(n log² n)``.
 
     Examples
     --------
@@ -229,7 +228,7 @@ def turned_pairs(positive: Bools, score_a: Floats, score_b: Floats) -> float:
 
 
 def _turned_between(positive: Bools, ranks_a: Ints, ranks_b: Ints) -> float:
-    """Return the share of pairs of a positive and a negative of which the ranks are in another order."""
+    """Return the share of positive-negative pairs that two rankings order differently."""
     turned = _turned(ranks_a, ranks_b)
     for kind in (positive, ~positive):
         turned -= _turned(ranks_a[kind], ranks_b[kind])
@@ -239,7 +238,7 @@ def _turned_between(positive: Bools, ranks_a: Ints, ranks_b: Ints) -> float:
 def _turned(a: Ints, b: Ints) -> float:
     """Count pairs of cases in opposite order, and half of those tied by one of the two."""
     scale = int(b.max()) + 1
-    both = np.sort(a * scale + b)  # the one rank and then the other: sorted without moving two arrays
+    both = np.sort(a * scale + b)  # both ranks in one key: sorted without moving two arrays
     runs = np.diff(np.r_[0, np.flatnonzero(both[1:] != both[:-1]) + 1, both.size])
     tied_by_one = _pairs(np.bincount(a)) + _pairs(np.bincount(b)) - 2 * _pairs(runs)
     return _inversions(both % scale) + tied_by_one / 2
@@ -251,17 +250,17 @@ def _pairs(sizes: Ints) -> float:
 
 
 def _inversions(ranks: Ints) -> int:
-    """Count the pairs of which the earlier is larger: within short blocks one by one, then merging these."""
+    """Count inversions: directly within short blocks, then by merging these."""
     merged = np.full(_BLOCK << (ranks.size // _BLOCK).bit_length(), 2 * int(ranks.max()) + 2, np.int32)
-    merged[: ranks.size] = 2 * ranks  # even; behind them, values that are larger than all
+    merged[: ranks.size] = 2 * ranks  # pad to an even number with values larger than all
     rows, width = merged.reshape(-1, _BLOCK), _BLOCK
     found = sum(int(np.count_nonzero(rows[:, :-apart] > rows[:, apart:])) for apart in range(1, _BLOCK))
     rows.sort(axis=1)
     while width < merged.size:
         rows = merged.reshape(-1, 2 * width)
-        rows[:, width:] += 1  # odd: a right value, which comes after its equals of the left
+        rows[:, width:] += 1  # odd: a right value, which follows equal values of the left
         rows.sort(axis=1)
-        # A right value's place in the merged row, less its place in its half, counts the left ones up to it.
+        # A right value's rank in the merged row minus its rank in its half counts the left values up to it.
         odd = merged & 1
         places = np.flatnonzero(odd) % (2 * width)
         found += (2 * width - 1) * places.size - int(places.sum()) - len(rows) * width * (width - 1) // 2

@@ -1,4 +1,4 @@
-"""The paired patient bootstrap: whole patients are drawn, the same draw for every point."""
+"""Paired patient bootstrap: whole patients are resampled, with the same sample for every point."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bitdose.stats.estimate import Estimate, undefined
 Counts = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-_NO_SPREAD = "limits undefined: every bootstrap draw gives the same value"
+_NO_SPREAD = "limits undefined: all bootstrap samples have the same value"
 
 
 def patient_draws(
     patients: Sequence[str], labels: Sequence[str], *, draws: int, rng: np.random.Generator
 ) -> tuple[Floats, Counts]:
-    """Draw how much each patient weighs in each bootstrap sample, stratified by class.
+    """Draw each patient's weight in each bootstrap sample, stratified by class.
 
-    Within a class as many patients are drawn as there are. What the class weighs as a whole is then
-    drawn too, since another sample of patients would have another mix of classes: from a gamma
-    distribution whose mean and variance are the number of its patients, so that the shares of the
-    classes are Dirichlet. Unlike a count, it is never zero: no draw loses a class.
+    Within a class of n patients, n are drawn with replacement. The total weight of the class is then
+    drawn as well, since another sample of patients would have another mix of classes: from a gamma
+    distribution with the number of its patients as mean and variance, so that the shares of the
+    classes follow a Dirichlet distribution. Unlike a count, it is never zero: no sample loses a class.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def patient_draws(
     draws : int
         Number of bootstrap samples.
     rng : numpy.random.Generator
-        Source of randomness; seed it by names.
+        Source of randomness, seeded by names.
 
     Returns
     -------
     weights : numpy.ndarray
-        ``(draws, n_patients)`` float, at least 0, on average 1: times each patient is drawn, times
-        the weight of its class over the number of its patients. In memory, the draws of a patient are
-        beside each other.
+        ``(draws, n_patients)`` float, at least 0, mean 1: times each patient is drawn, times
+        the weight of its class over the number of its patients. The samples of a patient are
+        contiguous in memory.
     patient_of_case : numpy.ndarray
         ``(n_cases,)`` int: column of ``weights`` that a case belongs to.
 
@@ -76,7 +76,7 @@ def bca_interval(
 
     The limits are quantiles of the samples at ``Φ(z0 + (z0 ± z) / (1 - a (z0 ± z)))``. The bias
     correction z0 is the normal quantile of the share of samples below the value, those equal to
-    it counted half. The acceleration comes from the units' influence, centred:
+    it counted half. The acceleration is computed from the units' centred influence:
     ``a = Σ l³ / (6 (Σ l²)^{3/2})``.
 
     Parameters
@@ -84,7 +84,7 @@ def bca_interval(
     value : float
         The estimate on the full set; NaN gives a NaN estimate with ``reason``.
     samples : numpy.ndarray
-        ``(draws,)`` float; NaN where a draw left the metric undefined, such draws are left out.
+        ``(draws,)`` float; samples with an undefined metric are NaN and ignored.
     influence : numpy.ndarray
         ``(n_units,)`` float: derivative of the metric with respect to the weight of each
         resampling unit, at weights of one. A constant may be added, and the scale is free.
@@ -122,7 +122,7 @@ def bca_interval(
         bias = _bias(value, defined)
         acceleration = _acceleration(influence)
         if math.isinf(bias):
-            why = "limits undefined: every bootstrap draw lies on one side of the value"
+            why = "limits undefined: all bootstrap samples lie on one side of the value"
         elif math.isnan(acceleration):
             why = f"limits undefined: no {unit} moves the metric"
         else:
@@ -133,17 +133,17 @@ def bca_interval(
 
 
 def _defined(samples: Floats) -> tuple[Floats, str]:
-    """Return the samples that are defined, and why they give no interval if they do not."""
+    """Return the defined samples, and why they yield no interval (empty if they do)."""
     defined = samples[~np.isnan(samples)]
     if not defined.size:
-        return defined, "limits undefined: no bootstrap draw defines the metric"
-    # No spread among the draws says nothing of what another sample would show.
+        return defined, "limits undefined: the metric is undefined in every bootstrap sample"
+    # Zero spread among the samples carries no information about another data set.
     spread = float(defined.max() - defined.min())
     return defined, _NO_SPREAD if spread <= _tolerance(float(defined[0])) else ""
 
 
 def _tolerance(value: float) -> float:
-    """Differences up to here are rounding: sums of the same terms in another order."""
+    """Return the rounding error of sums of the same terms in another order."""
     return 1e-12 * max(1.0, abs(value))
 
 
@@ -162,11 +162,11 @@ def _acceleration(influence: Floats) -> float:
 
 
 def _shares(bias: float, acceleration: float, level: float) -> Floats:
-    """Return the two shares of samples at which to read the limits."""
+    """Return the two quantile levels of the limits."""
     from scipy.special import ndtr, ndtri
 
     shifted = bias + ndtri(np.array([(1 - level) / 2, (1 + level) / 2]))
     room = 1 - acceleration * shifted
-    # Without room the fraction has grown without bound: the limit is the outermost sample.
+    # A non-positive denominator means an unbounded quantile: the limit is the outermost sample.
     outermost = np.where(shifted > 0, 1.0, 0.0)
     return np.where(room > 0, ndtr(bias + shifted / np.where(room > 0, room, 1.0)), outermost)

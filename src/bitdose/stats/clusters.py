@@ -1,11 +1,11 @@
-"""Proportions where a patient has several cases: an effective sample size in the usual formulas.
+"""Proportions of clustered cases: an effective sample size in the usual formulas.
 
-Cases of one patient go right or wrong together, so n cases carry less than n cases' worth:
-n over the design effect takes the place of n (Rao & Scott 1992). The design effect comes from
-the intraclass correlation and the spread of the cluster sizes (Kish 1965), so that one patient
-with very many images weighs as it should. Where few patients differ from the rest the
-correlation is hardly known, and each patient counts once; so the interval never has zero
-width, and a further lost case does not make it more hopeful than the data allow.
+Outcomes of one patient's cases are correlated, so n cases carry the information of fewer
+independent ones: n divided by the design effect replaces n (Rao & Scott 1992). The design effect
+follows from the intraclass correlation and the spread of the cluster sizes (Kish 1965), which
+accounts for a patient with very many images. If few patients differ from the rest the
+correlation is poorly estimated, and each patient counts once; so the interval never has zero
+width, and a further lost case does not make it overly optimistic.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ _ON_ONE_CORE = 10_000
 
 
 def effective_size(values: ArrayLike, patients: ArrayLike) -> float:
-    """Return how many independent cases are worth as much as these.
+    """Return the effective number of independent cases.
 
     ``n_icc = n / (1 + ρ (Σ m_j² / n - 1))`` with cluster sizes ``m_j`` and ρ the one-way ANOVA
-    estimate of the intraclass correlation, within [0, 1]. With D patients that hold a value other
-    than the most frequent one and P patients in all, the answer is
-    ``min((3 P + D n_icc) / (3 + D), P + (n - P) D / (D + 10))``: it starts at P and comes to
-    n_icc as evidence grows. The weights 3 and 10 were chosen by simulation of coverage
+    estimate of the intraclass correlation, within [0, 1]. With D patients that have a value other
+    than the most frequent one and P patients in total, the result is
+    ``min((3 P + D n_icc) / (3 + D), P + (n - P) D / (D + 10))``: it starts at P and approaches
+    n_icc as D grows. The weights 3 and 10 were chosen by simulation of coverage
     (``tests/stats/test_clusters.py``).
 
     Parameters
@@ -41,13 +41,13 @@ def effective_size(values: ArrayLike, patients: ArrayLike) -> float:
     values : array_like
         ``(n,)`` float, one per case.
     patients : array_like
-        ``(n,)`` names or numbers; the cluster of each case.
+        ``(n,)`` names or numbers: cluster of each case.
 
     Returns
     -------
     float
-        In [0, n]; n where each patient has one case, the number of patients where all values
-        are equal, 0 for no case.
+        In [0, n]; n with one case per patient, the number of patients where all values are
+        equal, 0 without cases.
 
     References
     ----------
@@ -80,7 +80,7 @@ def effective_size(values: ArrayLike, patients: ArrayLike) -> float:
 def _intraclass_correlation(
     x: NDArray[np.float64], cluster: NDArray[np.int64], sizes: NDArray[np.int64], spread: float
 ) -> float:
-    """One-way ANOVA estimate, within [0, 1]; 1 where nothing tells."""
+    """One-way ANOVA estimate of the intraclass correlation, within [0, 1]; 1 where undefined."""
     n, count = x.size, sizes.size
     if count == 1 or x.var() == 0:
         return 1.0
@@ -156,12 +156,12 @@ def paired_difference(
     level: float = 0.95,
     unit: str = "patient",
 ) -> Estimate:
-    """Interval of a difference that is a sum over the cases whose answer changed, such as one of F1.
+    """Interval of a difference that is a sum over cases with changed predictions, such as one of F1.
 
     Parameters
     ----------
     changes : numpy.ndarray
-        ``(n,)`` float: each case's part of the difference, negative where it lost, 0 where nothing changed.
+        ``(n,)`` float: each case's contribution, negative where it lost, 0 where unchanged.
     influence : numpy.ndarray
         ``(n,)`` float: derivative of the difference with respect to the weight of each case.
     patients : numpy.ndarray
@@ -171,7 +171,7 @@ def paired_difference(
     level : float
         Confidence level in (0, 1).
     unit : str
-        ``patient``, or ``case`` where each is its own.
+        Name of the resampling unit: ``patient`` or ``case``.
 
     Returns
     -------
@@ -196,20 +196,20 @@ def paired_difference(
 
 
 def tango_at(value: float, changed: float, variance: float, *, least: float, level: float = 0.95) -> Estimate:
-    """Tango's interval of a difference whose variance is known, at the cases that it is worth.
+    """Tango's interval of a difference of known variance, at its effective number of cases.
 
-    What gains and what loses are ``g = (changed + value) / 2`` and ``l = (changed - value) / 2``.
-    They are worth ``N = (changed - value²) / variance`` independent pairs, so that the interval is
+    The gained and lost shares are ``g = (changed + value) / 2`` and ``l = (changed - value) / 2``.
+    They correspond to ``N = (changed - value²) / variance`` independent pairs, so that the interval is
     Tango's for N of which ``g N`` are gained and ``l N`` lost (Rao & Scott 1992).
 
     Parameters
     ----------
     value, changed : float
-        Gains less losses, and gains plus losses.
+        Gains minus losses, and gains plus losses.
     variance : float
-        Of the difference.
+        Variance of the difference.
     least : float
-        N where nothing changed, which has no variance.
+        N for the case of no change, which has zero variance.
     level : float
         Confidence level in (0, 1).
 
@@ -225,9 +225,9 @@ def tango_at(value: float, changed: float, variance: float, *, least: float, lev
 
 
 def sum_of_squares(values: NDArray[np.float64]) -> float:
-    """Add squares up in pieces too short to be shared among cores.
+    """Sum squares in pieces too short for multithreaded BLAS.
 
-    Sharing costs more than it saves here, and would let the last digit depend on the number of cores.
+    Multithreading is slower here, and would make the last digit depend on the number of cores.
 
     Examples
     --------

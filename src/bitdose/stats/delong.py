@@ -1,4 +1,4 @@
-"""DeLong's interval for an area under the ROC curve of independent cases."""
+"""DeLong's interval for the area under the ROC curve of independent cases."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _ROUNDING = 1e-24
 
 @dataclass(frozen=True, eq=False)
 class Area:
-    """An area under the ROC curve, and what each case adds to it.
+    """Area under the ROC curve, with the contribution of each case.
 
-    ``ranks`` number the values of the score from 0, equal ones alike; ``above`` is the share of negatives
+    ``ranks`` number the distinct values of the score from 0; ``above`` is the share of negatives
     that each positive outranks, ``below`` the share of positives that outrank each negative. Where
-    ``reason`` says what the area cannot be had for the want of, they are empty and ``value`` is NaN.
+    ``reason`` says why the area is undefined, they are empty and ``value`` is NaN.
     """
 
     positive: Bools
@@ -36,7 +36,7 @@ class Area:
 
 
 def area_of(positive: ArrayLike, score: ArrayLike) -> Area:
-    """Find an area and its parts: the work of sorting, which all estimates of one score share.
+    """Compute an area and its parts once by sorting, for all estimates of one score.
 
     Parameters
     ----------
@@ -71,8 +71,8 @@ def area_of(positive: ArrayLike, score: ArrayLike) -> Area:
 def delong(positive: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Estimate:
     """AUROC with DeLong's variance, from mid-ranks, its interval on the logit scale.
 
-    ``logit A ± z sd / (A (1 - A))``: near 1 the plain interval holds the truth far less often than its
-    level says (``benchmarks/validity.py intervals``: 81 % for 95 % at A = 0.95 and n = 50).
+    ``logit A ± z sd / (A (1 - A))``: near 1 the Wald interval undercovers its nominal
+    level (``benchmarks/validity.py intervals``: 81 % for 95 % at A = 0.95 and n = 50).
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def delong(positive: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Est
     Estimate
         NaN with a reason where positives, negatives or a score are missing. The limits are NaN
         with a reason where there is one positive or one negative, or no spread; full separation
-        takes Wilson's (:func:`at_the_end`). Cases are taken as independent.
+        takes Wilson's (:func:`at_the_end`). Cases are assumed independent.
 
     References
     ----------
@@ -117,13 +117,13 @@ def delong_interval(area: Area, *, level: float = 0.95) -> Estimate:
         return at_the_end(bare, fewest)
     variance = sum(float(part.var(ddof=1)) / part.size for part in parts)
     if variance <= _ROUNDING:
-        return replace(bare, reason="limits undefined: the scores show no spread to judge by")
+        return replace(bare, reason="limits undefined: the scores have no spread")
     low, high = logit_limits(area.value, z_of(level) * math.sqrt(variance))
     return replace(bare, low=low, high=high)
 
 
 def _lacking(positive: Bools, scores: Floats) -> str:
-    """Say what an area cannot be had for the want of, if anything."""
+    """Return why an area is undefined; empty if it is defined."""
     if positive.all() or not positive.any():
         return "no negative case" if positive.any() else "no positive case"
     return "a case has no score" if np.isnan(scores).any() else ""
@@ -135,22 +135,22 @@ def _is_first(ordered: Floats) -> Bools:
 
 
 def _mid_places(first: Bools) -> Floats:
-    """Return the places, from 1, of values in order, equal ones at the mean of theirs."""
+    """Return the mid-ranks, from 1, of sorted values."""
     edges = np.r_[np.flatnonzero(first), first.size]
     return np.repeat((edges[:-1] + edges[1:] + 1) / 2, np.diff(edges))
 
 
 def logit_limits(area: float, half: float) -> tuple[float, float]:
-    """Return the limits ``half`` away from an area in (0, 1), taken on the logit scale."""
+    """Return the limits at a distance of ``half`` from an area in (0, 1), on the logit scale."""
     odds, reach = math.log(area / (1 - area)), half / (area * (1 - area))
     low, high = (0.5 * (1 + math.tanh(end / 2)) for end in (odds - reach, odds + reach))
     return low, high
 
 
 def at_the_end(bare: Estimate, worth: float) -> Estimate:
-    """Give full separation Wilson's limits at the number of cases of the kind that has fewer.
+    """Return Wilson's limits for full separation, at the number of cases of the rarer kind.
 
-    An area's variance is at most ``A (1 - A)`` over that number, so the interval errs to the wide side.
+    An area's variance is at most ``A (1 - A)`` over that number, so the interval is conservative.
     """
     limits = wilson(bare.value * worth, worth, level=bare.level)
     return replace(bare, low=limits.low, high=limits.high, method="wilson-separated")

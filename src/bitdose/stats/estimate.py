@@ -1,4 +1,4 @@
-"""An estimate: a value that never travels without its interval."""
+"""Estimates: values with their intervals."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value with its interval and how both were found.
+    """A value with its interval and method.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class Estimate:
     method : str
         Name of the interval, such as ``wilson`` or ``patient-bootstrap-percentile``.
     n : int
-        Number of resampling units behind it.
+        Number of resampling units.
     unit : str
         The resampling unit: ``case`` or ``patient``.
     reason : str
@@ -42,7 +42,7 @@ class Estimate:
     reason: str = ""
 
     def __format__(self, spec: str) -> str:
-        """Format value and limits alike: ``f"{e:.3f}"`` gives ``0.818 (0.762 to 0.864)``."""
+        """Format value and limits: ``f"{e:.3f}"`` gives ``0.818 (0.762 to 0.864)``."""
         if math.isnan(self.value):
             return f"undefined ({self.reason})"
         if math.isnan(self.low):
@@ -55,5 +55,5 @@ class Estimate:
 
 
 def undefined(reason: str, *, level: float = 0.95, unit: str = "case") -> Estimate:
-    """Return an estimate that is NaN, with the reason."""
+    """Return a NaN estimate with its reason."""
     return Estimate(math.nan, math.nan, math.nan, level, "undefined", 0, unit, reason)

@@ -1,8 +1,8 @@
-"""Intervals of a sum of absolute gaps, such as a calibration error, and of the difference of two.
+"""Intervals of a sum of absolute gaps, such as a calibration error, and of differences of two.
 
-Chance alone opens gaps, so such a sum is too large, the more so the smaller its true value, and
-bootstrap draws add to it again: percentile and BCa intervals of the error of a well-calibrated
-classifier all but never hold the truth (``tests/stats/test_gaps.py``). These limits allow for it.
+Sampling noise adds to absolute gaps, so such a sum is biased upwards, the more so the smaller its
+true value, and bootstrap samples repeat the bias: percentile and BCa intervals for a well-calibrated
+classifier almost never contain the true error (``tests/stats/test_gaps.py``). These limits correct it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _SPREAD = 1e-12
 
 
 def gap_interval(gaps: Floats, samples: Floats, *, n: int, level: float, unit: str = "patient") -> Estimate:
-    """Interval of ``E = Σ_b |g_b|`` from bootstrap draws of the gaps.
+    """Interval of ``E = Σ_b |g_b|`` from bootstrap samples of the gaps.
 
-    The upper limit is the percentile of the drawn sums. The lower one is 0 where chance alone
-    opens gaps as wide, that is where E is within the percentile of ``Σ_b |g*_b - g_b|``, and else
-    ``2 E`` minus the upper percentile, which takes the bias off twice over.
+    The upper limit is the percentile of the bootstrap sums. The lower limit is 0 where noise alone
+    explains the gaps, that is where E is within the percentile of ``Σ_b |g*_b - g_b|``, and else
+    ``2 E`` minus the upper percentile, which subtracts the bias twice.
 
     Parameters
     ----------
     gaps : numpy.ndarray
-        ``(bins,)`` float: the signed gaps of the full set.
+        ``(bins,)`` float: signed gaps of the full set.
     samples : numpy.ndarray
-        ``(draws, bins)`` float: the gaps of each draw.
+        ``(draws, bins)`` float: signed gaps of each bootstrap sample.
     n : int
         Number of resampling units.
     level : float
@@ -42,7 +42,7 @@ def gap_interval(gaps: Floats, samples: Floats, *, n: int, level: float, unit: s
     Returns
     -------
     Estimate
-        Never without its value inside; NaN limits with a reason where all draws are equal.
+        Always contains its value; NaN limits with a reason where all samples are equal.
 
     Examples
     --------
@@ -64,20 +64,20 @@ def gap_difference(
     level: float,
     unit: str = "patient",
 ) -> Estimate:
-    """Interval of the first sum of gaps minus the second, both on the same cases and draws.
+    """Interval of the first sum of gaps minus the second, on the same cases and bootstrap samples.
 
-    Two bounds hold, and the nearer one counts on each side. A limit of the one against the
-    opposite limit of the other: ``low_1 - high_2`` and ``high_1 - low_2``. And the change of the
-    gaps themselves: ``|E_1 - E_2| <= Σ_b |γ_1b - γ_2b|``, of which ``Σ_b |g_1b - g_2b|`` and the
-    percentile of its noise are at most the right side. Both err to the wide side; no narrower one
-    was found to hold where a well-calibrated classifier loses its calibration.
+    Each side is the tighter of two bounds. First, a limit of the one sum minus the opposite limit of
+    the other: ``low_1 - high_2`` and ``high_1 - low_2``. Second, the change of the gaps:
+    ``|E_1 - E_2| <= Σ_b |γ_1b - γ_2b|``, whose right side is bounded by ``Σ_b |g_1b - g_2b|`` and
+    the percentile of its noise. Both are conservative; no narrower interval was found to keep its
+    coverage where a well-calibrated classifier loses its calibration.
 
     Parameters
     ----------
     gaps : tuple of numpy.ndarray
-        Two ``(bins,)`` float: the signed gaps of the full set.
+        Two ``(bins,)`` float: signed gaps of the full set.
     samples : tuple of numpy.ndarray
-        Two ``(draws, bins)`` float, row by row of the same draw.
+        Two ``(draws, bins)`` float, paired by bootstrap sample.
     n : int
         Number of resampling units.
     level : float
@@ -88,7 +88,7 @@ def gap_difference(
     Returns
     -------
     Estimate
-        NaN limits with a reason where the two agree in every draw.
+        NaN limits with a reason where the two agree in every sample.
     """
     value = float(np.abs(gaps[0]).sum() - np.abs(gaps[1]).sum())
     change, drawn = gaps[0] - gaps[1], samples[0] - samples[1]
@@ -116,6 +116,6 @@ def _noise(gaps: Floats, samples: Floats, level: float) -> float:
 
 def _no_spread(samples: Floats) -> str:
     if not len(samples):
-        return "limits undefined: no bootstrap draw defines the metric"
+        return "limits undefined: the metric is undefined in every bootstrap sample"
     still = (samples.max(0) - samples.min(0)).max() <= _SPREAD
-    return "limits undefined: every bootstrap draw gives the same value" if still else ""
+    return "limits undefined: all bootstrap samples have the same value" if still else ""

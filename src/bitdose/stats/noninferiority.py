@@ -1,11 +1,11 @@
-"""One-sided tests of "what coding costs is below the margin", valid at any number of losses.
+"""One-sided non-inferiority tests of the loss by coding, valid at any number of losses.
 
-A bootstrap cannot see what never happened in the sample, and with few changed answers it is too
-sure of itself. So one observation is added to the data: the worst that could have been seen, a case
-that was right and is now wrong. The weights of all observations are then drawn from the uniform
+A bootstrap cannot represent events that are absent from the sample, and with few changed predictions
+its limits are anticonservative. Therefore one worst-case observation is added to the data: a case that
+was right and is now wrong. The weights of all observations are then drawn from the uniform
 Dirichlet distribution (Learned-Miller & Thomas 2020), and the upper quantile of the weighted loss
-is its limit. For a plain share this is exactly the Clopper-Pearson limit; for any other metric it
-is its natural extension. ``benchmarks/validity.py`` shows what it keeps.
+is the confidence limit. For a proportion this is exactly the Clopper-Pearson limit; for any other
+metric it is the natural extension. ``benchmarks/validity.py`` measures the level.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ class LossTest:
     Parameters
     ----------
     loss : float
-        As observed: pristine minus coded for what should be high, coded minus pristine for what
-        should be low, the rate itself for flips. Positive is worse; NaN where undefined.
+        Observed loss: pristine minus coded where high values are good, coded minus pristine where
+        low values are good, the rate itself for flips. Positive is worse; NaN where undefined.
     upper : float
         One-sided upper confidence limit of the loss at level ``1 - alpha``.
     p : float
-        Of the null hypothesis that the loss is ``margin`` or more; NaN where undefined.
+        p-value of the null hypothesis that the loss is ``margin`` or more; NaN where undefined.
     margin, alpha : float
-        What was asked.
+        Margin and level of the test.
     method : str
         Name of the test.
     n : int
-        Units of resampling behind it.
+        Number of resampling units.
     unit : str
-        ``case`` or ``patient``.
+        The resampling unit: ``case`` or ``patient``.
     reason : str
-        Why there is no value; empty where there is one.
+        Why the test is undefined; empty where it is defined.
     """
 
     loss: float
@@ -61,21 +61,21 @@ class LossTest:
 
     @property
     def passed(self) -> bool:
-        """Whether the loss is shown to be below the margin."""
-        return self.p <= self.alpha  # never true of NaN
+        """Whether the test shows the loss to be below the margin."""
+        return self.p <= self.alpha  # False for NaN
 
 
 def untestable(reason: str, *, margin: float, alpha: float, n: int = 0, unit: str = "case") -> LossTest:
-    """Return a test that could not be made, with the reason; it does not pass."""
+    """Return an undefined test with its reason; it does not pass."""
     return LossTest(math.nan, math.nan, math.nan, margin, alpha, "undefined", n, unit, reason)
 
 
 def paired_loss_test(gained: int, lost: int, n: int, *, margin: float, alpha: float) -> LossTest:
     """Test the loss of a proportion on the same independent cases.
 
-    Both Tango's score test and the worst-case Dirichlet test must reject: the first because it
-    agrees with the interval that is shown, the second because Tango's exceeds its level by up to
-    a fifth in small samples. With b gained and c lost the second one's loss is ``S (2F - 1)``,
+    Both Tango's score test and the worst-case Dirichlet test must reject: the first for consistency
+    with the reported interval, the second because Tango's exceeds its level by up to 20 % in
+    small samples. With b gained and c lost the loss of the second is ``S (2F - 1)``,
     ``S ~ Beta(b + c + 1, n - b - c)`` and ``F ~ Beta(c + 1, b)``.
 
     Parameters
@@ -109,7 +109,7 @@ def paired_loss_test(gained: int, lost: int, n: int, *, margin: float, alpha: fl
 def rate_test(count: int, n: int, *, margin: float, alpha: float) -> LossTest:
     """Test that a rate is below a limit: the exact binomial test, with Clopper-Pearson's limit.
 
-    It is the p-value that Learn-then-Test takes for a risk of zeros and ones.
+    This is the p-value of Learn-then-Test for a binary risk.
 
     Parameters
     ----------
@@ -137,15 +137,15 @@ def rate_test(count: int, n: int, *, margin: float, alpha: float) -> LossTest:
 
 
 def draws_test(loss: float, samples: Floats, *, margin: float, alpha: float, n: int, unit: str) -> LossTest:
-    """Test a loss by its values under draws of weights that include a worst-case patient.
+    """Test a loss by its values under Dirichlet weights that include a worst-case patient.
 
     Parameters
     ----------
     loss : float
-        On the data as they are, without the worst-case patient.
+        Loss on the data without the worst-case patient.
     samples : numpy.ndarray
-        ``(draws,)`` float: the loss under each draw of Dirichlet weights. A draw that leaves the
-        metric undefined counts against passing.
+        ``(draws,)`` float: loss under each sample of Dirichlet weights. A sample with an undefined
+        metric counts as a failure.
     margin, alpha : float
         In (0, 1).
     n : int
@@ -156,7 +156,7 @@ def draws_test(loss: float, samples: Floats, *, margin: float, alpha: float, n: 
     if math.isnan(loss):
         return untestable("the metric is undefined on these cases", margin=margin, alpha=alpha, unit=unit)
     if alpha * (1 + samples.size) < 1:
-        reason = f"alpha {alpha:g} is below what {samples.size} draws can tell"
+        reason = f"alpha {alpha:g} is too small for {samples.size} Dirichlet samples"
         return untestable(reason, margin=margin, alpha=alpha, n=n, unit=unit)
     draws = np.where(np.isnan(samples), np.inf, samples)
     p = (1 + int((draws >= margin).sum())) / (1 + draws.size)
@@ -166,7 +166,7 @@ def draws_test(loss: float, samples: Floats, *, margin: float, alpha: float, n: 
 
 
 def both(first: LossTest, second: LossTest) -> LossTest:
-    """Join two tests of one loss into one that passes only where both do.
+    """Combine two tests of one loss into one that passes only if both do.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def tango_p(gained: float, lost: float, n: float, margin: float) -> float:
 
 
 def draws_for(alpha: float) -> int:
-    """Return how many draws place the limit at ``alpha`` firmly: 50 beyond it, 2,000 at least.
+    """Return the number of Dirichlet samples for level ``alpha``: 50 beyond the limit, at least 2,000.
 
     Examples
     --------
@@ -219,23 +219,23 @@ def draws_for(alpha: float) -> int:
 
 
 def cases_needed(margin: float, *, alpha: float, loss: float = 0.0, changed: float = 0.0) -> int:
-    """Return how many independent cases show a margin, if later cases behave like those seen.
+    """Return the required sample size for a margin, if later cases behave like the observed ones.
 
     Parameters
     ----------
     margin, alpha : float
         As in :func:`paired_loss_test`.
     loss : float
-        The loss expected; with 0 and no change the answer is the least that any study needs.
+        Expected loss; with 0 and no change the result is the minimum for any study.
     changed : float
-        Share of cases whose answer turns right or wrong, at least ``abs(loss)``.
+        Share of cases that turn right or wrong, at least ``abs(loss)``.
 
     Returns
     -------
     int
-        About the n from which on losses and gains of that share pass (exact where nothing changes: else
-        whole cases make it a saw-tooth); -1 where the loss is the margin or
-        more, so that no number would do.
+        Approximate n above which losses and gains of that share pass (exact without changes; otherwise
+        the power is a saw-tooth in n); -1 where the loss is the margin or more, so that no sample
+        size suffices.
 
     Examples
     --------
@@ -264,12 +264,12 @@ def cases_needed(margin: float, *, alpha: float, loss: float = 0.0, changed: flo
 
 
 def _dirichlet_p(gained: int, lost: int, n: int, margin: float) -> float:
-    """Chance that the loss under the Dirichlet weights, worst case included, is ``margin`` or more."""
+    """Probability that the loss under the Dirichlet weights, worst case included, is ``margin`` or more."""
     return _dirichlet_tail(gained, lost, n)(margin)
 
 
 def _dirichlet_tail(gained: int, lost: int, n: int) -> Callable[[float], float]:
-    """Return the chance as a function of the margin."""
+    """Return the p-value as a function of the margin."""
     from scipy.special import betaincc, betaincinv
 
     same = n - gained - lost
@@ -289,7 +289,7 @@ def _dirichlet_tail(gained: int, lost: int, n: int) -> Callable[[float], float]:
 
 
 def _root(falling: Callable[[float], float]) -> float:
-    """Find the margin in (-1, 1) at which a falling p-value meets alpha."""
+    """Find the margin in (-1, 1) at which a decreasing p-value equals alpha."""
     from scipy.optimize import brentq
 
     if falling(_EDGE) > 0:

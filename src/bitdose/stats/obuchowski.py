@@ -1,4 +1,4 @@
-"""Obuchowski's test: McNemar's, adjusted for patients with several cases."""
+"""Obuchowski's test: McNemar's test for clustered cases."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ MIN_CLUSTERS = 50
 
 @dataclass(frozen=True)
 class ClusteredTest:
-    """A two-sided test over clusters: p value, chi-square on one degree of freedom, clusters.
+    """Result of a two-sided clustered test: p-value, chi-square on one degree of freedom, clusters.
 
-    ``reason`` says why the p value is NaN; empty where it is not.
+    ``reason`` says why the p-value is NaN; empty otherwise.
     """
 
     p_value: float
@@ -28,10 +28,10 @@ class ClusteredTest:
 
 
 def obuchowski(gained: NDArray[np.bool_], lost: NDArray[np.bool_], patients: NDArray[Any]) -> ClusteredTest:
-    """Test whether as many answers turn right as turn wrong, where a patient has several cases.
+    """Test whether as many clustered predictions turn right as turn wrong.
 
     ``X² = (K - 1)/K (Σ_k (b_k - c_k))² / Σ_k (b_k - c_k)²`` over K patients with b_k gained and
-    c_k lost answers, on one degree of freedom. This is the difference of the two proportions over
+    c_k lost predictions, on one degree of freedom. This is the difference of the two proportions over
     its variance between clusters, with the proportions pooled (Yang 2010). Where each patient
     has one case it is (K - 1)/K times McNemar's chi-square.
 
@@ -46,12 +46,12 @@ def obuchowski(gained: NDArray[np.bool_], lost: NDArray[np.bool_], patients: NDA
     -------
     ClusteredTest
         p is 1 where every patient gained as many as it lost; NaN with a reason below
-        ``MIN_CLUSTERS`` patients, for which chi-square is not to be trusted.
+        ``MIN_CLUSTERS`` patients, where the chi-square approximation is unreliable.
 
     Raises
     ------
     UsageError
-        If the three arrays are not of one length.
+        If the three arrays differ in length.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Intervals and tests for one proportion and for two on the same cases."""
+"""Intervals and tests for one proportion and for two paired ones."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def wilson(successes: float, n: float, *, level: float = 0.95, what: str = "case
 
 
 def tango(gained: float, lost: float, n: float, *, level: float = 0.95) -> Estimate:
-    """Tango's score interval for the difference of two proportions on the same cases.
+    """Tango's score interval for the difference of two paired proportions.
 
     The limits are the roots d of ``(b - c - n d) / sqrt(n (2q + d (1 - d))) = ±z`` with
     ``q = (sqrt(B² - 4AC) - B) / 2A``, ``A = 2n``, ``B = -b - c + (2n - b + c) d``,
@@ -123,10 +123,10 @@ def mcnemar_midp(gained: int, lost: int) -> float:
 
 
 def smallest_provable_loss(n: int, *, level: float = 0.95) -> float:
-    """Loss that ``n`` cases can exclude if coding changes no answer at all.
+    """Minimum detectable loss: what ``n`` cases can exclude if coding changes no prediction.
 
-    ``z² / (n + z²)``: the lower Tango limit with no discordant case. A margin below it
-    cannot be shown, whatever the study finds; NaN for ``n = 0``.
+    ``z² / (n + z²)``: the lower Tango limit without discordant cases. A margin below it
+    cannot be shown by any outcome; NaN for ``n = 0``.
 
     Examples
     --------
@@ -138,7 +138,7 @@ def smallest_provable_loss(n: int, *, level: float = 0.95) -> float:
 
 
 def _bisect(function: Callable[[float], float], low: float, high: float) -> float:
-    """Find where a decreasing function crosses zero, to double precision."""
+    """Find the root of a decreasing function, to double precision."""
     for _ in range(_HALVINGS):
         middle = (low + high) / 2
         low, high = (middle, high) if function(middle) > 0 else (low, middle)

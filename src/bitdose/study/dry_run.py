@@ -1,4 +1,4 @@
-"""Before a study: its grid, what it will cost, and what its number of cases can show."""
+"""Forecast of a study: its grid, its cost, and the losses that its sample size can exclude."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _TRIALS = 3
 
 @dataclass(frozen=True)
 class DryRun:
-    """What is known before the run.
+    """Forecast of a study before the run.
 
     ``seconds`` is the mean time of the trial cases times the cases over the workers, NaN where
-    every trial failed; ``provable_loss`` is the smallest loss of accuracy that could be excluded if
-    no answer changed, and of each class's sensitivity.
+    every trial failed; ``provable_loss`` is the minimum detectable loss of accuracy if
+    no prediction changes, and of each class's sensitivity.
     """
 
     cases: int
@@ -47,7 +47,7 @@ class DryRun:
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}
 
     def lines(self) -> list[str]:
-        """Say it in lines for a person."""
+        """Return the forecast as text."""
         counts = ", ".join(f"{label} {n}" for label, n in self.labels.items())
         lines = [f"cases    {self.cases} of {self.patients} patients: {counts}"]
         lines += [f"chain    {chain:<16} {' '.join(points)}" for chain, points in self.chains.items()]
@@ -68,25 +68,25 @@ class DryRun:
         by_class = ", ".join(f"{k} {100 * v:.1f}" for k, v in self.provable_loss_by_class.items())
         loss, half = 100 * self.provable_loss, 100 * self.half_width
         lines = [
-            f"n shows  if no answer changes: a loss of accuracy under {loss:.1f} points (Tango, {level})",
+            f"n shows  if no prediction changes: a loss of accuracy under {loss:.1f} points (Tango, {level})",
             f"         sensitivity per class, likewise: {by_class} points",
             f"         an accuracy near 0.8 is known to about ±{half:.1f} points (Wilson, {level})",
         ]
         if self.patients < self.cases:
             lines.append(
-                "         patients with several cases make these too hopeful: fewer units, wider intervals"
+                "         patients with several cases make these optimistic: fewer units, wider intervals"
             )
         return lines
 
 
 def forecast(plan: Plan, *, workers: int | None = None, level: float = 0.95) -> DryRun:
-    """Run a few cases in this process, write nothing, and say what the whole would cost and show."""
+    """Run a few cases in this process without writing files, and forecast cost and power of the study."""
     cases, count = plan.cases.cases, workers or os.cpu_count() or 1
     step = max(1, len(cases) // _TRIALS)
     trials = cases[::step][:_TRIALS]
     seconds: list[float] = []
     for _, rows in run_in_process(trials[:1], plan.job, plan.classifier):
-        del rows  # the first case also pays for loading libraries
+        del rows  # the first case includes the loading of libraries
     for case in trials:
         started = time.perf_counter()
         ((_, rows),) = run_in_process([case], plan.job, plan.classifier)
@@ -98,7 +98,7 @@ def forecast(plan: Plan, *, workers: int | None = None, level: float = 0.95) -> 
         cases=len(cases),
         patients=len({case.patient for case in cases}),
         labels=dict(sorted(labels.items())),
-        chains={k: [p.knob_text() for p in points] for k, points in chains_of(plan.job.points).items()},
+        chains={k: [p.quality_text() for p in points] for k, points in chains_of(plan.job.points).items()},
         points=len(plan.job.points),
         case_points=len(cases) * len(plan.job.points),
         workers=count,
@@ -113,7 +113,7 @@ def forecast(plan: Plan, *, workers: int | None = None, level: float = 0.95) -> 
 
 
 def duration(seconds: float) -> str:
-    """Write a time span for a person.
+    """Format a time span.
 
     Examples
     --------

@@ -19,6 +19,7 @@ from bitdose.data.load import load_cases
 from bitdose.hashing import digest
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef, check_labels, choose_runtime, probe
+from bitdose.native.library import state
 from bitdose.results.schema import SCHEMA_VERSION
 from bitdose.results.table import CASES_DIGEST, cases_digest
 from bitdose.study.spec import StudySpec
@@ -36,20 +37,20 @@ _LIBRARIES = (
 
 @dataclass(frozen=True)
 class StudyJob:
-    """What every worker needs to know; small and picklable.
+    """Settings for every worker; small and picklable.
 
     Parameters
     ----------
     points : tuple of Point
-        Pristine first, then chain by chain from mild to harsh.
+        Pristine first, then chain by chain from weak to strong.
     color : str
         As in the spec.
     exact, ssim : bool
         As in the spec.
     model : ModelRef or None
-        What a worker process loads; None where the caller hands the classifier over.
+        Reference that a worker process loads; None for a classifier object.
     grid : tuple of Point
-        The study's points where ``points`` are some of them (a search); empty where they are all.
+        All points of the study where ``points`` is a subset (in a search); else empty.
     """
 
     points: tuple[Point, ...]
@@ -62,7 +63,7 @@ class StudyJob:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that is settled before the first case runs."""
+    """All that is fixed before the first case runs."""
 
     spec: StudySpec
     cases: CaseSet
@@ -72,7 +73,7 @@ class Plan:
     manifest: Mapping[str, Any]
 
     def at(self, points: Sequence[Point]) -> Plan:
-        """Return the same study at other points, which need not hold pristine."""
+        """Return the same study at other points, with or without pristine."""
         spec = replace(self.spec, points=tuple(map(str, points)))
         job = replace(self.job, points=tuple(points))
         identity = _identity(spec, self.cases, job, self.classifier)
@@ -82,19 +83,19 @@ class Plan:
 
 
 def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
-    """Settle a study: read the list of cases, load and probe the classifier, expand the points.
+    """Plan a study: read the list of cases, load and probe the classifier, expand the points.
 
     Parameters
     ----------
     spec : StudySpec
-        What the user wants.
+        The study specification.
     classifier : Classifier, optional
         A loaded classifier (any callable in a ``CallableClassifier``) in place of ``spec.model``.
 
     Raises
     ------
     UsageError
-        If data, points or model do not hold together.
+        If data, points and model are inconsistent.
     """
     points = expand_points(spec.points)
     cases = find_cases(spec)
@@ -109,7 +110,7 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
 
 
 def with_runtime(spec: StudySpec) -> tuple[StudySpec, str]:
-    """Settle ``--runtime auto`` as :func:`~bitdose.models.load.choose_runtime` does."""
+    """Settle ``runtime="auto"`` as :func:`~bitdose.models.load.choose_runtime` does."""
     ref, said = choose_runtime(_reference(spec))
     return spec.updated(runtime=ref.runtime), said
 
@@ -132,7 +133,7 @@ def find_cases(spec: StudySpec) -> CaseSet:
 
 
 def difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
-    """Name the first thing in which two identities differ; empty where they do not.
+    """Return the first difference between two identities; empty if equal.
 
     Examples
     --------
@@ -158,9 +159,9 @@ def codec_libraries(points: tuple[Point, ...]) -> dict[str, str]:
 
 
 def _identity(spec: StudySpec, cases: CaseSet, job: StudyJob, classifier: Classifier) -> dict[str, Any]:
-    """Return what two runs must share for their rows to belong together.
+    """Return the identity of a run: rows of two runs may be combined only if it is equal.
 
-    A rule of decision is part of it: fixed before the run, it cannot change when the run goes on.
+    A decision rule is part of it: fixed before the run, it cannot change when the run is resumed.
     """
     found = {
         "schema": SCHEMA_VERSION,
@@ -176,19 +177,19 @@ def _identity(spec: StudySpec, cases: CaseSet, job: StudyJob, classifier: Classi
         "device": classifier.device,
         "libraries": {name: _version(name) for name in _libraries(classifier.device)},
     }
-    return found | ({"decision": spec.decision} if spec.decision else {})
+    return found | ({"decision": spec.rule.to_dict()} if spec.rule else {})
 
 
 def _case_identity(case: Case) -> list[Any]:
     try:
         size = case.path.stat().st_size
-    except (OSError, ValueError):  # missing, or no path at all: reading it will say so
+    except (OSError, ValueError):  # missing, or not a path: reported when it is read
         size = -1
     return [case.id, case.label, case.patient, case.split, size, dict(case.columns)]
 
 
 def _manifest(spec: StudySpec, cases: CaseSet, identity: dict[str, Any]) -> dict[str, Any]:
-    """Return what an assessor needs to know of where the numbers come from; no patient data."""
+    """Return the provenance of the numbers for an assessor; no patient data."""
     return {
         "bitdose": _version("bitdose"),
         "schema": SCHEMA_VERSION,
@@ -204,6 +205,7 @@ def _manifest(spec: StudySpec, cases: CaseSet, identity: dict[str, Any]) -> dict
         "processor": _processor(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        "native": state().to_dict(),
     }
 
 
@@ -215,7 +217,7 @@ def _processor() -> str:
 
 
 def _libraries(device: str) -> tuple[str, ...]:
-    """Name what can change a number; torch and OpenVINO only where they are in use."""
+    """Return the versions that can affect a number; torch and OpenVINO only where used."""
     in_use = {"torch": "torch" in sys.modules, "openvino": device.endswith(":openvino")}
     return ("bitdose", *_LIBRARIES, *(name for name, used in in_use.items() if used))
 

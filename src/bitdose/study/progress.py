@@ -1,4 +1,4 @@
-"""What a running study knows so far: cases done and failed, and the accuracy per point."""
+"""Progress of a running study: finished and failed cases, and the accuracy per point."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from bitdose.results.schema import OK
 
 
 class StudyProgress:
-    """Counts kept while rows come in; never a result, only what a person watches.
+    """Running counts for display; not a result.
 
-    ``skipped`` counts the cases that an earlier run had finished, ``cases`` those of this run.
+    ``skipped`` counts the cases that an earlier run finished, ``cases`` those of this run.
 
     Examples
     --------
@@ -43,7 +43,7 @@ class StudyProgress:
         self.failed_cases += failed
 
     def accuracy_by_chain(self) -> dict[str, list[tuple[str, float]]]:
-        """Return (point, accuracy) by chain, in the order in which they came."""
+        """Return (point, accuracy) by chain, in order of first occurrence."""
         chains: dict[str, list[tuple[str, float]]] = {}
         for (chain, point), (n, right) in self._points.items():
             chains.setdefault(chain, []).append((point, right / n))

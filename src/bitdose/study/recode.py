@@ -1,4 +1,4 @@
-"""Make a finished study's images again: nothing in a run folder holds pixels."""
+"""Recoding of a finished study's images: a run folder stores no pixels."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ Variants = Callable[[str, Sequence[str]], list[Image]]
 def variants_of(folder: Path, table: pl.DataFrame | None = None) -> Variants:
     """Return a function from a case id and points to the images that the classifier's input came from.
 
-    It encodes the whole chains that the study coded, so that layered streams come out the same.
+    Whole chains are encoded as in the study, so that layered streams are identical.
 
     Parameters
     ----------
     folder : pathlib.Path
-        A run folder; its study file names the data.
+        Run folder; its study file names the data.
     table : polars.DataFrame, optional
-        Its rows, where they have been read already.
+        Rows of the run, if already read.
 
     Raises
     ------

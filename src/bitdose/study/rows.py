@@ -1,4 +1,4 @@
-"""The columns of a row that are known before its answer: the case's, the source's, the coding's."""
+"""Columns of a row that are known before its prediction: case, source and coding."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Row = dict[str, Any]
 
 
 def identity_columns(case: Case, point: Point, model: str) -> Row:
-    """Return what names a row: the case, the point, the classifier."""
+    """Return the key columns of a row: case, point and classifier."""
     return {
         "case_id": case.id,
         "case_label": case.label,
@@ -35,7 +35,7 @@ def identity_columns(case: Case, point: Point, model: str) -> Row:
 
 @lru_cache(maxsize=1024)
 def _point_columns(point: Point) -> Mapping[str, Any]:
-    """Return a point's own columns: the same for every case."""
+    """Return the columns of a point, the same for every case."""
     resize = point.resize
     return MappingProxyType(
         {
@@ -51,13 +51,13 @@ def _point_columns(point: Point) -> Mapping[str, Any]:
 
 
 def _further_columns(case: Case) -> Row:
-    """Return the table's own columns; one that we measure ourselves gives way to what we measure."""
+    """Return the extra columns of the case table, except those that the study measures."""
     named = {f"case_{name}": value for name, value in case.columns.items()}
     return {name: value for name, value in named.items() if name not in COLUMNS}
 
 
 def source_columns(source: Source) -> Row:
-    """Return what was found in the case's file."""
+    """Return the columns of the case's file."""
     image = source.image
     return {
         "case_format": source.format,
@@ -74,15 +74,15 @@ def source_columns(source: Source) -> Row:
 
 
 class Original:
-    """The image that all of a case's points are compared with.
+    """Reference image for the fidelity metrics of a case's points.
 
     Parameters
     ----------
     image : Image
-        As read.
+        Image as read.
     with_ssim : bool
-        Whether structural similarity is measured too; an image's own part of it is kept, a volume's is
-        computed slice by slice, each time.
+        Whether SSIM is measured; the reference's share of it is cached for an image, for a volume
+        it is repeated slice by slice.
     """
 
     def __init__(self, image: Image, *, with_ssim: bool) -> None:
@@ -91,7 +91,7 @@ class Original:
         self._kept = [SsimReference.of(image.pixels, peak=image.max_value)] if keep else None
 
     def fidelity(self, decoded: Image) -> Row:
-        """Return how far a decoded image is from this one; NaN where it has another shape."""
+        """Return the fidelity metrics of a decoded image; NaN where its shape differs."""
         original = self._image
         if decoded.pixels.shape != original.pixels.shape:
             return {"psnr_db": math.nan, "ssim": math.nan}
@@ -107,7 +107,7 @@ class Original:
 
 
 def coding_columns(original: Original, coded: Coded) -> Row:
-    """Return what coding took and what it left of the image."""
+    """Return the columns of one coding: times, sizes and fidelity."""
     return {
         "codec_mode": coded.mode,
         "codec_library": coded.library,

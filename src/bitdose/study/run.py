@@ -1,4 +1,4 @@
-"""Run a plan into a run folder, from the start or from where it stopped."""
+"""Execution of a plan into a run folder, from the start or resumed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument, command
 from bitdose.hashing import file_digest
 from bitdose.study.engines.local import Finished, PrestartedWorkers, open_pool
 from bitdose.study.engines.pipeline import run_split
@@ -26,12 +26,12 @@ Watcher = Callable[[StudyProgress], None]
 
 @dataclass(frozen=True)
 class RunOutcome:
-    """How a run ended.
+    """Outcome of a run.
 
-    ``done`` counts the finished cases of the folder, ``skipped`` those that an earlier run had
-    finished, ``failed`` all cases of the folder with a failed row. ``interrupted`` says that
-    Ctrl-C or a termination signal ended it; it can be resumed. ``set_aside`` names parts that could
-    not be read: they were renamed and their cases ran again.
+    ``done`` counts the finished cases of the folder, ``skipped`` those of them that an earlier run
+    finished, ``failed`` all cases of the folder with a failed row. ``interrupted`` means that
+    Ctrl-C or a termination signal ended it; it can be resumed. ``set_aside`` names unreadable
+    parts: they were renamed and their cases ran again.
     """
 
     folder: Path
@@ -52,29 +52,29 @@ def run_study(
     retry_failed: bool = False,
     watch: Watcher | None = None,
     shards: Shards | None = None,
-    crew: PrestartedWorkers | None = None,
+    prestarted: PrestartedWorkers | None = None,
 ) -> RunOutcome:
-    """Run every case that is not done yet and append its rows to the run folder.
+    """Run every unfinished case and append its rows to the run folder.
 
     Parameters
     ----------
     plan : Plan
-        From :func:`~bitdose.study.plan.make_plan`.
+        Output of :func:`~bitdose.study.plan.make_plan`.
     out : pathlib.Path
-        The run folder.
+        Run folder.
     workers : int, optional
-        Worker processes; None takes all cores, with Ray those of the cluster. A classifier handed over as
+        Worker processes; None takes all cores, with Ray those of the cluster. A classifier given as
         an object runs in this process.
     resume : bool
-        Whether to go on in a folder that holds results.
+        Whether to continue in a folder with results.
     retry_failed : bool
-        With ``resume``: run the cases with a failed row again, in place of what they gave.
+        With ``resume``: run cases with a failed row again and replace their rows.
     watch : callable, optional
-        Called with the tally after every case.
+        Called with the progress after every case.
     shards : Shards, optional
-        Where to keep a copy of the run as it grows, and whence to go on.
-    crew : PrestartedWorkers, optional
-        Workers on this machine that have started already.
+        Remote copy of the run, updated as it grows and used to resume.
+    prestarted : PrestartedWorkers, optional
+        Pre-started workers on this machine.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def run_study(
         todo = [case for case in plan.cases.cases if case.id not in done]
         tally, interrupted = StudyProgress(skipped=len(done)), False
         try:
-            with terminable(), contextlib.closing(_engine(plan, todo, workers, crew)) as finished:
+            with terminable(), contextlib.closing(_engine(plan, todo, workers, prestarted)) as finished:
                 for case, rows in finished:
                     store.append(case.id, rows)
                     tally.add(rows)
@@ -119,29 +119,29 @@ def run_study(
 
 
 def _engine(
-    plan: Plan, todo: Sequence[Case], workers: int | None, crew: PrestartedWorkers | None
+    plan: Plan, todo: Sequence[Case], workers: int | None, prestarted: PrestartedWorkers | None
 ) -> Generator[Finished, None, None]:
-    """Run cases by the engine asked for; a GPU in one process's hands takes larger batches."""
+    """Run cases with the requested engine; a GPU owned by one process takes larger batches."""
     if plan.spec.engine == "ray":
         yield from run_in_ray(plan, todo, workers=workers)
         return
     count = os.cpu_count() or 1 if workers is None else workers
     on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
-    early = crew or PrestartedWorkers(0)
+    early = prestarted or PrestartedWorkers(0)
     if plan.job.model and (plan.spec.engine == "split" or on_gpu):
         early.dismiss()
         yield from run_split(todo, plan.job, plan.classifier, workers=count)
         return
-    with open_pool(plan, workers=workers, n_tasks=len(todo), crew=early) as pool:
+    with open_pool(plan, workers=workers, n_tasks=len(todo), prestarted=early) as pool:
         early.dismiss()
         yield from pool.run((case, plan.job.points) for case in todo)
 
 
 @contextlib.contextmanager
 def _copied(shards: Shards | None, out: Path) -> Iterator[None]:
-    """Bring the folder what the shards' URL has, and at the end the URL what the folder has.
+    """Pull the rows at the shards' URL into the folder, and push the folder's rows at the end.
 
-    A run that broke off leaves its rows at the URL too; its own error is the one that counts.
+    A failed run pushes its rows too; its own error takes precedence over an error of the push.
     """
     if shards is None:
         yield
@@ -150,7 +150,7 @@ def _copied(shards: Shards | None, out: Path) -> Iterator[None]:
     try:
         yield
     except UsageError:
-        raise  # the folder is not this run's: nothing to copy
+        raise  # the folder belongs to another run: nothing to copy
     except BaseException:
         with contextlib.suppress(BitdoseError):
             shards.push(out)
@@ -160,34 +160,39 @@ def _copied(shards: Shards | None, out: Path) -> Iterator[None]:
 
 def _check_out(out: Path) -> None:
     if out.exists() and not out.is_dir():
-        raise UsageError(f"--out {out}: expected a folder, it is a file")
+        raise UsageError(f"{argument('out', out)}: expected a folder, it is a file")
     foreign = out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).exists()
     if foreign and not (out / ".lock").exists():
-        raise UsageError(f"--out {out}: the folder holds other files; choose a new or empty folder")
+        raise UsageError(
+            f"{argument('out', out)}: the folder holds other files; choose a new or empty folder"
+        )
 
 
 def _claim(store: Store, plan: Plan, *, resume: bool) -> dict[str, DoneCase]:
-    """Check that the folder is this study's and return the cases done; write the manifest of a new run."""
+    """Check that the folder belongs to this study; return its finished cases; write a new manifest."""
     if not (store.folder / MANIFEST).exists():
         write_manifest(store.folder, plan.manifest, plan.spec.resolved().to_toml())
         return {}
     differs = difference(plan.identity, read_manifest(store.folder).get("identity", {}))
     if differs:
-        raise UsageError(f"--out {store.folder}: it holds another study ({differs}); choose another folder")
+        raise UsageError(
+            f"{argument('out', store.folder)}: it holds another study ({differs}); choose another folder"
+        )
     done = store.done()
     if done and not resume:
         raise UsageError(
-            f"--out {store.folder}: {len(done)} of {len(plan.cases.cases)} cases are already there; "
-            "add --resume to go on, or choose another folder"
+            f"{argument('out', store.folder)}: {len(done)} of {len(plan.cases.cases)} cases are "
+            "already there; "
+            f"add {argument('resume', value=True)} to go on, or choose another folder"
         )
     _check_unchanged(store.folder, plan, done)
     return done
 
 
 def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> None:
-    """Refuse to go on if a finished case's file was written since, and holds something else.
+    """Refuse to resume if the contents of a finished case's file have changed since.
 
-    Only files touched after the run began are read again, so that resuming stays quick.
+    Only files modified after the run began are read again, so that resuming stays fast.
     """
     began = (folder / MANIFEST).stat().st_mtime
     changed = 0
@@ -199,7 +204,7 @@ def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> 
             changed += 1
     if changed:
         raise UsageError(
-            f"--out {folder}: the files of {changed} finished cases have changed or gone since; "
+            f"{argument('out', folder)}: the files of {changed} finished cases have changed or gone since; "
             "choose another folder"
         )
 
@@ -209,21 +214,22 @@ def check_failures(failed: int, plan: Plan) -> None:
     total = len(plan.cases.cases)
     if failed > plan.spec.max_failures * total:
         raise BitdoseError(
-            f"{failed} cases failed, more than --max-failures {plan.spec.max_failures:g} of {total}; "
-            "'bitdose report' lists the reasons"
+            f"{failed} cases failed, more than {argument('max_failures', plan.spec.max_failures)} "
+            f"of {total}; "
+            f"{command('report', python='run.report()')} lists the reasons"
         )
 
 
 @contextlib.contextmanager
 def terminable() -> Iterator[None]:
-    """Let a termination signal end the study as Ctrl-C does."""
+    """Handle a termination signal like Ctrl-C."""
 
     def stop(_signum: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
     try:
         before = signal.signal(signal.SIGTERM, stop)
-    except ValueError:  # not the main thread: signals are not ours to handle
+    except ValueError:  # signals can be handled in the main thread only
         yield
         return
     try:

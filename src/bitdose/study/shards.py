@@ -1,14 +1,14 @@
-"""A run's Parquet shards in an object store or on any shared file system that fsspec reaches.
+"""A run's Parquet shards in an object store or on any file system of fsspec.
 
-The run folder stays what it is: rows are journalled there, case by case. Its finished parts are copied to
-the URL as they come, and from the URL a run goes on, or is reported on, anywhere:
+Rows are still journalled case by case in the run folder. Its finished parts are copied to the URL as they
+come, and any machine can resume or report the run from the URL:
 
-- ``URL/manifest.json`` and ``URL/study.toml`` are the run folder's;
-- ``URL/results/shard-<digest>.parquet`` are its parts. A name is the digest of what is in it, so
-  nothing is ever written over: two that write to one URL by mistake waste work and lose none;
-- what is not at the URL yet when the machine is lost is at most ``PUSH_S`` seconds of rows.
+- ``URL/manifest.json`` and ``URL/study.toml`` are copies of the run folder's files;
+- ``URL/results/shard-<digest>.parquet`` are its parts. A name is the digest of the contents, so
+  nothing is ever overwritten: two runs that write to one URL by mistake waste work and lose none;
+- a lost machine costs at most ``PUSH_S`` seconds of rows that were not yet copied.
 
-A shard whose upload was cut off cannot be read; it is set aside and its cases run again.
+A truncated shard is set aside and its cases run again.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ _USER = re.compile(r"(?<=://)[^/@]*@")
 
 
 def place_of(out: str, default: Path) -> tuple[Path, str]:
-    """Tell the run folder and the shards' URL (empty for none) from what a user writes after ``--out``.
+    """Tell the run folder and the shards' URL (empty for none) from what a user gives as ``out``.
 
-    A ``file://`` URL is a folder like any other. For another URL the run folder is of the URL's last
-    name, beside ``default``.
+    A ``file://`` URL is a plain folder. For any other URL the run folder has the URL's last
+    name and is a sibling of ``default``.
 
     Examples
     --------
@@ -61,19 +61,19 @@ def place_of(out: str, default: Path) -> tuple[Path, str]:
 
 
 class Shards:
-    """The shards of one run, at a URL.
+    """Shards of one run at a URL.
 
     Parameters
     ----------
     url : str
-        A folder of any file system that fsspec knows: ``s3://bucket/run``, ``gs://…``, ``memory://…``.
+        Folder on any file system of fsspec: ``s3://bucket/run``, ``gs://…``, ``memory://…``.
 
     Raises
     ------
     MissingBackendError
         If fsspec, or its backend for the URL, is not installed.
     BitdoseError
-        If the URL cannot be opened; every method too, if it cannot be read or written.
+        If the URL cannot be opened; in every method, if it cannot be read or written.
     """
 
     def __init__(self, url: str) -> None:
@@ -93,13 +93,13 @@ class Shards:
         self._pushed_at = time.monotonic()
 
     def exists(self) -> bool:
-        """Whether a run is at the URL."""
+        """Whether the URL holds a run."""
         with self._errors("read"):
-            self._files.invalidate_cache()  # what another machine has written since counts
+            self._files.invalidate_cache()  # include what another machine has written since
             return bool(self._files.exists(self._at(MANIFEST)))
 
     def pull(self, folder: Path) -> None:
-        """Bring the run folder what it lacks of the URL's run; changes nothing that is there.
+        """Copy missing parts of the URL's run into the run folder; existing files stay unchanged.
 
         Raises
         ------
@@ -124,13 +124,13 @@ class Shards:
             os.utime(folder / MANIFEST, (began, began))
 
     def keep_up(self, store: Store) -> None:
-        """Push what has come since the last push, if that is long ago."""
+        """Push new rows if the last push is older than ``PUSH_S`` seconds."""
         if time.monotonic() - self._pushed_at > PUSH_S:
             store.compact()
             self.push(store.folder)
 
     def push(self, folder: Path) -> None:
-        """Copy to the URL what it lacks, and take away what the run folder has replaced since."""
+        """Copy missing parts to the URL, and delete those that the run folder has replaced."""
         if not self.exists():
             with self._errors("written"):
                 self._files.makedirs(self._at(PARTS), exist_ok=True)
@@ -163,7 +163,7 @@ class Shards:
             raise UsageError(f"{self.url}: {folder} holds another study ({differs}); move it away")
 
     def _local(self, folder: Path) -> dict[str, Path]:
-        """Return the run folder's parts under the names that they have at the URL."""
+        """Return the run folder's parts by their names at the URL."""
         return {self._name(part): part for part in sorted((folder / PARTS).glob("*.parquet"))}
 
     def _name(self, part: Path) -> str:
@@ -181,7 +181,7 @@ class Shards:
         return {name for path in found if (name := path.rpartition("/")[2]).endswith(".parquet")}
 
     def _began(self) -> float:
-        """Return when the manifest was written; 0 where the file system does not say."""
+        """Return the manifest's modification time; 0 where the file system has none."""
         with suppress(NotImplementedError, AttributeError):
             return float(self._files.modified(self._at(MANIFEST)).timestamp())
         return 0.0
@@ -195,7 +195,7 @@ class Shards:
 
     @contextmanager
     def _errors(self, what: str) -> Iterator[None]:
-        """Turn whatever a backend raises into one line."""
+        """Translate any error of a backend into a one-line message."""
         try:
             yield
         except (BitdoseError, ImportError):
@@ -206,7 +206,7 @@ class Shards:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
+    """Write a file atomically."""
     temporary = path.with_name(path.name + ".tmp")
     with disk_errors(path.parent):
         temporary.write_bytes(data)

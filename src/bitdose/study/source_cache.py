@@ -1,4 +1,4 @@
-"""What a pool keeps for tasks that come back to the same cases: sources, and encodes that points share."""
+"""Cache for repeated tasks on the same cases: sources, and encodes that points share."""
 
 from __future__ import annotations
 
@@ -10,16 +10,15 @@ from bitdose.data.read import read_source
 
 
 class SourceCache:
-    """Keeps the sources that came first, and their shared encodes, while there is room.
+    """Cache of the first sources and their shared encodes, up to a size.
 
-    What came first stays: a race looks at the first cases of its order most often, and work that goes
-    round and round over more than there is room for would find nothing in what came last.
+    The first entries stay: a race measures the first cases of its order most often, and a cyclic scan over
+    more cases than fit would never hit an LRU cache.
 
     Parameters
     ----------
     budget_bytes : int
-        Raw bytes of pixels and bytes of streams that are kept at most; 0 keeps nothing. One case's
-        streams may go beyond it.
+        Limit of cached pixel and stream bytes; 0 disables the cache. The streams of one case may exceed it.
     """
 
     def __init__(self, budget_bytes: int) -> None:
@@ -28,7 +27,7 @@ class SourceCache:
         self._streams: dict[tuple[Path, Color], SharedStreams] = {}
 
     def read(self, path: Path, *, color: Color = "keep") -> Source:
-        """Read a file as :func:`~bitdose.data.read.read_source` does, or give what it gave before."""
+        """Read a file like :func:`~bitdose.data.read.read_source`, or return the cached source."""
         key = (path, color)
         if key in self._sources:
             return self._sources[key]
@@ -39,7 +38,7 @@ class SourceCache:
         return source
 
     def streams(self, path: Path, *, color: Color = "keep") -> SharedStreams | None:
-        """Return where shared encodes of a source are kept; None if it is not kept."""
+        """Return the cache of a source's shared encodes; None if the source is not cached."""
         return self._streams.get((path, color))
 
     def _took(self, streams: Streams) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, get_args
 
 from bitdose.data.base import Color
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
+from bitdose.rule.rule import Rule
 
 _TABLES: dict[str, tuple[str, ...]] = {
     "data": ("path", "split", "limit", "classes", "color", "path_column", "label_column"),
@@ -30,9 +31,9 @@ class StudySpec:
     data : str
         Folder or table of cases.
     model : str
-        As after ``--model``.
+        An ONNX or TorchScript file, ``module:factory`` or the name of a shipped one.
     points : tuple of str
-        As after ``--points``.
+        Text forms of points or grids, such as ``jpeg:q10..90/10``, or ``paper``.
     split : str or None
         Split of the table; None where it has one or none.
     limit : int or None
@@ -48,7 +49,7 @@ class StudySpec:
     input : dict
         Fields of the input spec that the model does not state.
     runtime, precision : str
-        As after ``--runtime`` and ``--precision``.
+        One of ``RUNTIMES`` and of ``PRECISIONS`` of :mod:`bitdose.models.load`, or ``auto``.
     exact : bool
         JPEG 2000 as each rate alone gives it; otherwise one layered encode for all rates.
     ssim : bool
@@ -61,9 +62,8 @@ class StudySpec:
         Where cases run; no part of a run's identity, since the rows are the same.
     address : str
         A Ray cluster's; empty starts a Ray on this machine.
-    decision : dict
-        The rule of a decision, fixed before the run, as ``rule/rule.py`` writes it; empty where
-        none was fixed.
+    rule : Rule or None
+        The rule of a decision, fixed before the run: a study file's ``[decision]``. None where none was.
     """
 
     data: str
@@ -85,20 +85,25 @@ class StudySpec:
     max_failures: float = 0.2
     engine: str = "local"
     address: str = ""
-    decision: dict[str, Any] = field(default_factory=dict)
+    rule: Rule | None = None
 
     def __post_init__(self) -> None:
         """Check what needs no file."""
         if self.color not in COLORS:
-            raise UsageError(f"--color: expected {' or '.join(COLORS)}, got {self.color!r}")
+            raise UsageError(f"{argument('color')}: expected {' or '.join(COLORS)}, got {self.color!r}")
         if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit: expected 1 or more cases, got {self.limit}")
+            raise UsageError(f"{argument('limit')}: expected 1 or more cases, got {self.limit}")
         if not 0 <= self.max_failures <= 1:
-            raise UsageError(f"--max-failures: expected a share from 0 to 1, got {self.max_failures}")
+            raise UsageError(
+                f"{argument('max_failures')}: expected a share from 0 to 1, got {self.max_failures}"
+            )
         if self.engine not in ENGINES:
-            raise UsageError(f"--engine: expected {' or '.join(ENGINES)}, got {self.engine!r}")
+            raise UsageError(f"{argument('engine')}: expected {' or '.join(ENGINES)}, got {self.engine!r}")
         if self.address and self.engine != "ray":
-            raise UsageError(f"--address {self.address}: a cluster's address goes with --engine ray")
+            raise UsageError(
+                f"{argument('address', self.address)}: a cluster's address goes with "
+                f"{argument('engine', 'ray')}"
+            )
 
     def updated(self, **changes: Any) -> StudySpec:
         """Return the spec with every change that is not None."""
@@ -119,8 +124,8 @@ class StudySpec:
             values = {key: getattr(self, _RENAMED.get((table, key), key)) for key in keys}
             kept = {key: value for key, value in values.items() if value not in (None, {}, "")}
             document[table] = {k: list(v) if isinstance(v, tuple) else v for k, v in kept.items()}
-        if self.decision:
-            document[_DECISION] = self.decision
+        if self.rule:
+            document[_DECISION] = self.rule.to_dict()
         return tomli_w.dumps(document)
 
 
@@ -147,7 +152,8 @@ def spec_of(data: str, **given: Any) -> StudySpec:
         raise UsageError(f"study file {data}: [data] path is missing")
     if "model" not in fields:
         raise UsageError(
-            "model: expected an .onnx file, a TorchScript file, module:factory or 'phantom', got nothing"
+            f"{argument('model')}: expected an .onnx file, a TorchScript file, module:factory or 'phantom', "
+            "got nothing"
         )
     unknown = next((key for key in fields if key not in StudySpec.__dataclass_fields__), None)
     if unknown:
@@ -181,7 +187,7 @@ def read_spec(path: Path) -> dict[str, Any]:
     for table, values in document.items():
         known = _TABLES.get(table)
         if table == _DECISION and isinstance(values, dict):
-            found[_DECISION] = values
+            found["rule"] = Rule.from_dict(values)
             continue
         if known is None or not isinstance(values, dict):
             tables = ", ".join((*_TABLES, _DECISION))
@@ -213,7 +219,7 @@ def _beside(path: Path, value: Any) -> Any:
 def _checked_types(path: Path, found: dict[str, Any]) -> dict[str, Any]:
     kinds: dict[str, tuple[type, ...]] = {
         "limit": (int,), "seed": (int,), "exact": (bool,), "ssim": (bool,), "classes": (dict,),
-        "input": (dict,), "decision": (dict,), "max_failures": (int, float), "points": (tuple,),
+        "input": (dict,), "rule": (Rule,), "max_failures": (int, float), "points": (tuple,),
     }  # fmt: skip
     for key, value in found.items():
         wanted = kinds.get(key, (str,))

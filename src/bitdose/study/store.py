@@ -1,10 +1,10 @@
-"""Where rows go: a journal that survives a kill at any moment, compacted into Parquet parts.
+"""Storage of rows: a journal that survives a kill at any time, compacted into Parquet parts.
 
 Every finished case is one line of ``results/journal.jsonl``, written before it counts as done and
-synced to the disk at most 20 times a second: a kill loses nothing of it, a power cut the cases of its
-last instants, which run again. Every few hundred cases, and at the end, the journal becomes a Parquet part
+synced to the disk at most 20 times a second: a kill loses none of it, a power cut the cases since the
+last sync, which run again. Every few hundred cases, and at the end, the journal becomes a Parquet part
 (written aside, synced, renamed) and is emptied. A torn last line is dropped and its case
-runs again; a case that stands in a part and in the journal counts once.
+runs again; a case both in a part and in the journal counts once.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Self
 
-from bitdose.errors import BitdoseError, UsageError
+from bitdose.errors import BitdoseError, UsageError, argument
 from bitdose.lock import lock_folder
 from bitdose.results.schema import OK
 from bitdose.results.table import PARTS, merge_tables, read_table, rows_to_table, write_part
@@ -41,7 +41,7 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class DoneCase(NamedTuple):
-    """What is known of a finished case: whether a row failed, and the digest of its file."""
+    """Record of a finished case: whether a row failed, and the digest of its file."""
 
     failed: bool
     digest: str | None
@@ -53,7 +53,7 @@ class Store:
     Parameters
     ----------
     folder : pathlib.Path
-        The run folder; made if it is not there.
+        Run folder; created if missing.
 
     Raises
     ------
@@ -71,7 +71,7 @@ class Store:
             self.set_aside: list[str] = []
             self._finished: dict[str, DoneCase] | None = self._read_parts()
             self._next_part = self._first_free_part()
-            # A kill between a part and the journal's end leaves cases in both: the part's count.
+            # A kill before the journal is emptied leaves cases in both: the part takes precedence.
             journal = _mended_journal(self.results / JOURNAL)
             self._waiting = {name: rows for name, rows in journal.items() if name not in self._finished}
             self._synced_at = 0.0
@@ -84,7 +84,7 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Compact what waits and let the lock go; the first error is the one that counts."""
+        """Compact the journal and release the lock; the first error takes precedence."""
         try:
             self.compact()
         except BitdoseError:
@@ -96,12 +96,12 @@ class Store:
             self._lock.close()
 
     def done(self) -> dict[str, DoneCase]:
-        """Return the cases that are finished, by id."""
+        """Return the finished cases by id."""
         known = self._read_parts() if self._finished is None else self._finished
         return known | {case_id: _finished(rows) for case_id, rows in self._waiting.items()}
 
     def forget(self, case_ids: set[str]) -> None:
-        """Take cases out, to be run again; each part is replaced whole or left as it is."""
+        """Remove cases, to be run again; each part is replaced atomically."""
         import polars as pl
 
         self.compact()
@@ -134,7 +134,7 @@ class Store:
             self.compact()
 
     def compact(self) -> None:
-        """Turn the journal into a Parquet part, at a cost that earlier parts have no share in."""
+        """Compact the journal into a new Parquet part; the cost does not depend on earlier parts."""
         if not self._waiting:
             return
         with disk_errors(self.folder):
@@ -153,9 +153,9 @@ class Store:
         return max(numbers, default=-1) + 1
 
     def _read_parts(self) -> dict[str, DoneCase]:
-        """Read which cases the parts hold.
+        """Read the finished cases of the parts.
 
-        Parts that cannot be read are renamed; their cases run again, and nothing is deleted.
+        Unreadable parts are renamed, not deleted; their cases run again.
         """
         import polars as pl
 
@@ -174,7 +174,7 @@ class Store:
 
 
 def read_run(folder: Path) -> pl.DataFrame:
-    """Read a run folder's rows, those still in its journal too; changes nothing there.
+    """Read a run folder's rows, including those of its journal, without changing the folder.
 
     Raises
     ------
@@ -192,14 +192,15 @@ def read_run(folder: Path) -> pl.DataFrame:
 
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Turn what a disk refuses into one line that says what to do."""
+    """Translate disk errors into a one-line message with the remedy."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or type(error).__name__
         if error.errno in _FULL:
             reason = (
-                "the disk is full; finished cases are safe: make room, then run again (a study with --resume)"
+                "the disk is full; finished cases are safe: make room, then run again (a "
+                f"study with {argument('resume', value=True)})"
             )
         raise BitdoseError(f"cannot write to {folder}: {reason}") from error
 
@@ -216,7 +217,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file so that it is there whole or not at all."""
+    """Write a small file atomically."""
     temporary = path.with_name(path.name + ".tmp")
     with disk_errors(path.parent), temporary.open("w", encoding="utf-8") as file:
         file.write(text)
@@ -240,7 +241,7 @@ def _journal_line(case_id: str, rows: list[Row]) -> str:
 
 
 def _read_journal(path: Path) -> tuple[dict[str, list[Row]], int]:
-    """Read the whole lines of a journal; also return where they end."""
+    """Read the complete lines of a journal; also return the offset of their end."""
     cases: dict[str, list[Row]] = {}
     end = 0
     if not path.exists():
@@ -255,7 +256,7 @@ def _read_journal(path: Path) -> tuple[dict[str, list[Row]], int]:
 
 
 def _mended_journal(path: Path) -> dict[str, list[Row]]:
-    """Read a journal and cut off whatever a kill left torn."""
+    """Read a journal and truncate an incomplete last line."""
     cases, end = _read_journal(path)
     if path.exists() and end < path.stat().st_size:
         with path.open("r+b") as file:

@@ -1,8 +1,8 @@
-"""One case in two stages, for machines where the codecs have one processor and the classifier another.
+"""One case in two stages, for codecs and classifier on different processors.
 
-:func:`prepare_case` reads, codes and measures a case and keeps what the classifier is to see;
-:func:`classify_case` answers it. Together they give the rows of :func:`~bitdose.study.worker.run_case`,
-from the same chunks.
+:func:`prepare_case` reads, codes and measures a case and keeps the classifier's inputs;
+:func:`classify_case` adds the predictions. Together they return the rows of
+:func:`~bitdose.study.worker.run_case`, from the same chunks.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from bitdose.errors import BitdoseError
 from bitdose.models.base import Classifier, InputSpec
 from bitdose.study.plan import StudyJob
 from bitdose.study.rows import Row
-from bitdose.study.worker import Chunk, ask, coded_chunks, crash, failed_rows, fill_answers, in_order
+from bitdose.study.worker import Chunk, ask, coded_chunks, crash, failed_rows, fill_predictions, in_order
 
 
 @dataclass(frozen=True)
 class CodedCase:
-    """A case on its way to the classifier.
+    """A prepared case, before classification.
 
     Parameters
     ----------
@@ -30,7 +30,7 @@ class CodedCase:
     job : StudyJob
         Points and settings.
     chunks : list of Chunk
-        Its rows, with the inputs of those that wait for an answer.
+        Rows of the case, with the inputs of those that await a prediction.
     """
 
     case: Case
@@ -39,12 +39,12 @@ class CodedCase:
 
     @property
     def is_answered(self) -> bool:
-        """Whether nothing waits for the classifier: every point failed before it."""
+        """Whether no row awaits the classifier: every point failed earlier."""
         return not any(chunk.waiting for chunk in self.chunks)
 
     @property
     def rows(self) -> list[Row]:
-        """The case's rows in the job's order, as far as they are known."""
+        """Rows of the case in the job's order, without pending predictions."""
         return in_order([row for chunk in self.chunks for row in chunk.waiting + chunk.settled], self.job)
 
 
@@ -58,9 +58,9 @@ def prepare_case(case: Case, job: StudyJob, spec: InputSpec, name: str) -> Coded
     job : StudyJob
         Points and settings.
     spec : InputSpec
-        What the classifier wants to see.
+        Input specification of the classifier.
     name : str
-        Its name, for the rows.
+        Name of the classifier, for the rows.
     """
     try:
         return CodedCase(case, job, list(coded_chunks(case, job, name, spec)))
@@ -72,11 +72,11 @@ def prepare_case(case: Case, job: StudyJob, spec: InputSpec, name: str) -> Coded
 
 
 def classify_case(prepared: CodedCase, classifier: Classifier) -> list[Row]:
-    """Answer a prepared case: its rows as :func:`~bitdose.study.worker.run_case` gives them."""
+    """Classify a prepared case and return its rows like :func:`~bitdose.study.worker.run_case`."""
     try:
         for chunk in prepared.chunks:
             if chunk.waiting:
-                fill_answers(chunk, ask(classifier, chunk.inputs, chunk.pristine), classifier.spec)
+                fill_predictions(chunk, ask(classifier, chunk.inputs, chunk.pristine), classifier.spec)
     except BitdoseError:
         raise
     except Exception as unexpected:  # noqa: BLE001 -- the edge of the engine

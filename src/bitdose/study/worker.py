@@ -1,8 +1,8 @@
-"""One case through all points: the only place where data, codec and model meet.
+"""One case at all points: the only place that combines data, codec and model.
 
-``coded_chunks`` reads and codes; ``ask`` classifies a chunk's inputs and ``fill_answers`` puts the
-answers into its rows; ``in_order`` puts a case's rows together. ``run_case`` does all in one place; an
-engine whose classifier lives elsewhere (a GPU's process) does each where it wants.
+``coded_chunks`` reads and codes; ``ask`` classifies a chunk's inputs and ``fill_predictions`` writes the
+predictions into its rows; ``in_order`` assembles a case's rows. ``run_case`` does all of it in one process;
+an engine with a separate classifier process (for a GPU) distributes the steps.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from bitdose.study.plan import StudyJob
 from bitdose.study.rows import Original, Row, coding_columns, identity_columns, source_columns
 from bitdose.study.source_cache import SourceCache
 
-_FP32 = {"fp32_predicted", "fp32_gap"}  # of pristine rows alone
-_SAME_AS = "same input as"  # in place of an answer, until ``in_order``
+_FP32 = {"fp32_predicted", "fp32_gap"}  # of pristine rows only
+_SAME_AS = "same input as"  # placeholder for a prediction, until ``in_order``
 
 # A CPU's caches like small batches (4 images of 256x256; benchmarks/parts.py), a GPU large ones.
 _CHUNK_SAMPLES = {"cpu": 2**18, "cuda": 2**23}
 _CHUNK_DECODED_SAMPLES = 2**26
-_GROUP = 4  # images are brought to the classifier's size four at a time
+_GROUP = 4  # images resized to the classifier's input at a time
 _REMEMBERED_SAMPLES = 2**23
 
 
 class ChunkPredictions(NamedTuple):
-    """What a classifier says to a chunk's inputs.
+    """A classifier's probabilities for a chunk's inputs.
 
     Parameters
     ----------
     probabilities : numpy.ndarray
-        ``(n, n_classes)``, NaN in rows without an answer.
+        ``(n, n_classes)`` float in [0, 1]; NaN in rows without a prediction.
     in_fp32 : numpy.ndarray or None
-        The same of the network in fp32 and of the pristine inputs alone; None where the classifier
+        Probabilities of the fp32 network for the pristine inputs only; None where the classifier
         itself is in fp32, or no input is pristine.
     """
 
@@ -52,16 +52,16 @@ class ChunkPredictions(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Some of a case's rows.
+    """Part of a case's rows.
 
     Parameters
     ----------
     waiting : list of dict
-        Rows whose answers are to come.
+        Rows that await a prediction.
     inputs : numpy.ndarray
-        ``(len(waiting), ...)`` float32, what the classifier is to see; empty where none waits.
+        ``(len(waiting), ...)`` float32, inputs of the classifier; empty without waiting rows.
     settled : list of dict
-        Rows that failed, or whose input was that of an earlier row.
+        Rows that failed, or whose input equals an earlier row's.
     """
 
     waiting: list[Row]
@@ -70,7 +70,7 @@ class Chunk(NamedTuple):
 
     @property
     def pristine(self) -> list[int]:
-        """Which of the inputs are pristine."""
+        """Mask of the pristine inputs."""
         return [index for index, row in enumerate(self.waiting) if row["point"] == PRISTINE]
 
 
@@ -88,7 +88,7 @@ def run_case(
     classifier : Classifier
         The loaded classifier.
     kept : SourceCache, optional
-        What is kept of cases for tasks that come back to them.
+        Cache of sources for repeated tasks on one case.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def run_case(
     name, spec, device = classifier.name, classifier.spec, classifier.device
     for chunk in coded_chunks(case, job, name, spec, device=device, kept=kept):
         if chunk.waiting:
-            fill_answers(chunk, ask(classifier, chunk.inputs, chunk.pristine), spec)
+            fill_predictions(chunk, ask(classifier, chunk.inputs, chunk.pristine), spec)
         rows += chunk.waiting + chunk.settled
     return in_order(rows, job)
 
@@ -113,7 +113,7 @@ def coded_chunks(
     device: str = "cpu",
     kept: SourceCache | None = None,
 ) -> Iterator[Chunk]:
-    """Read and code one case, and give its rows with the inputs of those that wait for an answer.
+    """Read and code one case; yield its rows with the inputs of those that await a prediction.
 
     Parameters
     ----------
@@ -122,16 +122,16 @@ def coded_chunks(
     model : str
         The classifier's name, for the rows.
     spec : InputSpec
-        What the classifier wants to see.
+        Input specification of the classifier.
     device : str
-        Where it runs: chunks are larger for a GPU.
+        Device of the classifier; chunks are larger for a GPU.
     kept : SourceCache
         As for :func:`run_case`.
 
     Yields
     ------
     Chunk
-        Memory holds one of them, not the case's whole chain of variants.
+        Memory holds one chunk, not all variants of the case.
     """
     kept = kept or SourceCache(0)
     try:
@@ -162,16 +162,16 @@ def coded_chunks(
 
 
 def ask(classifier: Classifier, inputs: Batch, pristine: Sequence[int]) -> ChunkPredictions:
-    """Classify inputs; in another precision than fp32, the pristine ones in fp32 too."""
+    """Classify inputs; at a precision other than fp32, classify the pristine ones in fp32 too."""
     plain = classifier.in_fp32 if pristine else None
     return ChunkPredictions(
         classifier.predict(inputs), plain.predict(inputs[list(pristine)]) if plain else None
     )
 
 
-def fill_answers(chunk: Chunk, answers: ChunkPredictions, spec: InputSpec) -> None:
-    """Put a classifier's answers into a chunk's rows."""
-    columns, probabilities = probability_columns(spec.labels), answers.probabilities
+def fill_predictions(chunk: Chunk, predictions: ChunkPredictions, spec: InputSpec) -> None:
+    """Write a classifier's predictions into a chunk's rows."""
+    columns, probabilities = probability_columns(spec.labels), predictions.probabilities
     labels = answer(probabilities, spec)
     for row, values, label in zip(chunk.waiting, probabilities.tolist(), labels, strict=True):
         if label is None:
@@ -179,15 +179,15 @@ def fill_answers(chunk: Chunk, answers: ChunkPredictions, spec: InputSpec) -> No
             row.update(status="model-output", reason=reason)
         else:
             row.update(zip(columns, values, strict=True), predicted=label, status=OK)
-    if answers.in_fp32 is None:
+    if predictions.in_fp32 is None:
         return
-    gaps = np.abs(probabilities[chunk.pristine] - answers.in_fp32).max(axis=1).tolist()
-    for index, label, gap in zip(chunk.pristine, answer(answers.in_fp32, spec), gaps, strict=True):
+    gaps = np.abs(probabilities[chunk.pristine] - predictions.in_fp32).max(axis=1).tolist()
+    for index, label, gap in zip(chunk.pristine, answer(predictions.in_fp32, spec), gaps, strict=True):
         chunk.waiting[index].update(fp32_predicted=label, fp32_gap=gap)
 
 
 def in_order(rows: Sequence[Row], job: StudyJob) -> list[Row]:
-    """Return a case's answered rows in the job's order; equal inputs share their answer."""
+    """Return a case's classified rows in the job's order; equal inputs share their prediction."""
     by_point = {row["point"]: row for row in rows}
     for row in rows:
         original = by_point.get(row.pop(_SAME_AS, None))
@@ -204,9 +204,9 @@ def failed_rows(case: Case, job: StudyJob, model: str, error: CaseError) -> list
 
 
 def crash(error: Exception) -> CaseError:
-    """Make what went wrong unexpectedly a case's failure: the edge of an engine.
+    """Convert an unexpected error into a case's failure, at the edge of an engine.
 
-    Only the kind of error is kept: its text may quote the file.
+    Only the type of the error is retained: its text may quote the file.
     """
     if isinstance(error, MemoryError):
         return CaseError("out-of-memory", "the case does not fit into memory")
@@ -214,14 +214,14 @@ def crash(error: Exception) -> CaseError:
 
 
 class _Seen:
-    """The inputs of a case that a classifier has seen: no work is done twice for the same one."""
+    """Inputs of a case that are already classified, so that equal inputs are classified once."""
 
     def __init__(self) -> None:
         self.by_sum: dict[float, tuple[str, Batch]] = {}
         self.room = _REMEMBERED_SAMPLES
 
     def before(self, point: str, entry: Batch) -> str | None:
-        """Return the point that had this very input, or remember it (while there is room)."""
+        """Return the earlier point with the same input, or else record this one (while there is room)."""
         total = float(np.add.reduce(entry, axis=None))
         earlier, remembered = self.by_sum.get(total, ("", None))
         if remembered is not None and np.array_equal(remembered, entry):
@@ -245,7 +245,7 @@ def _chunk(rows: list[Row], images: list[Image], settled: list[Row], spec: Input
 
 
 def _images_per_chunk(image: Image, spec: InputSpec, device: str) -> int:
-    """Return how many variants make a chunk: enough for the classifier, and not too many in memory."""
+    """Return the variants per chunk, as a compromise between batch size and memory."""
     plane = math.prod(spec.size) if spec.size else image.height * image.width
     wanted = _CHUNK_SAMPLES.get(device, _CHUNK_SAMPLES["cpu"]) // (plane * spec.channels * image.n_slices)
     in_memory = _CHUNK_DECODED_SAMPLES // image.pixels.size

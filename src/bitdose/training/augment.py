@@ -1,8 +1,8 @@
-"""Augmentation of a whole batch on its device, from numbers drawn beforehand.
+"""Augmentation of a whole batch on its device, from predrawn random numbers.
 
 Draw, then do: :func:`draw` takes a numpy generator and returns one record of parameters per
-batch, :func:`apply` changes the batch by them, so that CPU and GPU see the same changes.
-Test and validation data never come here.
+batch, :func:`apply` applies them, so that CPU and GPU have the same augmentations.
+Not used on test and validation data.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Draw:
-    """What happens to each image of a batch of N.
+    """Augmentation parameters of a batch of N images.
 
     Parameters
     ----------
     flip_h, flip_v : numpy.ndarray
-        ``(N,)`` bool: left-right and up-down.
+        ``(N,)`` bool: left-right and up-down flips.
     affine : numpy.ndarray or None
-        ``(N, 2, 3)`` float32: where each output pixel comes from, in coordinates from -1 to 1.
+        ``(N, 2, 3)`` float32: maps from output to input, in coordinates from -1 to 1.
     brightness, contrast : numpy.ndarray
         ``(N,)`` float32 factors; 1 changes nothing.
     """
@@ -46,7 +46,7 @@ class Draw:
 
 
 def draw(recipe: Recipe, n: int, rng: np.random.Generator) -> Draw:
-    """Draw the changes of one batch; each kind happens to an image with probability one half."""
+    """Draw the augmentations of one batch; each kind applies to an image with probability 1/2."""
     return Draw(
         flip_h=_half(n, rng) & ("h" in recipe.flips),
         flip_v=_half(n, rng) & ("v" in recipe.flips),
@@ -57,15 +57,15 @@ def draw(recipe: Recipe, n: int, rng: np.random.Generator) -> Draw:
 
 
 def apply(batch: Any, changes: Draw) -> Any:
-    """Change a batch.
+    """Apply augmentations to a batch.
 
     Parameters
     ----------
     batch : torch.Tensor
-        ``(N, C, H, W)`` or ``(N, C, L, H, W)`` float in [0, 1]; all slices of a volume change
-        alike.
+        ``(N, C, H, W)`` or ``(N, C, L, H, W)`` float in [0, 1]; equal parameters for all slices of
+        a volume.
     changes : Draw
-        From :func:`draw`, for the same N.
+        Output of :func:`draw` for the same N.
 
     Returns
     -------

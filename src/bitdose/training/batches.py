@@ -1,7 +1,7 @@
-"""Batches made ahead of time by threads, so that the network never waits for a file it could have had.
+"""Prefetching of batches by threads, so that the network does not wait for files.
 
-The order of an epoch follows from seed and epoch alone. A case that cannot be read is counted
-and left out of this and all later epochs; the rest goes on.
+The order of an epoch depends on seed and epoch only. An unreadable case is counted and
+excluded from this and all later epochs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import groupby
 import numpy as np
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, CaseError
+from bitdose.errors import BitdoseError, CaseError, argument
 from bitdose.hashing import rng_for
 from bitdose.training.samples import Sample
 
@@ -29,14 +29,14 @@ _AHEAD_BATCHES = 3
 
 @dataclass
 class Failures:
-    """The cases that could not be read, and how many may be.
+    """Unreadable cases, and their limit.
 
     Parameters
     ----------
     total : int
         Cases of the run.
     max_share : float
-        Share of them that may fail before the run stops.
+        Share of cases that may fail before the run stops.
     """
 
     total: int
@@ -44,12 +44,13 @@ class Failures:
     reasons: dict[str, str] = field(default_factory=dict)
 
     def add(self, case: Case, error: CaseError) -> None:
-        """Note a case; raise BitdoseError when too many have failed."""
+        """Record a case; raise ``BitdoseError`` if too many have failed."""
         self.reasons.setdefault(case.id, f"{error.status}: {error.reason}")
         if len(self.reasons) > self.max_share * self.total:
             raise BitdoseError(
                 f"{len(self.reasons)} of {self.total} cases cannot be read, more than the share of "
-                f"{self.max_share:g} allowed (--max-failures; {FAILED_FILE} names them); the last: "
+                f"{self.max_share:g} allowed ({argument('max_failures')}; {FAILED_FILE} names "
+                "them); the last: "
                 f"{error.status}: {error.reason}"
             )
 
@@ -59,9 +60,9 @@ class Failures:
 
 
 def epoch_batches(cases: Sequence[Case], *, batch: int, seed: int, epoch: int) -> list[list[Case]]:
-    """Shuffle the cases and cut them into batches of nearly equal size, none above ``batch``.
+    """Shuffle the cases and split them into batches of nearly equal size, at most ``batch``.
 
-    Equal sizes keep batch norm from seeing a last batch of one.
+    Equal sizes avoid a last batch of one, which batch norm cannot use.
     """
     order = rng_for("order", seed, epoch).permutation(len(cases))
     parts = np.array_split(order, max(1, -(-len(cases) // batch)))
@@ -69,14 +70,14 @@ def epoch_batches(cases: Sequence[Case], *, batch: int, seed: int, epoch: int) -
 
 
 class Loader:
-    """Reads batches ahead with threads, in order, and knows how long it was waited for.
+    """Prefetching loader with threads, in order, with a measurement of its waiting time.
 
     Parameters
     ----------
     threads : int
-        Readers; they decode outside the interpreter's lock for most formats.
+        Number of reader threads; most formats are decoded without the GIL.
     failures : Failures
-        Takes the cases that cannot be read.
+        Record of unreadable cases.
     """
 
     def __init__(self, threads: int, failures: Failures) -> None:
@@ -85,11 +86,11 @@ class Loader:
         self.waited_seconds = 0.0
 
     def close(self) -> None:
-        """Stop the threads; what they were about to read is dropped."""
+        """Stop the threads; pending reads are dropped."""
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def batches(self, batches: Sequence[Sequence[Case]], read: Read) -> Iterator[list[Sample]]:
-        """Yield the samples of each batch; a batch whose cases all fail is an empty list."""
+        """Yield the samples of each batch; empty if all cases of a batch fail."""
         waiting: deque[list[tuple[Case, Future[Sample]]]] = deque()
         rest = iter(batches)
 

@@ -33,7 +33,7 @@ METRICS = "metrics.json"
 
 @dataclass(frozen=True)
 class CardFacts:
-    """What a card says that is not measured for it."""
+    """Facts of a card that are not measured for it."""
 
     choices: Choices
     spec: InputSpec
@@ -49,12 +49,12 @@ class CardFacts:
 
 
 def write_card(facts: CardFacts, folder: Path) -> dict[str, Any]:
-    """Judge the exported classifier on validation and test, and write ``model.md`` and ``metrics.json``.
+    """Evaluate the exported classifier on validation and test; write ``model.md`` and ``metrics.json``.
 
     Returns
     -------
     dict
-        The test split's estimates as JSON values; empty where there is no test split.
+        Estimates on the test split as JSON values; empty without a test split.
     """
     import torch
 
@@ -72,7 +72,7 @@ def write_card(facts: CardFacts, folder: Path) -> dict[str, Any]:
 
 
 def judge(cases: Sequence[Case], model: Path, *, color: Color, threads: int = 1) -> PointSummary | None:
-    """Classify pristine cases with an ONNX file and summarise the answers as a study does.
+    """Classify pristine cases with an ONNX file and summarise the predictions like a study.
 
     Returns
     -------
@@ -129,7 +129,7 @@ def _model_section(facts: CardFacts, folder: Path) -> str:
         "input": f"{spec.layout}, size {spec.size}, range {spec.range}, resized by {spec.resize}",
         "output": f"probabilities of {', '.join(spec.labels)}",
         "started from": facts.start or "fresh weights",
-        "learned also from": facts.teacher or "the labels alone",
+        "distilled from": facts.teacher or "the labels alone",
         "chosen": f"epoch {facts.best_epoch} of {facts.epochs}: validation macro F1 {facts.best_f1:.4f}",
         ONNX: f"SHA-256 `{file_digest(folder / ONNX)}`",
         WEIGHTS: f"SHA-256 `{file_digest(folder / WEIGHTS)}`",
@@ -174,8 +174,8 @@ def _metrics_section(measured: dict[str, PointSummary | None]) -> str:
             continue
         rows = [("accuracy", f"{point.accuracy:.3f}"), ("macro F1", f"{point.macro_f1:.3f}")]
         for own in point.classes:
-            rows.append((f"sensitivity, {own.label}", f"{own.sensitivity:.3f}"))
-            rows.append((f"specificity, {own.label}", f"{own.specificity:.3f}"))
+            rows.append((f"sensitivity, {own.label}", f"{own.estimates['sensitivity']:.3f}"))
+            rows.append((f"specificity, {own.label}", f"{own.estimates['specificity']:.3f}"))
         failed = f", {point.n_failed} more could not be read" if point.n_failed else ""
         lines += ["", _table((f"{name} ({point.n_ok} cases{failed})", "pristine images"), rows)]
     return "\n".join(lines)
@@ -184,8 +184,7 @@ def _metrics_section(measured: dict[str, PointSummary | None]) -> str:
 def _recipe_section(facts: CardFacts) -> str:
     departures = facts.choices.departures()
     rows = [
-        (f"`--{key.replace('_', '-')}`", str(old), str(_names(facts).get(key, new)))
-        for key, (old, new) in departures.items()
+        (f"`{key}`", str(old), str(_names(facts).get(key, new))) for key, (old, new) in departures.items()
     ]
     table = _table(("departs from the default", "default", "here"), rows) if rows else "All as by default."
     full = json.dumps(facts.choices.recipe().to_dict() | _names(facts), indent=2)
@@ -193,30 +192,32 @@ def _recipe_section(facts: CardFacts) -> str:
 
 
 def _names(facts: CardFacts) -> dict[str, Any]:
-    """Return the recipe's fields that hold a path, as the file's name alone."""
+    """Return the recipe's path fields with the file name only."""
     return {"teacher": Path(facts.choices.recipe().teacher).name}
 
 
 def _limits_section(facts: CardFacts) -> str:
     lines = [
-        "- A yardstick for what compression does, not a diagnostic: never use it on patients.",
+        "- For measuring the effect of compression, not for diagnosis: never use it on patients.",
         "- The numbers hold for images from the same sources.",
-        "- Where classes come from different sources, part of what was learned may be the source.",
-        "- Answers depend on the input's preparation; the sidecar states it.",
+        "- Where classes come from different sources, the network may have learned the source.",
+        "- Predictions depend on the input's preparation, which the sidecar states.",
     ]
     if facts.choices.recipe().color == "grey":
-        lines.append("- It learned from grey images: colour ones must become grey first (`--color grey`).")
+        lines.append(
+            "- It learned from grey images: colour ones must become grey first (`color` of a study)."
+        )
     if facts.teacher:
         lines.append(
-            "- Its teacher may have been trained on the cases that chose the epoch, which flatters the "
-            "validation numbers; the test numbers are free of that if the teacher never saw the test split."
+            "- Its teacher may have been trained on the cases that chose the epoch, which biases the "
+            "validation numbers; the test numbers are unbiased if the teacher never saw the test split."
         )
     return "## Limits\n\n" + "\n".join(lines)
 
 
 def _document(point: PointSummary) -> dict[str, Any]:
     classes = {
-        own.label: {"sensitivity": own.sensitivity.to_dict(), "specificity": own.specificity.to_dict()}
+        own.label: {name: own.estimates[name].to_dict() for name in ("sensitivity", "specificity")}
         for own in point.classes
     }
     overall = {"accuracy": point.accuracy.to_dict(), "macro_f1": point.macro_f1.to_dict()}

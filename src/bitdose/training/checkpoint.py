@@ -1,7 +1,7 @@
-"""Checkpoints that a kill at any moment cannot harm: written beside, synced, then renamed.
+"""Checkpoints, written atomically: to a temporary file, synced, then renamed.
 
-``last.pt`` holds all that training needs to go on as if it had never stopped, ``best.pt`` the
-weights of the best validation F1 so far, ``best`` always written first.
+``last.pt`` is the complete state for an exact resume, ``best.pt`` the
+weights of the best validation F1 so far; ``best`` is always written first.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ BEST = "best.pt"
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a file beside, sync it to disk and rename it; the old one stays until then."""
-    beside = path.with_name(f".{path.name}.tmp")  # what a kill left of it is written over
+    """Let ``write`` fill a temporary file, sync it and rename it; the old file stays until then."""
+    beside = path.with_name(f".{path.name}.tmp")  # overwrites remains of a killed run
     try:
         write(beside)
         with beside.open("rb+") as file:
@@ -34,7 +34,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def write_text_atomically(path: Path, text: str) -> None:
-    """Write a text file as :func:`write_atomically` does."""
+    """Write a text file like :func:`write_atomically`."""
     write_atomically(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
@@ -44,7 +44,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
     Raises
     ------
     BitdoseError
-        If the disk does not take them; an earlier file stays as it is.
+        If they cannot be written; an earlier file stays unchanged.
     """
     import torch
 
@@ -52,7 +52,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Load what :func:`save` wrote, without running any code of the file.
+    """Load the output of :func:`save` without running code of the file.
 
     Raises
     ------
@@ -65,7 +65,7 @@ def load(path: Path) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises pickle, zip and runtime errors alike
         raise UsageError(
-            f"checkpoint {path.name}: missing or damaged ({type(error).__name__}); delete it to begin anew"
+            f"checkpoint {path.name}: missing or damaged ({type(error).__name__}); delete it to restart"
         ) from error
     if not isinstance(state, dict):
         raise UsageError(f"checkpoint {path.name}: expected a mapping, got {type(state).__name__}")

@@ -1,4 +1,4 @@
-"""Where a network is trained and in which precision: CPU or CUDA, memory format, autocast."""
+"""Device and precision of training: CPU or CUDA, memory format, autocast."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.malloc import keep_freed_memory
 from bitdose.models.base import InputSpec
 from bitdose.training.samples import Sample
@@ -25,29 +25,34 @@ class Device:
     Parameters
     ----------
     name : {"auto", "cpu", "cuda"}
-        ``auto`` takes CUDA where torch finds it.
+        ``auto`` selects CUDA if available.
     precision : {"fp32", "bf16", "fp16"}
-        Of forward and backward pass; ``fp16`` needs CUDA.
+        Precision of forward and backward pass; ``fp16`` needs CUDA.
     threads : int or None
         Threads on the CPU; None takes all cores.
 
     Raises
     ------
     UsageError
-        If the device is not there, or cannot do that precision.
+        If the device is missing, or does not support the precision.
     """
 
     def __init__(self, name: str = "auto", *, precision: str = "fp32", threads: int | None = None) -> None:
         import torch
 
         if name not in DEVICES:
-            raise UsageError(f"--device: expected {', '.join(DEVICES)}, got {name!r}")
+            raise UsageError(f"{argument('device')}: expected {', '.join(DEVICES)}, got {name!r}")
         found = torch.cuda.is_available()
         if name == "cuda" and not found:
-            raise UsageError("--device cuda: torch finds no CUDA device here; use --device cpu")
+            raise UsageError(
+                f"{argument('device', 'cuda')}: torch finds no CUDA device here; use "
+                f"{argument('device', 'cpu')}"
+            )
         self.name = "cuda" if name != "cpu" and found else "cpu"
         if precision == "fp16" and self.name == "cpu":
-            raise UsageError("--precision fp16: needs a CUDA device; on the CPU use bf16 or fp32")
+            raise UsageError(
+                f"{argument('precision', 'fp16')}: needs a CUDA device; on the CPU use bf16 or fp32"
+            )
         self.precision = precision
         if threads is not None:
             torch.set_num_threads(threads)
@@ -55,7 +60,7 @@ class Device:
             keep_freed_memory()
 
     def place(self, module: Any) -> Any:
-        """Bring a module to the device, channels last."""
+        """Move a module to the device, channels last."""
         import torch
 
         module = module.to(self.name)
@@ -67,7 +72,7 @@ class Device:
         return module
 
     def tensor(self, array: NDArray[Any]) -> Any:
-        """Bring an array to the device."""
+        """Move an array to the device."""
         import torch
 
         return torch.from_numpy(array).to(self.name)
@@ -75,7 +80,7 @@ class Device:
     def batch(self, samples: Sequence[Sample], channels: int) -> Any:
         """Stack samples of one shape into ``(N, channels, ...)`` float32 in [0, 1], channels last.
 
-        Integers cross to the device, not floats: a quarter of the bytes.
+        Transfers integers instead of floats: a quarter of the bytes.
         """
         import torch
 
@@ -92,7 +97,7 @@ class Device:
         return batch.contiguous(memory_format=_channels_last(batch.ndim))
 
     def normalised(self, batch: Any, spec: InputSpec) -> Any:
-        """Bring a batch in [0, 1] to the range, mean and std of the network's input."""
+        """Scale a batch in [0, 1] to the range, mean and std of the network's input."""
         low, high = spec.range
         if (low, high) != (0.0, 1.0):
             batch = batch * (high - low) + low
@@ -115,7 +120,7 @@ class Device:
         return context
 
     def scaler(self) -> Any:
-        """Return the gradient scaler that ``fp16`` needs; it does nothing for the others."""
+        """Return the gradient scaler for ``fp16``, a no-op for other precisions."""
         import torch
 
         return torch.amp.GradScaler(self.name, enabled=self.precision == "fp16")

@@ -1,4 +1,4 @@
-"""Answers of a network in evaluation mode, and the scores that choose a checkpoint."""
+"""Predictions of a network in evaluation mode, and the scores for the choice of a checkpoint."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _BATCH = 16
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a network said of the cases that could be read.
+    """Predictions of a network for the readable cases.
 
     Parameters
     ----------
     labels : numpy.ndarray
-        ``(n,)`` int, the true classes.
+        ``(n,)`` int: true classes.
     log_probabilities : numpy.ndarray
         ``(n, K)`` float.
     """
@@ -38,7 +38,7 @@ class Predictions:
 def predict(
     module: Any, cases: Sequence[Case], reader: SampleReader, loader: Loader, device: Device, *, batch: int
 ) -> Predictions:
-    """Classify pristine cases, unaugmented, with the module in evaluation mode."""
+    """Classify pristine cases without augmentation, with the module in evaluation mode."""
     import torch
 
     failures = loader.failures
@@ -46,35 +46,35 @@ def predict(
     size = min(batch, _BATCH)
     parts = [kept[start : start + size] for start in range(0, len(kept), size)]
     labels: list[int] = []
-    answers: list[Any] = []
+    predictions: list[Any] = []
     training = module.training
     module.eval()
     with torch.inference_mode(), device.autocast():
         for samples in loader.batches(parts, reader.pristine):
             for group in same_shapes(samples):
                 labels += [sample.label for sample in group]
-                answers.append(_log_probabilities(module, group, reader, device))
+                predictions.append(_log_probabilities(module, group, reader, device))
     module.train(training)
     width = len(reader.spec.labels)
-    scores = np.concatenate(answers) if answers else np.empty((0, width))
+    scores = np.concatenate(predictions) if predictions else np.empty((0, width))
     return Predictions(np.asarray(labels, np.int64), scores)
 
 
-def validation_scores(answers: Predictions, n_classes: int) -> dict[str, float]:
+def validation_scores(predictions: Predictions, n_classes: int) -> dict[str, float]:
     """Return the mean cross-entropy, accuracy and macro F1 of a validation split.
 
-    F1 is the mean over the classes of which a case could be read.
+    F1 is the mean over the classes with a readable case.
 
     Raises
     ------
     BitdoseError
         If no case could be read.
     """
-    if not len(answers.labels):
-        raise BitdoseError("no validation case could be read: there is nothing to choose a checkpoint by")
-    own = answers.log_probabilities[np.arange(len(answers.labels)), answers.labels]
-    predicted = answers.log_probabilities.argmax(axis=1)
-    confusion = confusion_matrix(answers.labels, predicted, n_classes)
+    if not len(predictions.labels):
+        raise BitdoseError("no validation case could be read: the checkpoint cannot be chosen")
+    own = predictions.log_probabilities[np.arange(len(predictions.labels)), predictions.labels]
+    predicted = predictions.log_probabilities.argmax(axis=1)
+    confusion = confusion_matrix(predictions.labels, predicted, n_classes)
     return {
         "validation_loss": float(-own.mean()),
         "validation_accuracy": float(accuracy(confusion)),

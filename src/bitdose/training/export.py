@@ -1,4 +1,4 @@
-"""From trained weights to files that others run: ``state_dict``, ONNX, sidecar; the ONNX file is checked."""
+"""Export of trained weights: ``state_dict``, ONNX file with a check, sidecar."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from bitdose.training import checkpoint
 OPSET = 17
 TOLERANCE = 1e-4
 WEIGHTS, ONNX, CARD = "model.pt", "model.onnx", "model.md"
-SIDECARS = {"model.json": "probabilities", "model.pt.json": "logits"}  # of ONNX file and of weights
+SIDECARS = {"model.json": "probabilities", "model.pt.json": "logits"}  # file names of ONNX and weights
 
 _EXAMPLE_SLICES = 4
 _CHECKED = ((1, 3), (2, 8))
@@ -38,11 +38,11 @@ def write_model(module: Any, spec: InputSpec, folder: Path, *, images: Sequence[
     module : torch.nn.Module
         Maps a batch to logits.
     spec : InputSpec
-        Its input; the ONNX file answers with probabilities.
+        Input specification; the ONNX file returns probabilities.
     folder : pathlib.Path
-        Gets ``model.onnx`` with ``model.json``, and ``model.pt`` with ``model.pt.json``.
+        Output folder of ``model.onnx`` with ``model.json``, and ``model.pt`` with ``model.pt.json``.
     images : sequence of Image
-        Real cases to compare on; noise is added to them.
+        Real cases for the comparison, in addition to noise.
 
     Returns
     -------
@@ -61,9 +61,9 @@ def write_model(module: Any, spec: InputSpec, folder: Path, *, images: Sequence[
     checkpoint.write_atomically(folder / ONNX, lambda beside: _export(module, spec, beside))
     difference = largest_difference(module, spec, folder / ONNX, images=images)
     if not difference <= TOLERANCE:
-        (folder / ONNX).unlink()  # a file that answers otherwise must not be taken for the network
+        (folder / ONNX).unlink()  # a file with different outputs must not replace the network
         raise BitdoseError(
-            f"{ONNX}: its answers differ from PyTorch's by {difference:.1e}, more than {TOLERANCE:g}; "
+            f"{ONNX}: its probabilities differ from PyTorch's by {difference:.1e}, more than {TOLERANCE:g}; "
             f"use {WEIGHTS} instead, and report this"
         )
     return difference
@@ -101,9 +101,9 @@ def _export(module: Any, spec: InputSpec, path: Path) -> None:
     example = torch.zeros(2, spec.channels, *depth, *(spec.size or (64, 64)))
     axes = {0: "n", 2: "slices"} if spec.takes_volumes and spec.slices is None else {0: "n"}
     with warnings.catch_warnings(), _silent_stdout():
-        # The exporter that needs no further package is deprecated in favour of one that does.
+        # The exporter without further dependencies is deprecated.
         warnings.filterwarnings("ignore", category=DeprecationWarning)
-        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # the comparison tells
+        warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # checked by the comparison
         try:
             torch.onnx.export(
                 whole,
@@ -118,13 +118,13 @@ def _export(module: Any, spec: InputSpec, path: Path) -> None:
         except (torch.onnx.OnnxExporterError, RuntimeError, ValueError, TypeError) as error:
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise BitdoseError(
-                f"{ONNX}: torch cannot export the network ({reason}); {WEIGHTS} is whole"
+                f"{ONNX}: torch cannot export the network ({reason}); {WEIGHTS} is complete"
             ) from error
 
 
 @contextlib.contextmanager
 def _silent_stdout() -> Iterator[None]:
-    """Keep the graph that torch prints where it fails, from C++, off the standard output."""
+    """Suppress the graph that torch prints from C++ on a failure."""
     sys.stdout.flush()
     kept = os.dup(1)
     with open(os.devnull, "wb") as nowhere:

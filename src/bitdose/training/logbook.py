@@ -1,8 +1,8 @@
-"""What a training run writes about itself, epoch by epoch: JSON lines and TensorBoard events.
+"""Training log by epoch: JSON lines and TensorBoard events.
 
-The JSON lines are the truth. A run that goes on begins a new event file, which tells TensorBoard
-to forget the earlier ones and repeats the epochs so far: their last events may not have reached
-the disk before a kill, or be of an epoch that no checkpoint holds.
+The JSON lines are authoritative. A resumed run starts a new event file, which makes TensorBoard
+discard the earlier ones, and repeats the previous epochs: their last events may not have reached
+the disk before a kill, or may belong to an epoch after the checkpoint.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ EVENTS = "logs"
 
 
 class Logbook:
-    """Appends one record per epoch; on resume what comes after the checkpoint is taken back.
+    """Log of one record per epoch; a resume drops records after the checkpoint.
 
     Parameters
     ----------
     folder : pathlib.Path
         The run folder.
     done : int
-        Epochs that the checkpoint holds; later records are dropped.
+        Number of epochs of the checkpoint; later records are dropped.
     """
 
     def __init__(self, folder: Path, *, done: int) -> None:
@@ -37,7 +37,7 @@ class Logbook:
             self._show(record)
 
     def add(self, record: dict[str, Any]) -> None:
-        """Write one epoch's numbers."""
+        """Append the record of one epoch."""
         self.records.append(record)
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_line(record))
@@ -57,7 +57,7 @@ class Logbook:
 
 
 def _read(path: Path) -> list[dict[str, Any]]:
-    """Read whole lines; a kill may have cut the last one short."""
+    """Read complete lines; a kill may have truncated the last one."""
     if not path.is_file():
         return []
     records = []

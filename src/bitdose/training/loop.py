@@ -1,7 +1,7 @@
 """The training loop: epochs of steps, validation, and a checkpoint each epoch and every five minutes.
 
-Every draw follows from seed, epoch and batch, so a run that was killed and resumed sees the
-same batches, augmentations and dropout masks as one that was not.
+All randomness depends on seed, epoch and batch only, so a resumed run has the same batches,
+augmentations and dropout masks as an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError
+from bitdose.errors import BitdoseError, argument
 from bitdose.hashing import rng_for
 from bitdose.training import checkpoint
 from bitdose.training.augment import apply, draw
@@ -43,16 +43,16 @@ Tick = Callable[[int], None]
 
 @dataclass
 class Progress:
-    """Where a run stands; all plain numbers, kept in ``last.pt``.
+    """State of a run as plain numbers, stored in ``last.pt``.
 
     Parameters
     ----------
     epoch : int
-        Epochs finished.
+        Number of finished epochs.
     batch : int
-        Steps finished of the next one.
+        Number of finished steps of the next epoch.
     best_f1, best_loss, best_epoch : float, float, int
-        Best validation macro F1 so far, its loss, and when; -1, infinite and 0 before the first.
+        Best validation macro F1, its loss and epoch; -1, infinite and 0 before the first.
     loss_sum, weight_sum, seen, right, train_seconds, wait_seconds : float
         Sums over the steps of the unfinished epoch.
     """
@@ -72,39 +72,39 @@ class Progress:
     def is_better(self, record: dict[str, Any]) -> bool:
         """Whether an epoch has a higher validation F1, or the same with a lower loss.
 
-        A few dozen cases give only a few values of F1; without the loss the first epoch that
-        reaches one would win over all that learn on.
+        A few dozen cases yield only a few distinct values of F1; the loss breaks ties, which would
+        otherwise favour the first epoch.
         """
         score = (record["validation_f1"], -record["validation_loss"])
         return score > (self.best_f1, -self.best_loss)
 
     def begin_epoch(self) -> None:
-        """Forget the sums."""
+        """Reset the sums."""
         self.batch = self.seen = self.right = 0
         self.loss_sum = self.weight_sum = self.train_seconds = self.wait_seconds = 0.0
 
 
 class Trainer:
-    """Trains one network on given cases.
+    """Training of one network on given cases.
 
     Parameters
     ----------
     network : Network
-        Weights are changed in place.
+        Network, whose weights are changed in place.
     recipe : Recipe
         How.
     device : Device
         Where, and in which precision.
     fit, validation : sequence of Case
-        Learned from; used to choose the checkpoint.
+        Training cases; cases for the choice of the checkpoint.
     weights : sequence of float
         Class weights in the order of the network's labels.
     reader, loader
-        Where samples come from; the loader knows which cases could not be read.
+        Sources of samples; the loader records unreadable cases.
     folder : pathlib.Path
         For checkpoints and logs.
     teacher : Teacher or None
-        What to learn from besides the labels.
+        Teacher for distillation, if any.
     """
 
     def __init__(
@@ -135,23 +135,23 @@ class Trainer:
 
     @property
     def chosen_module(self) -> Any:
-        """The weights that are validated and written: the average where there is one."""
+        """The weights to validate and write: the moving average, if any."""
         return self.module if self.averaged is None else self.averaged
 
     def run(self, watch: Watch, tick: Tick) -> None:
-        """Train until the last epoch, or until ``stop_after`` epochs brought nothing better.
+        """Train until the last epoch, or for ``stop_after`` epochs without improvement.
 
         Parameters
         ----------
         watch : callable
             Called with each epoch's record.
         tick : callable
-            Called with the number of optimiser steps done, epochs before a resume included.
+            Called with the number of optimiser steps, including those before a resume.
 
         Raises
         ------
         BitdoseError
-            If the loss or its gradient is no number any more, or too many cases cannot be read.
+            If the loss or its gradient is not finite, or too many cases cannot be read.
         """
         logbook = Logbook(self.folder, done=self.progress.epoch)
         try:
@@ -165,13 +165,13 @@ class Trainer:
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to do."""
+        """Whether training is finished."""
         past_best = self.progress.epoch - self.progress.best_epoch
         stopped = bool(self.recipe.stop_after) and past_best >= self.recipe.stop_after
         return self.progress.epoch >= self.recipe.epochs or stopped
 
     def state(self) -> dict[str, Any]:
-        """Return all that :meth:`restore` needs."""
+        """Return the state for :meth:`restore`."""
         return {
             "progress": vars(self.progress) | {},
             "module": self.module.state_dict(),
@@ -181,7 +181,7 @@ class Trainer:
         }
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to where a checkpoint was taken."""
+        """Restore the state of a checkpoint."""
         self.progress = Progress(**state["progress"])
         self.module.load_state_dict(state["module"])
         if self.averaged is not None:
@@ -190,14 +190,14 @@ class Trainer:
         self.failures.reasons.update(state["failed"])
 
     def _epoch(self, tick: Tick) -> dict[str, Any]:
-        """Finish one epoch, wherever it stands, and validate."""
+        """Finish the current epoch, and validate."""
         epoch, progress = self.progress.epoch + 1, self.progress
         self._train(epoch, tick)
         started = time.perf_counter()
         module, size = self.chosen_module, self.recipe.batch
         self._recalibrate(module)
-        answers = predict(module, self.validation, self.reader, self.loader, self.device, batch=size)
-        record = self._record(epoch, answers)
+        predictions = predict(module, self.validation, self.reader, self.loader, self.device, batch=size)
+        record = self._record(epoch, predictions)
         record["validation_s"] = round(time.perf_counter() - started, 3)
         if progress.is_better(record):
             progress.best_f1, progress.best_loss = record["validation_f1"], record["validation_loss"]
@@ -246,7 +246,7 @@ class Trainer:
             yield [self.failures.without(part) for part in parts]
 
     def _step(self, epoch: int, number: int, parts: list[list[Sample]]) -> None:
-        """Make one optimiser step of one or more batches, or none where something is not finite."""
+        """Run one optimiser step of one or more batches; raise if a value is not finite."""
         total = sum(self.class_weights[sample.label] for part in parts for sample in part)
         if not total:
             return
@@ -283,15 +283,15 @@ class Trainer:
         try:
             with self.device.autocast():
                 return self.module(batch).float()
-        except ValueError as error:  # batch norm, where one value per channel is left
+        except ValueError as error:  # batch norm with a single value per channel
             reason = str(error).splitlines()[0]
             raise BitdoseError(
                 f"the network cannot learn from a batch of {len(batch)} at this size ({reason}); "
-                "raise --batch or --size"
+                f"raise {argument('batch')} or {argument('size')}"
             ) from error
 
     def _average(self) -> None:
-        """Move the averaged weights towards the present ones, faster while there are few steps."""
+        """Update the moving average of the weights, with a smaller decay in early steps."""
         import torch
 
         if self.averaged is None:
@@ -306,10 +306,10 @@ class Trainer:
                 else:
                     average.copy_(value)
 
-    def _record(self, epoch: int, answers: Predictions) -> dict[str, Any]:
+    def _record(self, epoch: int, predictions: Predictions) -> dict[str, Any]:
         progress = self.progress
         seconds = max(progress.train_seconds, 1e-9)
-        scores = validation_scores(answers, len(self.network.spec.labels))
+        scores = validation_scores(predictions, len(self.network.spec.labels))
         if not math.isfinite(scores["validation_loss"]):
             raise BitdoseError(
                 f"the validation loss of epoch {epoch} is not a finite number; {self._way_on()}"
@@ -326,7 +326,7 @@ class Trainer:
         }
 
     def _broken(self, epoch: int, number: int, what: str) -> NoReturn:
-        """Stop for a loss that is no number; the cases go to a file, not to the log."""
+        """Stop for a non-finite loss; the cases are listed in a file, not in the log."""
         groups = list(self._groups(epoch))
         cases = [case.id for part in groups[number] for case in part]
         document = {"epoch": epoch, "batch": number + 1, "cases": cases}
@@ -339,4 +339,7 @@ class Trainer:
     def _way_on(self) -> str:
         best = self.progress.best_epoch
         kept = f"{checkpoint.BEST} keeps the weights of epoch {best}" if best else "no epoch was finished"
-        return f"{kept}; try a lower --rate, --clip 1 or --precision fp32 in another --out"
+        return (
+            f"{kept}; try a lower {argument('rate')}, {argument('clip', 1)} or "
+            f"{argument('precision', 'fp32')} in another {argument('out')}"
+        )

@@ -1,4 +1,4 @@
-"""The loss: class-weighted cross-entropy, and the teacher's answers where there is one."""
+"""Loss: class-weighted cross-entropy, optionally with distillation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.training.recipe import parse_class_weights
 
 
@@ -20,16 +20,16 @@ def class_weights(
     rule : str
         ``paper``, ``balanced``, ``none`` or ``label=weight,...``.
     labels : sequence of str
-        In the network's order.
+        Labels in the network's order.
     counted : sequence of str
-        The label of each case learned from, for ``balanced``: n / (K n_k).
+        Label of each training case, for ``balanced``: n / (K n_k).
     paper : mapping of str to float
-        The published weights.
+        Published weights.
 
     Raises
     ------
     UsageError
-        If a label has no weight in the list, or the list names another label.
+        If the list lacks a label, or names another one.
 
     Examples
     --------
@@ -45,7 +45,9 @@ def class_weights(
         counts = Counter(counted)
         return [len(counted) / (len(labels) * counts[label]) if counts[label] else 0.0 for label in labels]
     if set(parsed) != set(labels):
-        raise UsageError(f"--class-weights: expected a weight for each of {list(labels)}, got {list(parsed)}")
+        raise UsageError(
+            f"{argument('class_weights')}: expected a weight for each of {list(labels)}, got {list(parsed)}"
+        )
     return [parsed[label] for label in labels]
 
 
@@ -58,7 +60,7 @@ def batch_loss(
     distill: float = 0.0,
     temperature: float = 1.0,
 ) -> Any:
-    """Return the summed loss of a batch; the caller divides by the sum of the step's weights.
+    """Return the loss of a batch, summed; the caller divides by the sum of the step's weights.
 
     ``(1 - d) w_y CE(y, p) + d T² w_y KL(teacher_T || p_T)`` summed over the batch, so that a step
     of several batches has the loss of one large batch.

@@ -1,4 +1,4 @@
-"""The networks that can be trained: the paper's two by name, any other by ``module:factory``."""
+"""Trainable networks: the paper's two by name, any other by ``module:factory``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.models.base import CallableClassifier, InputSpec
 from bitdose.models.load import REFERENCE, probe
 from bitdose.models.spec import fields_of, merge_spec
@@ -17,18 +17,18 @@ from bitdose.models.weights import Trunk
 
 @dataclass(frozen=True)
 class Network:
-    """A network without weights and what it wants to see.
+    """An untrained network and its input specification.
 
     Parameters
     ----------
     module : torch.nn.Module
         Maps a batch to logits ``(N, len(labels))``.
     spec : InputSpec
-        Its input, with the labels in the order of the logits.
+        Input specification, with labels in the order of the logits.
     paper_weights : mapping of str to float
-        The published class weights; empty where there are none.
+        Published class weights; empty if none.
     trunk : Trunk or None
-        The other network whose weights can start it.
+        Network whose weights can initialise it.
     """
 
     module: Any
@@ -44,10 +44,10 @@ def build_network(name: str, labels: tuple[str, ...], *, size: int) -> Network:
     ----------
     name : str
         ``covid-next``, ``brain-tumor``, or ``module:factory``; the factory takes
-        ``n_classes`` and returns a ``torch.nn.Module`` that gives logits; its ``bitdose_spec``
-        may say the rest of what it wants to see (labels and size are filled in here).
+        ``n_classes`` and returns a ``torch.nn.Module`` that returns logits; its ``bitdose_spec``
+        may state the rest of the input specification (labels and size are filled in here).
     labels : tuple of str
-        The set's labels. The published order is kept where they are the published ones.
+        Labels of the set, in the published order if they are the published ones.
     size : int
         Side of the input.
 
@@ -56,8 +56,8 @@ def build_network(name: str, labels: tuple[str, ...], *, size: int) -> Network:
     MissingBackendError
         If torch is not installed.
     UsageError
-        If there is no such network, it states another size, or it takes no input of its spec or
-        gives no logit for each label.
+        If the network is unknown, states another size, rejects inputs of its spec, or does not
+        return one logit per label.
     """
     import_torch()
     if name in REFERENCE:
@@ -68,7 +68,7 @@ def build_network(name: str, labels: tuple[str, ...], *, size: int) -> Network:
     fields = fields_of(getattr(module, "bitdose_spec", {}), origin=f"{name}.bitdose_spec")
     ours = {"labels": labels, "size": (size, size), "output": "logits"}
     if tuple(fields.get("size", ours["size"])) != ours["size"]:
-        raise UsageError(f"--size {size}: {name} states {list(fields['size'])} as its size")
+        raise UsageError(f"{argument('size', size)}: {name} states {list(fields['size'])} as its size")
     if fields.get("output", "logits") != "logits":
         raise UsageError(f"network {name}: states {fields['output']!r} as its output; training needs logits")
     spec = merge_spec({"model": {key: value for key, value in fields.items() if key != "threshold"} | ours})
@@ -89,7 +89,7 @@ def _reference(name: str, labels: tuple[str, ...], size: int) -> Network:
 
 
 def _probe(module: Any, spec: InputSpec) -> None:
-    """Show the module a blank input in evaluation mode: a wrong shape is found before any training."""
+    """Run the module on a blank input in evaluation mode, to detect wrong shapes before training."""
     import torch
 
     def run(batch: Any) -> Any:

@@ -1,4 +1,4 @@
-"""The optimiser with its schedule: one object that steps, and that can be saved and restored."""
+"""Optimiser and schedule in one object that can be saved and restored."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from bitdose.training.recipe import Recipe
 
 
 class Optimiser:
-    """Adam or AdamW under a warm-up and a schedule.
+    """Adam or AdamW with warm-up and schedule.
 
     Parameters
     ----------
     module : torch.nn.Module
-        Its parameters are stepped.
+        Module with the parameters.
     recipe : Recipe
-        Rate, decay, schedule.
+        Recipe with rate, decay and schedule.
     device : Device
-        Scales gradients where its precision needs it.
+        Device with the gradient scaler for its precision.
     steps_per_epoch : int
-        Optimiser steps in one epoch.
+        Optimiser steps per epoch.
     """
 
     def __init__(self, module: Any, recipe: Recipe, device: Device, *, steps_per_epoch: int) -> None:
@@ -48,17 +48,17 @@ class Optimiser:
         return recipe.rate * warm * self._factor
 
     def backward(self, loss: Any) -> None:
-        """Add a loss's gradient."""
+        """Accumulate the gradient of a loss."""
         self._scaler.scale(loss).backward()
 
     def step(self) -> float:
-        """Step with the gradients added so far and clear them.
+        """Step with the accumulated gradients and clear them.
 
         Returns
         -------
         float
-            Norm of the gradient; not finite if it was not, and then nothing was stepped. Half
-            precision on a GPU skips such a step by itself and lowers its scale: zero is returned.
+            Norm of the gradient; non-finite without a step. In half precision on a GPU the scaler
+            skips such a step by itself and lowers its scale: zero is returned.
         """
         import torch
 
@@ -76,7 +76,7 @@ class Optimiser:
         return 0.0 if scaled and not math.isfinite(norm) else norm
 
     def end_epoch(self, score: float) -> None:
-        """Tell the plateau schedule this epoch's score; larger is better."""
+        """Update the plateau schedule with an epoch's score; larger is better."""
         if score > self._best:
             self._best, self._bad_epochs = score, 0
             return
@@ -86,7 +86,7 @@ class Optimiser:
             self._bad_epochs = 0
 
     def state(self) -> dict[str, Any]:
-        """Return what :meth:`restore` needs."""
+        """Return the state for :meth:`restore`."""
         own = {
             "steps": self.steps,
             "factor": self._factor,
@@ -96,7 +96,7 @@ class Optimiser:
         return own | {"optimiser": self._optimiser.state_dict(), "scaler": self._scaler.state_dict()}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go back to a saved state."""
+        """Restore a saved state."""
         self._optimiser.load_state_dict(state["optimiser"])
         self._scaler.load_state_dict(state["scaler"])
         self.steps, self._factor = state["steps"], state["factor"]

@@ -1,8 +1,8 @@
-"""Batch norm's statistics, estimated anew on images as they will be seen in use.
+"""Batch norm statistics, re-estimated on pristine images.
 
-While training, batch norm gathers the statistics of augmented images, and of weights that have
-moved on since; in use it sees pristine ones. Estimating mean and variance once more on pristine
-training images, with the weights as they are, removes that difference (Touvron et al. 2019,
+During training, batch norm accumulates statistics of augmented images and of outdated weights, but
+inference uses pristine images. Re-estimating mean and variance on pristine training images, with the
+final weights, removes that difference (Touvron et al. 2019,
 arXiv:1906.06423; Izmailov et al. 2018, arXiv:1803.05407, section 3.2).
 """
 
@@ -36,13 +36,13 @@ def recalibrate(
     Parameters
     ----------
     module : torch.nn.Module
-        Changed in place: its batch norm statistics only, no weights.
+        Module, whose batch norm statistics (not its weights) are changed in place.
     cases : sequence of Case
-        Those learned from; ``n`` of them are drawn, always the same for one seed.
+        Training cases, of which ``n`` are drawn by the seed.
     reader, loader, device
-        Where samples come from and go to.
+        Sources of samples, and the device.
     n, batch, seed : int
-        How many cases, in batches of what size, and the draw.
+        Number of cases, batch size, and seed.
     """
     import torch
 

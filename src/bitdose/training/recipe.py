@@ -1,7 +1,7 @@
-"""A training recipe: every choice of a run that is not the data, as one frozen record of JSON values.
+"""Training recipe: every setting of a run except the data, as one frozen record of JSON values.
 
 The defaults of ``covid-next`` and ``brain-tumor`` are the paper's; each field that departs from
-them is a flag of ``bitdose train``, and the model card prints them all.
+them can be set by itself, and the model card prints them all.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from bitdose.codecs.grid import expand_points
 from bitdose.codecs.point import Point
 from bitdose.data.base import Color
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 
 OPTIMIZERS = ("adam", "adamw")
 SCHEDULES = ("plateau", "cosine", "constant")
@@ -25,7 +25,7 @@ NAMED_WEIGHTS = ("paper", "balanced", "none")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one network is trained.
+    """Settings of the training of one network.
 
     Parameters
     ----------
@@ -56,17 +56,17 @@ class Recipe:
         Largest relative change of brightness and of contrast; each applied to half the images.
     affine : bool
         Rotation to 20 degrees, shift to 0.15, scale 0.8 to 1.2, shear to 5 degrees, on half
-        the images: the public COVID-Next code has it, the paper does not list it.
+        the images: used by the public COVID-Next code, not listed in the paper.
     ema : float
-        Decay of an average of the weights over steps, which is then what is validated and
+        Decay of a moving average of the weights over steps, which is then validated and
         written; 0 uses the weights themselves.
     recalibrate : int
-        Pristine training cases from which batch norm's statistics are estimated anew before
+        Pristine training cases from which batch norm's statistics are estimated again before
         each validation; 0 keeps those gathered on augmented images.
     precision : {"fp32", "bf16", "fp16"}
-        Of the forward and backward pass; weights and optimiser stay in float32.
+        Precision of the forward and backward pass; weights and optimiser stay in float32.
     clip : float
-        Largest norm of the gradient; 0 leaves it alone.
+        Largest norm of the gradient; 0 disables clipping.
     size : int
         Side of the network's input.
     color : {"keep", "grey"}
@@ -75,22 +75,22 @@ class Recipe:
         Share of each class's cases held out, by whole patients, to choose the checkpoint, if the
         data have no such split.
     codec_augment : tuple of str
-        Points from which one is drawn to code an image before it is learned from; empty for
+        Points from which one is drawn to code a training image; empty for
         none.
     codec_share : float
-        Share of images that are coded so.
+        Share of coded training images.
     teacher : str
-        A classifier to learn from besides the labels; empty for none.
+        Classifier for distillation; empty for none.
     distill, temperature : float
-        Weight of the teacher's answers against the labels', and their softmax temperature
+        Weight of the teacher's predictions against the labels, and their softmax temperature
         (Hinton et al. 2015, arXiv:1503.02531). The teacher sees the augmented image.
     seed : int
-        Of everything that is drawn.
+        Random seed.
 
     Raises
     ------
     UsageError
-        If a field holds something else.
+        If a field is invalid.
     """
 
     network: str
@@ -124,7 +124,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Check every field; the messages name the flag."""
+        """Validate every field; the messages name the flag."""
         object.__setattr__(self, "codec_augment", tuple(self.codec_augment))
         _expect(self.size <= MAX_SIDE, "size", f"a side up to {MAX_SIDE}", self.size)
         for name in ("epochs", "batch", "accumulate", "size"):
@@ -149,7 +149,7 @@ class Recipe:
         _expect(set(self.flips) <= set(FLIPS), "flips", "letters of 'hv', or none", repr(self.flips))
         parse_class_weights(self.class_weights)
         if self.codec_augment:
-            expected = "points that code (--codec-share leaves the rest pristine)"
+            expected = f"points that code ({argument('codec_share')} leaves the rest pristine)"
             _expect(self.coding_points(), "codec_augment", expected, "pristine alone")
 
     def coding_points(self) -> tuple[Point, ...]:
@@ -157,7 +157,7 @@ class Recipe:
         try:
             points = expand_points(self.codec_augment) if self.codec_augment else ()
         except UsageError as error:
-            raise UsageError(f"--codec-augment: {error}") from error
+            raise UsageError(f"{argument('codec_augment')}: {error.message}") from error
         return tuple(point for point in points if not point.is_pristine)
 
     def to_dict(self) -> dict[str, Any]:
@@ -173,13 +173,13 @@ PAPER: Mapping[str, Mapping[str, Any]] = {
 
 @dataclass(frozen=True)
 class Choices:
-    """The fields that a user set, over the paper's or the general defaults of a network."""
+    """Fields set by a user, over the paper's or the general defaults of a network."""
 
     network: str
     given: Mapping[str, Any] = field(default_factory=dict)
 
     def recipe(self) -> Recipe:
-        """Return the recipe that results."""
+        """Return the resulting recipe."""
         return Recipe(network=self.network, **{**PAPER.get(self.network, {}), **self.given})
 
     def departures(self) -> dict[str, tuple[Any, Any]]:
@@ -217,4 +217,4 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
 
 def _expect(ok: object, name: str, expected: str, came: object) -> None:
     if not ok:
-        raise UsageError(f"--{name.replace('_', '-')}: expected {expected}, got {came}")
+        raise UsageError(f"{argument(name)}: expected {expected}, got {came}")

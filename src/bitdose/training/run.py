@@ -14,7 +14,7 @@ import tomli_w
 
 from bitdose.data.base import Case
 from bitdose.data.read import read_source
-from bitdose.errors import BitdoseError, CaseError, UsageError
+from bitdose.errors import BitdoseError, CaseError, UsageError, argument
 from bitdose.hashing import file_digest
 from bitdose.image import Image
 from bitdose.lock import lock_folder
@@ -41,9 +41,9 @@ _COMPARED = 8
 
 @dataclass(frozen=True)
 class Options:
-    """What a training run needs besides its recipe.
+    """Environment of a training run, besides its recipe.
 
-    None of it is compared on resume; another device or number of threads changes the last bits.
+    Not compared on resume; another device or number of threads changes the last bits.
 
     Parameters
     ----------
@@ -54,13 +54,13 @@ class Options:
     threads : int or None
         Threads of the CPU; None takes all cores.
     loaders : int
-        Threads that read cases.
+        Number of reader threads.
     cache_mb : int
-        Memory for samples that were read.
+        Cache size for samples, in bytes.
     max_failures : float
         Share of cases that may be unreadable.
     resume : bool
-        Go on in a folder that holds a run.
+        Whether to resume an existing run.
     """
 
     out: Path
@@ -74,20 +74,20 @@ class Options:
 
 @dataclass(frozen=True)
 class TrainingJob:
-    """What is trained on what: written to ``train.toml`` and compared on resume.
+    """Identity of a training run: written to ``train.toml`` and compared on resume.
 
     Parameters
     ----------
     choices : Choices
-        The network and what departs from its recipe.
+        Network, and deviations from its recipe.
     data : pathlib.Path
         Folder or table.
     split : str or None
-        The split to learn from.
+        Split for training.
     classes : dict
         Data label to label; empty for none.
     weights : pathlib.Path or None
-        What to start from.
+        Initial weights.
     """
 
     choices: Choices
@@ -97,7 +97,7 @@ class TrainingJob:
     weights: Path | None = None
 
     def document(self, splits: Splits) -> dict[str, Any]:
-        """Return what identifies the run, as TOML values."""
+        """Return the identity of the run as TOML values."""
         recipe = self.choices.recipe()
         files = {"weights": self.weights, "teacher": Path(recipe.teacher) if recipe.teacher else None}
         given = {name: path for name, path in files.items() if path and path.is_file()}
@@ -118,13 +118,13 @@ class Trained:
     folder : pathlib.Path
         Holds ``model.onnx``, ``model.pt``, ``model.json`` and ``model.md``.
     epochs, best_epoch : int
-        Epochs done, and the one whose weights were kept.
+        Number of epochs, and the one with the selected weights.
     validation_f1 : float
-        Its macro F1 on the validation split.
+        Macro F1 on the validation split.
     difference : float
         Largest difference of a probability between ONNX file and PyTorch.
     test : dict
-        Estimates on the test split as JSON values; empty where there is none.
+        Estimates on the test split as JSON values; empty without a test split.
     """
 
     folder: Path
@@ -136,7 +136,7 @@ class Trained:
 
 
 def train(job: TrainingJob, options: Options, *, announce: Watch, watch: Watch, tick: Tick) -> Trained:
-    """Train, or go on training, and write model, ONNX file and card.
+    """Train or resume training, and write model, ONNX file and card.
 
     Parameters
     ----------
@@ -145,16 +145,16 @@ def train(job: TrainingJob, options: Options, *, announce: Watch, watch: Watch, 
     options : Options
         Where.
     announce : callable
-        Called once with what was planned.
+        Called once with the plan.
     watch, tick : callable
-        Called with each epoch's record, and with the number of optimiser steps done so far.
+        Called with each epoch's record, and with the number of optimiser steps so far.
 
     Raises
     ------
     BitdoseError
-        If the work fails; what was reached stays in the folder.
+        If training fails; the last checkpoint stays in the folder.
     UsageError
-        If data, recipe, weights or folder are wrong.
+        If data, recipe, weights or folder are invalid.
     """
     recipe = job.choices.recipe()
     splits = make_splits(
@@ -165,7 +165,7 @@ def train(job: TrainingJob, options: Options, *, announce: Watch, watch: Watch, 
         trainer = _trainer(job, options, splits, loader)
         with closing(_taken_folder(job, options, splits)):
             last = options.out / checkpoint.LAST
-            if options.resume and last.is_file():  # a kill before the first one: the run begins anew
+            if options.resume and last.is_file():  # killed before the first checkpoint: restart
                 trainer.restore(checkpoint.load(last))
             announce(_planned(splits, trainer))
             trainer.run(watch, tick)
@@ -173,7 +173,9 @@ def train(job: TrainingJob, options: Options, *, announce: Watch, watch: Watch, 
     except KeyboardInterrupt as error:
         begun = (options.out / PLAN).is_file()
         raise BitdoseError(
-            "interrupted: run again with --resume to go on" if begun else "interrupted"
+            f"interrupted: run again with {argument('resume', value=True)} to go on"
+            if begun
+            else "interrupted"
         ) from error
     finally:
         loader.close()
@@ -181,7 +183,7 @@ def train(job: TrainingJob, options: Options, *, announce: Watch, watch: Watch, 
 
 
 def _write_failures(folder: Path, failures: Failures) -> None:
-    """Name the cases that could not be read in a file: a log is no place for names of files."""
+    """List the unreadable cases in a file, to keep file names out of logs."""
     if failures.reasons and folder.is_dir():
         text = json.dumps(failures.reasons, indent=2, ensure_ascii=False)
         checkpoint.write_text_atomically(folder / FAILED_FILE, text)
@@ -197,14 +199,15 @@ def _network(recipe: Recipe, splits: Splits, weights: Path | None) -> Network:
         if stated is not None and tuple(stated) != network.spec.labels:
             ours = list(network.spec.labels)
             raise UsageError(
-                f"--weights {weights.name}: its sidecar has the labels {list(stated)}, the run {ours}"
+                f"{argument('weights', weights.name)}: its sidecar has the labels {list(stated)}, "
+                f"the run {ours}"
             )
         load_start(network.module, weights, network.trunk)
     return network
 
 
 def _trainer(job: TrainingJob, options: Options, splits: Splits, loader: Loader) -> Trainer:
-    """Build all that training needs, so that a wrong call is found before a folder is made."""
+    """Build all parts of the training, so that a wrong call fails before a folder is created."""
     recipe = job.choices.recipe()
     device = Device(options.device, precision=recipe.precision, threads=options.threads)
     network = _network(recipe, splits, job.weights)
@@ -224,19 +227,22 @@ def _trainer(job: TrainingJob, options: Options, splits: Splits, loader: Loader)
 
 
 def _taken_folder(job: TrainingJob, options: Options, splits: Splits) -> IO[str]:
-    """Make and lock the run folder, or lock and check that the one to go on in is of the same run."""
+    """Create and lock the run folder, or lock the existing one and check its identity."""
     path, document = options.out / PLAN, job.document(splits)
     if options.out.exists() and not options.out.is_dir():
-        raise UsageError(f"--out {options.out}: expected a folder, got a file")
+        raise UsageError(f"{argument('out', options.out)}: expected a folder, got a file")
     if options.resume:
         _check_same(path, document, job.choices.network)
     elif path.exists():
-        raise UsageError(f"--out {options.out}: holds a training run; --resume goes on, or choose another")
+        raise UsageError(
+            f"{argument('out', options.out)}: holds a training run; "
+            f"{argument('resume', value=True)} goes on, or choose another"
+        )
     try:
         options.out.mkdir(parents=True, exist_ok=True)
         lock = lock_folder(options.out, writer="another training")
     except OSError as error:
-        raise BitdoseError(f"--out {options.out}: cannot be written: {error.strerror}") from error
+        raise BitdoseError(f"{argument('out', options.out)}: cannot be written: {error.strerror}") from error
     if not options.resume:
         checkpoint.write_text_atomically(path, tomli_w.dumps(document))
     return lock
@@ -246,15 +252,20 @@ def _check_same(path: Path, document: dict[str, Any], network: str) -> None:
     try:
         before = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise UsageError(f"--resume: {path.parent} holds no training run; leave --resume out") from error
+        raise UsageError(
+            f"{argument('resume', value=True)}: {path.parent} holds no training run; leave "
+            f"{argument('resume', value=True)} out"
+        ) from error
     except (OSError, ValueError) as error:
-        raise UsageError(f"--resume: {PLAN} is damaged: {error}") from error
+        raise UsageError(f"{argument('resume', value=True)}: {PLAN} is damaged: {error}") from error
     default = Recipe(network=network).to_dict()  # of fields that an older version did not know
     for part, key in ((before, "teacher_sha256"), (before.get("data", {}), "file_sizes_sha256")):
         part.setdefault(key, (document if part is before else document["data"]).get(key))
     changed = _differences(before | {"recipe": default | before.get("recipe", {})}, document)
     if changed:
-        raise UsageError(f"--resume: the run in {path.parent} is another one: {'; '.join(changed)}")
+        raise UsageError(
+            f"{argument('resume', value=True)}: the run in {path.parent} is another one: {'; '.join(changed)}"
+        )
 
 
 def _differences(before: dict[str, Any], now: dict[str, Any], prefix: str = "") -> list[str]:
@@ -284,9 +295,9 @@ def _planned(splits: Splits, trainer: Trainer) -> dict[str, Any]:
 
 
 def _finish(job: TrainingJob, folder: Path, trainer: Trainer, splits: Splits) -> Trained:
-    """Take the best weights, write the model, judge it once on the test split, write the card."""
+    """Load the best weights, write the model, evaluate it once on the test split, write the card."""
     if not (folder / checkpoint.BEST).is_file():
-        raise BitdoseError(f"{checkpoint.BEST} is gone from {folder}: there are no weights to write")
+        raise BitdoseError(f"{checkpoint.BEST} is missing in {folder}: there are no weights to write")
     module = trainer.chosen_module
     module.load_state_dict(checkpoint.load(folder / checkpoint.BEST))
     spec = trainer.network.spec
@@ -311,7 +322,7 @@ def _finish(job: TrainingJob, folder: Path, trainer: Trainer, splits: Splits) ->
 
 
 def _images(cases: Sequence[Case], recipe: Recipe) -> list[Image]:
-    """Read a few validation cases to compare the exported file on."""
+    """Read a few validation cases for the check of the exported file."""
     images: list[Image] = []
     for case in cases[:: max(1, len(cases) // _COMPARED)][:_COMPARED]:
         try:

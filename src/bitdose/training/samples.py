@@ -1,9 +1,9 @@
-"""From a case to the integer samples that the network's input is made of, once or with a codec in between.
+"""Conversion of cases to integer samples for the network's input, optionally coded.
 
-A sample holds ``(C, H, W)`` or ``(C, L, H, W)`` integers at the network's size, exactly as
-``models.prepare`` makes them in a study, before range, mean and standard deviation. C is 1
-where all three channels would be alike. Samples are kept in memory up to a budget; a coded
-sample is made anew each time, from the source at full size.
+A sample is a ``(C, H, W)`` or ``(C, L, H, W)`` integer array at the network's size, exactly as
+computed by ``models.prepare`` in a study, before range, mean and standard deviation. C is 1
+where all three channels would be equal. Samples are cached in memory up to a budget; a coded
+sample is computed each time, from the source at full size.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ Integers = NDArray[np.uint8] | NDArray[np.uint16]
 
 @dataclass(frozen=True)
 class Sample:
-    """One case ready to become part of a batch.
+    """One case, prepared for a batch.
 
     Parameters
     ----------
     pixels : numpy.ndarray
         ``(C, H, W)`` or ``(C, L, H, W)`` uint8 or uint16.
     max_value : int
-        The sample that stands for white.
+        Sample value of white.
     label : int
         Index of the label.
     """
@@ -50,16 +50,16 @@ class Sample:
 
 
 class SampleReader:
-    """Makes samples; safe to call from several threads.
+    """Thread-safe reader of samples.
 
     Parameters
     ----------
     spec : InputSpec
-        The network's input.
+        Input specification of the network.
     recipe : Recipe
-        Its colour mode, points and seed.
+        Recipe with colour mode, points and seed.
     cache_bytes : int
-        Budget for pristine samples kept in memory.
+        Cache size for pristine samples, in bytes.
     """
 
     def __init__(self, spec: InputSpec, recipe: Recipe, *, cache_bytes: int) -> None:
@@ -72,20 +72,20 @@ class SampleReader:
         self._lock = threading.Lock()
 
     def pristine(self, case: Case) -> Sample:
-        """Return a case as it is read.
+        """Return a pristine case.
 
         Raises
         ------
         CaseError
-            If it cannot be read, or is no input of the network.
+            If it cannot be read, or does not fit the network's input.
         """
         kept = self._kept.get(case.id)
         return kept if kept is not None else self._keep(case, self._sample(case, None))
 
     def training(self, case: Case, epoch: int) -> Sample:
-        """Return a case for an epoch of training: coded at a drawn point, or pristine.
+        """Return a case for an epoch of training: coded at a random point, or pristine.
 
-        The draw follows from seed, case and epoch alone.
+        The choice depends on seed, case and epoch only.
         """
         if not self._points:
             return self.pristine(case)
@@ -94,7 +94,7 @@ class SampleReader:
             return self.pristine(case)
         try:
             return self._sample(case, self._points[int(rng.integers(len(self._points)))])
-        except CaseError:  # what this codec cannot code can still be learned from as it is
+        except CaseError:  # a case that this codec cannot code is used pristine
             return self.pristine(case)
 
     def _keep(self, case: Case, sample: Sample) -> Sample:
@@ -113,7 +113,7 @@ class SampleReader:
 
 
 def integer_input(image: Image, spec: InputSpec) -> Integers:
-    """Return what ``prepare`` makes of an image, in integers and channels first.
+    """Return the output of ``prepare`` for an image as integers, channels first.
 
     The resize gives integers and the range is [0, 1], so multiplying by the largest sample
     brings them back exactly.

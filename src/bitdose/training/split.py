@@ -1,8 +1,7 @@
-"""Who is learned from, who chooses the checkpoint, who is never seen: whole patients each."""
+"""Training, validation and test splits by whole patients."""
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path
 
 from bitdose.data.base import Case
 from bitdose.data.load import ALL_SPLITS, load_cases
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.hashing import digest
 
 TRAINING_NAMES = ("train", "training")
@@ -25,15 +24,15 @@ class Splits:
     Parameters
     ----------
     fit, validation, test : tuple of Case
-        Learned from; used to choose the checkpoint; used once, for the model card.
+        Training cases; cases for the choice of the checkpoint; cases used once, for the model card.
     labels : tuple of str
         All labels, sorted.
     has_patients : bool
-        Whether the data name patients; if not, each case counts as its own.
+        Whether the data identify patients; if not, each case is its own patient.
     drawn : bool
         Whether ``validation`` was drawn from the training split.
     name : str
-        The data's name.
+        Name of the data.
     """
 
     fit: tuple[Case, ...]
@@ -45,12 +44,12 @@ class Splits:
     name: str
 
     def sizes_digest(self) -> str:
-        """Identify the files by their sizes: another image under an old name rarely has the same."""
+        """Return a digest of the file sizes, which detects most replaced images."""
         cases = [case for part in (self.fit, self.validation, self.test) for case in part]
         return digest([case.path.stat().st_size if case.path.is_file() else -1 for case in cases])
 
     def digest(self) -> str:
-        """Identify the splits by ids, labels and patients."""
+        """Return a digest of the splits' ids, labels and patients."""
         parts = (self.fit, self.validation, self.test)
         return digest([[[case.id, case.label, case.patient] for case in part] for part in parts])
 
@@ -58,26 +57,26 @@ class Splits:
 def make_splits(
     data: Path, *, split: str | None, share: float, seed: int, classes: dict[str, str] | None = None
 ) -> Splits:
-    """Take the training split, and hold a share of its patients out if no split is meant for that.
+    """Select the training split, and hold out a share of its patients without a validation split.
 
     Parameters
     ----------
     data : pathlib.Path
         A folder or table, as for a study.
     split : str or None
-        The split to learn from; None takes ``train`` where there are splits.
+        Split for training; None for ``train`` if there are splits.
     share : float
         Share of patients per class held out for validation.
     seed : int
-        Changes which ones.
+        Seed of the hold-out.
     classes : dict, optional
         As for a study.
 
     Raises
     ------
     UsageError
-        If a split is empty, has one class, lacks a label of the data, or has too few patients to
-        hold any out.
+        If a split is empty, has one class, lacks a label of the data, or has too few patients for
+        a hold-out.
     """
     whole = load_cases(data, split=ALL_SPLITS, classes=classes)
     names = {case.split for case in whole.cases}
@@ -85,7 +84,9 @@ def make_splits(
     train = [case for case in whole.cases if chosen in (ALL_SPLITS, case.split)]
     if not train:
         listed = ", ".join(sorted(repr(name) for name in names))
-        raise UsageError(f"--split {chosen!r}: expected a split with cases, the data have {listed}")
+        raise UsageError(
+            f"{argument('split')} {chosen!r}: expected a split with cases, the data have {listed}"
+        )
     _check_classes(train, whole.labels, "the training split")
     others = [case for case in whole.cases if chosen not in (ALL_SPLITS, case.split)]
     validation = [case for case in others if case.split in VALIDATION_NAMES]
@@ -95,8 +96,8 @@ def make_splits(
         held = held_out_patients(train, share=share, seed=seed)
         validation = [case for case in train if case.patient in held]
         train = [case for case in train if case.patient not in held]
-    what = "the held-out validation (of each class's patients one at least stays to learn from)"
-    _check_classes(train, whole.labels, "what is left to learn from")
+    what = "the held-out validation (at least one patient per class stays for training)"
+    _check_classes(train, whole.labels, "the remaining training cases")
     _check_classes(validation, whole.labels, what if drawn else "the validation split")
     return Splits(
         tuple(train), tuple(validation), tuple(test), whole.labels, whole.has_patients, drawn, whole.name
@@ -108,8 +109,8 @@ def held_out_patients(cases: Sequence[Case], *, share: float, seed: int) -> froz
 
     A patient's class is the first of its labels in alphabetical order; patients are ranked by a
     hash of seed and patient, and taken from the top. So the order of the cases does not matter,
-    and cases that are added move only patients at the end of what is held. A patient who alone
-    would make it more than twice the share is passed over while a smaller one is left.
+    and added cases affect only patients at the end of the hold-out. A patient whose cases
+    alone exceed twice the share is skipped while a smaller one is left.
     """
     first: dict[str, str] = {}
     for case in cases:
@@ -127,7 +128,7 @@ def held_out_patients(cases: Sequence[Case], *, share: float, seed: int) -> froz
 
 
 def _taken(ranked: Sequence[tuple[str, int]], wanted: float) -> set[str]:
-    """Take patients from the top until there are enough cases; one at least stays to learn from."""
+    """Select patients from the top until there are enough cases; at least one stays for training."""
     taken: dict[str, int] = {}
     for patient, size in ranked:
         if sum(taken.values()) >= wanted or len(taken) == len(ranked) - 1:
@@ -146,7 +147,7 @@ def _training_split(names: set[str]) -> str:
     if usual:
         return usual[0]
     listed = ", ".join(sorted(repr(name) for name in names))
-    raise UsageError(f"--split: the data have no split 'train'; choose one of {listed}, or 'all'")
+    raise UsageError(f"{argument('split')}: the data have no split 'train'; choose one of {listed}, or 'all'")
 
 
 def _check_classes(cases: Sequence[Case], labels: Sequence[str], what: str) -> None:
@@ -157,5 +158,5 @@ def _check_classes(cases: Sequence[Case], labels: Sequence[str], what: str) -> N
     if lacking:
         raise UsageError(
             f"{what} has no case of {', '.join(map(repr, lacking))}: give each class more patients, "
-            f"or drop one, as by --classes {shlex.quote(f'{lacking[0]}=')}"
+            f"or drop one, as by {argument('classes', {lacking[0]: ''})}"
         )

@@ -1,7 +1,7 @@
-"""A classifier that answers for the same augmented images that the student sees.
+"""Teacher for distillation, applied to the student's augmented images.
 
-Beyer et al. 2022, doi:10.1109/CVPR52688.2022.01065: a teacher that is shown the student's own
-view is a better guide than answers prepared once.
+Beyer et al. 2022, doi:10.1109/CVPR52688.2022.01065: a teacher that sees the student's augmented
+view is better than precomputed predictions.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bitdose.errors import UsageError
+from bitdose.errors import UsageError, argument
 from bitdose.models.base import CallableClassifier, InputSpec
 from bitdose.models.load import ModelRef
 
@@ -21,19 +21,19 @@ _SMALLEST = 1e-6
 
 
 class Teacher:
-    """Answers with log probabilities in the order of the student's labels.
+    """A teacher that returns log probabilities in the order of the student's labels.
 
     Parameters
     ----------
     model : str
-        An ``.onnx`` or TorchScript file, as for a study.
+        ``.onnx`` or TorchScript file, as for a study.
     spec : InputSpec
-        The student's input.
+        Input specification of the student.
 
     Raises
     ------
     UsageError
-        If its labels are not the student's, or one takes volumes and the other images.
+        If its labels differ from the student's, or only one of them takes volumes.
     """
 
     def __init__(self, model: str, spec: InputSpec) -> None:
@@ -43,18 +43,22 @@ class Teacher:
         try:
             self._classifier: CallableClassifier = ModelRef(model).load(threads=1)
         except UsageError as error:
-            raise UsageError(f"--teacher: {error}") from error
+            raise UsageError(f"{argument('teacher')}: {error.message}") from error
         torch.set_num_threads(threads)  # one made by torch has taken the student's threads
         own = self._classifier.spec
         if set(own.labels) != set(spec.labels):
-            raise UsageError(f"--teacher: its labels are {list(own.labels)}, the data's {list(spec.labels)}")
+            raise UsageError(
+                f"{argument('teacher')}: its labels are {list(own.labels)}, the data's {list(spec.labels)}"
+            )
         if own.takes_volumes != spec.takes_volumes:
-            raise UsageError("--teacher: one of teacher and student takes volumes, the other images")
+            raise UsageError(
+                f"{argument('teacher')}: one of teacher and student takes volumes, the other images"
+            )
         self._order = [own.labels.index(label) for label in spec.labels]
         self.name = f"{Path(model).name} {self._classifier.name}"
 
     def log_probabilities(self, batch: Any) -> Any:
-        """Return ``(N, K)`` log probabilities for a batch of the student's, in [0, 1] and channels first."""
+        """Return ``(N, K)`` log probabilities for a student's batch in [0, 1], channels first."""
         import torch
 
         spec = self._classifier.spec
@@ -67,9 +71,9 @@ class Teacher:
         values = (values - np.reshape(spec.mean, shape)) / np.reshape(spec.std, shape)
         if not spec.layout.startswith("NC"):
             values = np.moveaxis(values, 1, -1)
-        answers = self._classifier.predict(np.ascontiguousarray(values, np.float32))[:, self._order]
-        answers = np.where(np.isnan(answers), 1 / answers.shape[1], answers)
-        return torch.from_numpy(np.log(np.clip(answers, _SMALLEST, 1))).to(batch.device, torch.float32)
+        probabilities = self._classifier.predict(np.ascontiguousarray(values, np.float32))[:, self._order]
+        probabilities = np.where(np.isnan(probabilities), 1 / probabilities.shape[1], probabilities)
+        return torch.from_numpy(np.log(np.clip(probabilities, _SMALLEST, 1))).to(batch.device, torch.float32)
 
 
 def _channels(batch: Any, wanted: int) -> Any:

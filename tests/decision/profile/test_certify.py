@@ -203,14 +203,14 @@ def test_two_codec_builds_at_one_point_are_refused(run: Any) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"modality": "thermography"}, "--modality 'thermography': expected DICOM's code"),
-        ({"modality": ""}, "--modality '': expected DICOM's code"),
-        ({"expires": "0d"}, "--expires: expected up to 3650 days from now"),
-        ({"expires": "9999d"}, "--expires: expected up to 3650 days"),
-        ({"expires": "999999d"}, "--expires: expected up to 3650 days"),
-        ({"expires": "soon"}, "--expires: expected days such as 365d or a date"),
-        ({"expires": "2026-11-22"}, "--expires: expected up to 3650 days from now"),
-        ({"expires": "2027-02-30"}, "--expires: expected UTC such as"),
+        ({"modality": "thermography"}, "modality 'thermography': expected DICOM's code"),
+        ({"modality": ""}, "modality '': expected DICOM's code"),
+        ({"expires": "0d"}, "expires: expected up to 3650 days from now"),
+        ({"expires": "9999d"}, "expires: expected up to 3650 days"),
+        ({"expires": "999999d"}, "expires: expected up to 3650 days"),
+        ({"expires": "soon"}, "expires: expected days such as 365d or a date"),
+        ({"expires": "2026-11-22"}, "expires: expected up to 3650 days from now"),
+        ({"expires": "2027-02-30"}, "expires: expected UTC such as"),
     ],
 )
 def test_wrong_options_are_wrong_calls(run: Any, options: dict[str, str], words: str) -> None:

@@ -288,5 +288,5 @@ def test_public_keys_are_checked_and_named() -> None:
     assert check_public_key(f" {text}\n") == text
     assert key_id(text) == hashlib.sha256(bytes(range(32))).hexdigest()[:16]
     for wrong in ("", text[:-4], text + "AAAA", "ключ"):
-        with pytest.raises(UsageError, match="--trust: expected base64 of 32 bytes"):
-            check_public_key(wrong, name="--trust")
+        with pytest.raises(UsageError, match="trust: expected base64 of 32 bytes"):
+            check_public_key(wrong, name="trust")

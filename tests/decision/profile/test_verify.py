@@ -107,7 +107,7 @@ def test_another_build_of_the_codec_is_a_warning_that_names_both(signed: Profile
     ("changes", "words"),
     [
         ({"point": "jxl:q30"}, "cannot be coded here: unknown codec 'jxl'"),
-        ({"point": "anything"}, "cannot be coded here: point 'anything': expected CODEC:KNOB"),
+        ({"point": "anything"}, "cannot be coded here: point 'anything': expected CODEC:QUALITY"),
         ({"point": "jpeg:q31@256"}, "jpeg:q31@256 is not what the codec's fields say"),
         ({"point": "jpeg:q30@256:lanczos4"}, "is not what the codec's fields say"),
         ({"point": "pristine"}, "is not what the codec's fields say"),

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from bitdose.codecs.point import Point
+from bitdose.codecs.jpeg import Jpeg
 from bitdose.image import Image
 from bitdose.profile.document import Profile
 from bitdose.service.exams.admission import meta_refusal, payload_refusal
@@ -99,13 +99,11 @@ def test_deep_images_are_coded_at_their_codecs_depth(coded: Make, draw: Make, pr
 
 def test_chroma_may_not_be_coarser(make_service_profile: Make, draw: Make) -> None:
     """A profile of full colour refuses a stream whose colour is sampled at every second sample."""
-    from bitdose.service.exams.strength_check import jpeg_too_strong
-
     pixels = np.stack([draw(seed, rows=64, columns=64).pixels for seed in range(3)], -1)
-    full, half = (Point.parse(f"jpeg:q30+{option}").build_codec() for option in ("444", "420"))
+    full, half = (Jpeg(30, "q", (option,)) for option in ("444", "420"))
     rgb = Image(pixels, 8, "RGB")
-    assert "coarsely" in jpeg_too_strong(half.encode(rgb), Point.parse("jpeg:q30+444"))
-    assert jpeg_too_strong(full.encode(rgb), Point.parse("jpeg:q30+420")) == ""
+    assert "coarsely" in full.too_strong(half.encode(rgb))
+    assert half.too_strong(full.encode(rgb)) == ""
 
 
 def _stream(parcel: Any) -> bytes:

@@ -151,5 +151,5 @@ def test_a_cluster_that_is_not_there_is_one_line(change: Make, capfd: pytest.Cap
     assert driver.wait(60)
     assert driver.why_ended() == "code 1"
     said = capfd.readouterr().err
-    assert "--workers-on: no Ray at 127.0.0.1:1" in said
+    assert "workers_on: no Ray at 127.0.0.1:1" in said
     assert "Traceback" not in said

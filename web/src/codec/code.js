@@ -1,4 +1,4 @@
-// One image at one point: what goes on the wire. The order is the Python client's: downsize, map to the codec's
+// One image coded at one point, as transmitted. The order is the Python client's: downsize, map to the codec's
 // depth, code each slice.
 
 import { encodeJpeg } from "./jpeg.js";

@@ -1,6 +1,6 @@
 // DICOM to pixels as the Python client sees them (bitdose.data.dicom): rescaled, windowed, 0 is black.
 //
-// Only pixels leave this file, and three words about them: the modality, and whether names may be burnt in. No other
+// Only pixels leave this file, with two facts about them: the modality, and whether names may be burnt in. No other
 // attribute is read, so none can be sent. What is not handled here is refused, and `bitdose send` handles it.
 
 import * as dicomParser from "dicom-parser";

@@ -1,9 +1,9 @@
-// Images as the codecs see them, and the small sums around them; the same as bitdose.image and bitdose.wire.
+// Images as codec input, with helper functions; equal to bitdose.image and bitdose.wire.
 //
 // An image is {pixels, width, height, channels, slices, bits}: slice by slice, row by row, channels interleaved;
 // Uint8Array up to 8 bits, Uint16Array above; grey (0 is black) or RGB.
 
-/** What a browser cannot do; `key` names the sentence for people. */
+/** An unsupported operation; `key` is the message's locale key. */
 export class Refused extends Error {
   constructor(key, detail = "") {
     super(detail ? `${key}: ${detail}` : key);

@@ -1,4 +1,4 @@
-// PNG, read and written sample for sample: a canvas would cut 16 bits to 8, apply colour profiles, and in some
+// PNG, read and written sample for sample: a canvas would truncate 16 bits to 8, apply colour profiles, and in some
 // browsers add noise against fingerprinting.
 // Reference: W3C Portable Network Graphics, third edition.
 

@@ -1,4 +1,4 @@
-// Accounts, profiles, what was spared, the sentinel, the last accesses.
+// Accounts, profiles, savings, the sentinel, the last accesses.
 
 import { ask, make, one, say, start, tableRow } from "./dom.js";
 import { chart } from "./chart.js";
@@ -8,7 +8,7 @@ const ADMIN = "/api/v1/admin";
 const button = (text, click) => make("button", { type: "button", class: "quiet", click }, text);
 const row = (...cells) => tableRow({}, ...cells);
 
-/** Do what a person asked for, and show what came of it. */
+/** Run an action and show its outcome. */
 async function act(action) {
   try {
     const warnings = (await action()) ?? [];

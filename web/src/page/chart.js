@@ -1,4 +1,4 @@
-// A rate over time with its interval and a limit, as SVG; the same figures follow as a table for those who listen.
+// A rate over time with its interval and a limit, as SVG; the same figures follow as a table for screen readers.
 
 import { make } from "./dom.js";
 import { percent, word } from "./words.js";

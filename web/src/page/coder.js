@@ -1,4 +1,4 @@
-// The worker from the page's side: a task and its input in, a promise out.
+// The page's interface to the worker: a task with its input returns a promise.
 
 let worker = null;
 let last = 0;

@@ -1,4 +1,4 @@
-// Making elements and talking to the service; text is always text, never markup.
+// Creation of elements and requests to the service; text is never interpreted as markup.
 
 import { failure, word } from "./words.js";
 
@@ -25,14 +25,14 @@ export const tableRow = (options, ...cells) =>
 /** Values that the server put into the page. */
 export const given = (id) => JSON.parse(one(`#${id}`)?.textContent || "null");
 
-/** Say something to everybody, those who listen to the page too. */
+/** Show a notice, announced to screen readers as well. */
 export function say(text, kind = "") {
   const place = one("#notice");
   place.textContent = text;
   place.className = `notice ${kind}`; // an empty one takes no room, and stays in the page: else it would not be read out
 }
 
-/** What went wrong, from the service's problem document. */
+/** An error, from the service's problem document. */
 export class Problem extends Error {
   constructor(status, detail, retryAfter = 0) {
     super(failure(status, detail));
@@ -45,7 +45,7 @@ let csrf = document.documentElement.dataset.csrf ?? "";
 
 export const csrfToken = () => csrf;
 
-/** Ask who is logged in: a page from the cache may hold the token of an older login. */
+/** Fetch the current login: a cached page may contain the token of an older one. */
 export async function refreshCsrf() {
   const response = await fetch("/api/v1/me", { headers: { Accept: "application/json" } });
   if (!response.ok) return false;
@@ -74,7 +74,7 @@ export async function ask(method, path, body = undefined, again = true) {
   return response.status === 204 ? null : response.json();
 }
 
-/** What every page does: logging out, and the worker that keeps the pages usable without a link. */
+/** Common parts of every page: logout, and the service worker for offline use. */
 export function start() {
   one("#logout")?.addEventListener("click", async () => {
     await ask("POST", "/api/v1/logout").catch(() => {});

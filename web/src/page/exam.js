@@ -1,4 +1,4 @@
-// One exam: its answer, its image, the evidence, the physician's verdict.
+// One exam: prediction, image, evidence, physician's verdict.
 
 import { ask, given, make, one, say, start } from "./dom.js";
 import { follow, hasEnded } from "./live.js";
@@ -44,7 +44,7 @@ async function showFacts(exam) {
   };
   const list = Object.entries(facts).filter(([, text]) => text)
     .map(([key, text]) => make("div", {}, make("dt", {}, word(`js.fact.${key}`)), make("dd", {}, text)));
-  // The server shows the exam's own profile; an exam that is not read yet may get another one.
+  // The server shows the exam's own profile; an exam that is not classified yet may get another one.
   const other = exam.profile && profile && exam.profile !== profile ? make("p", { class: "notice" }, word("js.other-profile", { id: exam.profile })) : null;
   one("#exam-facts").replaceChildren(make("dl", { class: "facts" }, ...list), ...(other ? [other] : []));
   one("#pseudonym").textContent = exam.pseudonym;
@@ -100,7 +100,7 @@ async function show(exam) {
 
 start();
 readTools();
-if (role === "clinic") items().then(() => begin(), () => {}); // what waits in the outbox goes on from here too
+if (role === "clinic") items().then(() => begin(), () => {}); // the outbox is sent from this page too
 one("#confirm").addEventListener("click", () => judge("confirm", ""));
 one("#disagree").addEventListener("click", () => judge("disagree", one("#label").value));
 one("#print").addEventListener("click", () => print());

@@ -1,8 +1,8 @@
-// Whether an exam is one of those that the profile speaks of; the service has the last word.
+// Check of an exam against the profile's limits; the service's check is authoritative.
 
 const within = (value, range) => !range || (value >= range[0] && value <= range[1]);
 
-/** What is outside the profile's limits, in short; empty where nothing is. */
+/** The limits that an exam violates; empty for none. */
 export function outside(meta, limits) {
   const found = [];
   if (!within(meta.rows, limits.height) || !within(meta.columns, limits.width)) found.push(`${meta.columns}x${meta.rows}`);

@@ -1,4 +1,4 @@
-// Seconds that bytes take on a link: the same sums as bitdose.links, on its links or on what was measured here.
+// Transmission time on a link: the formulas of bitdose.links, for named links or the measured one.
 
 const SEGMENT = 1460, WINDOW = 10 * SEGMENT, SETUP = 2, HELLO = [700, 3000], REQUEST = 400, ANSWER = 500, MATHIS = 0.93;
 const MEASURED = "bitdose-link";
@@ -23,12 +23,12 @@ function stalls(link, rate, sent) {
   return total;
 }
 
-/** Remember what an upload of this browser took; small ones say more of the round trip than of the rate. */
+/** Record an upload's duration; small ones measure the round trip rather than the rate. */
 export function measured(bytes, took) {
   if (bytes >= 2000 && took > 0.05) localStorage.setItem(MEASURED, JSON.stringify({ bps: (8 * bytes) / took, took }));
 }
 
-/** Whether the last upload of some seconds crept: then an image of half a megabyte takes a minute. */
+/** Whether the last longer upload was slow: an image of half a megabyte would take a minute. */
 export function creeps() {
   const found = JSON.parse(localStorage.getItem(MEASURED) ?? "null");
   return found !== null && found.took > 2 && found.bps < 100_000;

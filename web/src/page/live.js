@@ -1,4 +1,4 @@
-// Answers as they come: server-sent events, and asking again where a proxy swallows them.
+// Live predictions: server-sent events, with polling where a proxy blocks them.
 
 import { ask } from "./dom.js";
 
@@ -15,7 +15,7 @@ function open() {
   source = new EventSource(EVENTS);
   source.addEventListener("exam", ({ data }) => tell(JSON.parse(data)));
   source.onerror = () => {
-    // A lost link is the browser's to mend; a refusal (the login has ended) closes it for good.
+    // The browser reconnects after a lost link; a rejection (expired login) closes it permanently.
     if (source.readyState === EventSource.CLOSED) setTimeout(open, REOPEN_MS);
   };
 }
@@ -32,7 +32,7 @@ export function listen(heard = () => {}) {
   return () => listeners.delete(heard);
 }
 
-/** Call `heard(exam)` once an exam has ended; events first, asking now and then as well. */
+/** Call `heard(exam)` once an exam has ended; by events, with occasional polling. */
 export function follow(id, heard) {
   let timer = 0;
   const took = (exam) => {

@@ -1,6 +1,6 @@
 // The clinic's outbox: coded exams wait in the browser's own database until the service has them all.
 //
-// It survives a closed tab and a power cut. Names of files and what a person wrote beside them stay here:
+// It survives a closed tab and a power cut. File names and a person's notes stay in the browser:
 // they are the only link between a pseudonym and a patient, and are never sent.
 
 const NAME = "bitdose";
@@ -32,20 +32,20 @@ export const put = (item) => run("readwrite", (store) => store.put(item));
 export const drop = (key) => run("readwrite", (store) => store.delete(key));
 export const get = (key) => run("readonly", (store) => store.get(key));
 
-/** Everything in it, oldest first, without the payloads' bytes in memory (a Blob is a handle). */
+/** All items, oldest first, without the payloads' bytes in memory (a Blob is a handle). */
 export async function items() {
   const found = await run("readonly", (store) => store.getAll());
   return found.sort((a, b) => a.added - b.added || a.key.localeCompare(b.key));
 }
 
-/** Change some fields of an item that is still there. */
+/** Update fields of an existing item. */
 export async function change(key, fields) {
   const item = await get(key);
   if (item) await put({ ...item, ...fields });
   return item ? { ...item, ...fields } : null;
 }
 
-/** Random text that stands for a patient. */
+/** A random pseudonym. */
 export function pseudonym() {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   return btoa(String.fromCharCode(...bytes)).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");

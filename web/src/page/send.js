@@ -1,4 +1,4 @@
-// Choosing, coding and sending exams, and what became of them.
+// Choice, coding and sending of exams, and their outcomes.
 
 import { all, given, make, one, say, start } from "./dom.js";
 import { inWorker } from "./coder.js";
@@ -22,7 +22,7 @@ function offerLinks() {
   picker.replaceChildren(...links().map(({ name }) => make("option", { value: name, selected: name === chosen }, name === "own" ? word("js.own-link") : name)));
 }
 
-/** One line of the outbox: what it is, bytes before and after, where it stands. */
+/** One row of the outbox: name, bytes before and after, state. */
 function show(item) {
   const before = known.get(item.key);
   if (before && before.state !== item.state) tell(item);
@@ -39,7 +39,7 @@ function show(item) {
 
 const TOLD = ["answered", "refused", "cannot", "asking"];
 
-/** Say what came of an exam to those who listen: the list itself changes too often to be read out. */
+/** Announce an exam's outcome to screen readers: the list itself changes too often. */
 function tell(item) {
   if (TOLD.includes(item.state)) one("#said").textContent = `${item.name}: ${standing(item)}`;
 }
@@ -120,7 +120,7 @@ async function store(item, { payload, meta }, more) {
   show(whole);
 }
 
-/** Follow an exam that the service has, until it is answered. */
+/** Follow an exam at the service until its prediction. */
 function heard(item) {
   show(item);
   if (item.state === "waiting" || item.state === "sending") return;
@@ -164,7 +164,7 @@ function wire() {
   });
 }
 
-/** Nothing can be coded here: say why, and take nothing. */
+/** Coding is impossible: show the reason, accept no files. */
 function unsupported(text) {
   one("#unsupported").textContent = text;
   one("#unsupported").hidden = false;
@@ -178,9 +178,9 @@ async function begin() {
   if (!CLIENTS.includes(profile.client)) return unsupported(word("js.other-client", { client: profile.client }));
   offerLinks();
   wire();
-  inWorker("warm", { point: profile.point }).catch((error) => {
-    if (error.key === "point") unsupported(word("js.unsupported", { point: profile.point }));
-  });
+  const cannot = () => unsupported(word("js.unsupported", { point: profile.point }));
+  if (profile.in_browser) inWorker("warm", { point: profile.point }).catch(({ key }) => key === "point" && cannot());
+  else cannot();
   navigator.storage?.persist?.();
   for (const item of await queue.items()) heard(item);
   listen();

@@ -1,4 +1,4 @@
-// Sends what is in the outbox, one exam after the other, in one tab at a time; tells who listens of every step.
+// Sends the outbox sequentially, in one tab at a time, and notifies listeners of every step.
 
 import { Problem } from "./dom.js";
 import { measured } from "./links.js";
@@ -7,7 +7,7 @@ import { create, offsetOf, send } from "./tus.js";
 
 const PAUSE_MS = [1000, 2000, 5000, 10_000, 30_000, 60_000];
 const REFUSED = [400, 403, 413, 415, 422];
-const PIECE_BYTES = 65_536; // of an uncoded image, between two looks at the outbox
+const PIECE_BYTES = 65_536; // of an uncoded image, between two checks of the outbox
 const channel = new BroadcastChannel("bitdose-outbox");
 const pending = (item) => item.state === "waiting" || item.state === "sending";
 
@@ -27,7 +27,7 @@ export function begin(heard = () => {}) {
   hold.request("bitdose-sender", () => loop());
 }
 
-/** Something new is in the outbox, or a person asks to try again. */
+/** Wake up for a new item, or a manual retry. */
 export function poke() {
   wake();
   channel.postMessage({});
@@ -72,7 +72,7 @@ async function deliver(item) {
   if (!upload) upload = await create(item.meta, payload, tell);
   const url = upload.url ?? item.url;
   if (!(await update(item, { url, state: "sending", sent: upload.offset, error: "" }))) return;
-  // Somebody waits for a coded exam; an uncoded one makes way between two pieces.
+  // Coded exams are urgent; an uncoded one is preempted between two pieces.
   while (upload.offset < payload.size) {
     if (item.idle && upload.offset > before && (await somebodyWaits())) return;
     upload = await send(url, payload, upload.offset, tell, item.idle ? Math.min(upload.offset + PIECE_BYTES, payload.size) : payload.size);
@@ -86,10 +86,10 @@ async function deliver(item) {
 
 const somebodyWaits = async () => (await items()).some((item) => pending(item) && !item.idle);
 
-/** Note a failure; returns how long to wait, 0 for until something changes. */
+/** Record a failure; returns the waiting time, 0 to wait for a change. */
 async function failed(item, error, failures) {
   if (!(error instanceof Problem)) throw error;
-  if (error.status === 409) return 500; // the service has other bytes than we thought: ask it again
+  if (error.status === 409) return 500; // the service's offset differs: query it again
   if (error.status === 460 && failures < PAUSE_MS.length) {
     await update(item, { url: null, sent: 0 }); // the bytes were damaged on the way, and the service dropped them
     return 500;

@@ -1,4 +1,4 @@
-// Uploads by tus 1.0: created once, sent from the byte that the service has, however often the link breaks.
+// Uploads by tus 1.0: created once, resumed at the service's offset after each lost connection.
 // Reference: https://tus.io/protocols/resumable-upload
 
 import { csrfToken, Problem, refreshCsrf } from "./dom.js";
@@ -11,12 +11,12 @@ const SILENCE_MS = 90_000; // a link on which nothing moves for so long is dead
 
 const base64 = (bytes) => btoa(String.fromCharCode(...bytes));
 
-/** One request; `progress` hears of bytes as they leave. XHR, since fetch tells nothing of them. */
+/** One request; `progress` is called for sent bytes. XHR, since fetch does not report them. */
 function request(method, url, headers = {}, body = null, progress = null) {
   return new Promise((resolve, reject) => {
     const call = new XMLHttpRequest();
     let watch = 0;
-    const drop = () => call.abort(); // a link that is lost and comes back leaves the old connection hanging
+    const drop = () => call.abort(); // after a link is lost and restored, the old connection hangs
     const moved = () => {
       clearTimeout(watch);
       watch = setTimeout(drop, SILENCE_MS);
@@ -72,7 +72,7 @@ export async function create(meta, payload, progress) {
   return { url: new URL(call.getResponseHeader("Location"), location.href).pathname, ...standing(call) };
 }
 
-/** How many bytes of an upload the service has; null once it knows it no more. */
+/** The service's offset of an upload; null once it is unknown. */
 export async function offsetOf(url) {
   const call = await request("HEAD", url);
   if ([404, 410].includes(call.status)) return null;
@@ -80,7 +80,7 @@ export async function offsetOf(url) {
   return standing(call);
 }
 
-/** Send what is missing, from `offset` to `end`; `progress` hears how many bytes are there in all. */
+/** Send the bytes from `offset` to `end`; `progress` is called with the total number of sent bytes. */
 export async function send(url, payload, offset, progress, end = payload.size) {
   // No checksum of the part: with one the service would keep all of it or nothing. The exam's own SHA-256 covers all.
   const rest = payload.slice(offset, end);

@@ -11,7 +11,7 @@ let place = { ...FIT };
 let tone = { level: 0.5, window: 1 };
 const views = [];
 
-/** Load at once on a fair link; on a slow one an image costs a minute, so a person has to ask for it. */
+/** Load automatically on a fast link, on request on a slow one, where an image takes a minute. */
 const isSlow = () =>
   navigator.connection?.saveData || ["slow-2g", "2g"].includes(navigator.connection?.effectiveType) || creeps();
 
@@ -44,7 +44,7 @@ async function fetched(exam, query = "") {
   return (await inWorker("view", { data: await response.arrayBuffer() })).image;
 }
 
-/** Let a person walk through a volume; every view shows the same slice. */
+/** Navigation through a volume; every view shows the same slice. */
 function offerSlices(count) {
   one("#slice").max = count;
   one("#slices").hidden = false;
@@ -58,7 +58,7 @@ async function refetch(view) {
   if (view.exam.slices > 1) query.set("slice", slice - 1);
   view.asked = `?${query}`;
   const image = await fetched(view.exam, view.asked);
-  if (view.asked !== `?${query}`) return; // overtaken: what was asked for later is what is shown
+  if (view.asked !== `?${query}`) return; // outdated: a later request takes precedence
   Object.assign(view, { image, base, slice });
   drawn.delete(view);
   paint();
@@ -66,7 +66,7 @@ async function refetch(view) {
 
 const refetchAll = (which) => views.filter(which).forEach((view) => refetch(view).catch((error) => say(error.message, "bad")));
 
-/** Say where a slider stands, beside it and to those who listen. */
+/** Show a slider's value, also to screen readers. */
 function tell() {
   one("#slice-now").textContent = `${one("#slice").value} / ${one("#slice").max}`;
   for (const [name, value] of Object.entries(tone)) one(`#${name}-now`).textContent = one(`#${name}`).ariaValueText = percent(value);

@@ -13,7 +13,7 @@ export function word(key, values = {}) {
   return (strings[key] ?? key).replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
 }
 
-/** What a status of the service means; its own English detail, if there is one, stands alone on an English page. */
+/** Message of a status; on an English page the service's own detail, if any, replaces it. */
 export function failure(status, detail = "") {
   if (!status) return word("js.offline");
   if (detail && language === "en") return detail;
@@ -32,7 +32,7 @@ export const moment = (text) =>
 
 export const day = (text) => new Intl.DateTimeFormat(locale, { dateStyle: "medium" }).format(new Date(text));
 
-/** Bytes in the unit that reads best. */
+/** Bytes in a suitable unit. */
 export function bytes(count) {
   if (count < 1000) return `${number(count)} B`;
   return count < 1e6 ? `${number(count / 1000, 1)} kB` : `${number(count / 1e6, 1)} MB`;
@@ -42,11 +42,10 @@ export function bytes(count) {
 export const duration = (seconds) =>
   seconds < 120 ? word("js.seconds", { n: number(seconds, seconds < 10 ? 1 : 0) }) : word("js.minutes", { n: number(seconds / 60) });
 
-const NO_SHARES = ["auroc", "brier", "ece"];
-
-/** A metric's name for people, `sensitivity[covid-19]` with its class; and a value or a loss of it. */
+/** A metric's name for people, `sensitivity[covid-19]` with its class; and a value or a loss of it. The page knows them. */
 export function metric(name) {
   const [, kind, label] = /^(\w+)(?:\[(.+)\])?$/.exec(name) ?? [null, name];
-  const figure = (value) => (NO_SHARES.includes(kind) ? number(value, 3) : percent(value));
-  return { name: word(`metric.${kind}`) + (label ? ` (${label})` : ""), figure };
+  const known = JSON.parse(document.getElementById("metrics")?.textContent ?? "{}")[kind] ?? { name: kind, percent: false };
+  const figure = (value) => (known.percent ? percent(value) : number(value, 3));
+  return { name: known.name + (label ? ` (${label})` : ""), figure };
 }

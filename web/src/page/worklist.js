@@ -43,7 +43,7 @@ async function load() {
 more.addEventListener("click", () => load().catch((error) => say(error.message, "bad")));
 try {
   names = new Map((await items()).map((item) => [item.meta?.pseudonym, item.name]));
-  if (document.documentElement.dataset.role === "clinic") begin(); // what waits in the outbox goes on from here too
+  if (document.documentElement.dataset.role === "clinic") begin(); // the outbox is sent from this page too
 } catch {
   // no database in this browser (private mode): the pseudonyms are shown
 }

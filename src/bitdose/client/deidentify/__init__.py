@@ -1,1 +1,1 @@
-"""De-identification: which attributes stay, which go, and burnt-in text."""
+"""De-identification: rules for attributes, pseudonyms, and signs of burnt-in text."""

@@ -1,9 +1,9 @@
-"""Signs that text is burnt into the pixels: seen, said, and never removed by machine.
+"""Signs of text burnt into the pixels: detected and reported, never removed automatically.
 
 - Burned In Annotation (0028,0301) is ``YES`` (PS3.3 C.7.6.1.1);
-- it is absent, and the modality usually burns text in: ultrasound, endoscopy, photographs, secondary capture,
-  fluoroscopy, angiography, other (PS3.15 E.3.1);
-- Image Type says ``SCREEN SAVE``, or Conversion Type ``SI``, ``DF``, ``SD``, ``DI``: captured from a screen
+- it is absent, and burnt-in text is usual in the modality: ultrasound, endoscopy, photographs, secondary
+  capture, fluoroscopy, angiography, other (PS3.15 E.3.1);
+- Image Type is ``SCREEN SAVE``, or Conversion Type ``SI``, ``DF``, ``SD``, ``DI``: captured from a screen
   or film (PS3.3 C.8.6.1.1);
 - Recognizable Visual Features (0028,0302) is ``YES`` (PS3.15 E.3.2).
 """
@@ -17,12 +17,12 @@ _CAPTURED = frozenset({"SI", "DF", "SD", "DI"})
 
 
 def burnt_in_signs(dataset: Any) -> tuple[str, ...]:
-    """Return a line per sign that an object's pixels may show who the patient is; empty where none does.
+    """Return one line per sign that the pixels may identify the patient; empty without signs.
 
     Parameters
     ----------
     dataset : pydicom.Dataset
-        The attributes; pixels are not looked at.
+        Attributes of the object; pixels are not analysed.
 
     Examples
     --------

@@ -1,10 +1,10 @@
-"""DICOM without the patient: the basic profile of PS3.15, with dates shifted and UIDs remapped.
+"""De-identification of DICOM: the basic profile of PS3.15, with shifted dates and remapped UIDs.
 
-What is done to which attribute is in ``rules.py``. Pixels are not touched: text burnt into them stays, and
-``burnt_in.py`` warns of it. An object without pixel data (a report, a document) is refused, since what it
-says of the patient is its content.
+The action for each attribute is defined in ``deid_rules.py``. Pixels are unchanged: burnt-in text stays, and
+``burnt_in.py`` warns of it. An object without pixel data (a report, a document) is rejected, since its
+contents describe the patient.
 
-No message holds a value of the data set.
+No message contains a value of the data set.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CODES = (
     ("113100", "Basic Application Confidentiality Profile"),
     ("113107", "Retain Longitudinal Temporal Information Modified Dates Option"),
 )
-_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # of an object that does not say what it is
+_SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # of an object without a modality
 _DAY = "%Y%m%d"
 _DAY_DIGITS = 8
 _DUMMY_TEXT = "REMOVED"
@@ -38,16 +38,16 @@ _CLASS_TAGS = frozenset({0x00080016, 0x00081150, 0x00020002, 0x0008001A, 0x0040E
 
 @dataclass(frozen=True)
 class Identity:
-    """Who an object is from now on.
+    """New identity of an object's patient.
 
     Parameters
     ----------
     pseudonym : str
-        In place of the patient's name and id.
+        Replacement of the patient's name and id.
     shift_days : int
-        Added to every date; the same for all of a patient's objects.
+        Days added to every date; equal for all objects of a patient.
     secret : bytes
-        The clinic's own key: UIDs are remapped by it, the same one always to the same.
+        Secret key of the clinic, for a consistent remapping of UIDs.
     """
 
     pseudonym: str
@@ -55,11 +55,11 @@ class Identity:
     secret: bytes
 
     def __repr__(self) -> str:
-        """Show the pseudonym alone: the rest would lead back to the patient."""
+        """Show the pseudonym only: the rest could re-identify the patient."""
         return f"Identity({self.pseudonym!r})"
 
     def uid(self, original: str) -> str:
-        """Return the UID that stands for one: under ``2.25`` (PS3.5 B.2), by HMAC-SHA-256.
+        """Return the replacement of a UID: under ``2.25`` (PS3.5 B.2), by HMAC-SHA-256.
 
         Examples
         --------
@@ -72,28 +72,28 @@ class Identity:
 
 
 def deidentify(data: bytes, identity: Identity) -> bytes:
-    """Return a DICOM file without what names its patient.
+    """Return a de-identified DICOM file.
 
     Parameters
     ----------
     data : bytes
-        The whole file.
+        Contents of the file.
     identity : Identity
-        Of its patient; see :mod:`bitdose.client.deidentify.pseudonyms`.
+        Identity of its patient; see :mod:`bitdose.client.deidentify.pseudonyms`.
 
     Returns
     -------
     bytes
-        A DICOM file in the same transfer syntax, its pixel data as they were.
+        A DICOM file in the same transfer syntax, with unchanged pixel data.
 
     Raises
     ------
     CaseError
-        If it cannot be read or holds no pixel data.
+        If it cannot be read or has no pixel data.
 
     References
     ----------
-    DICOM PS3.15, annex E; the three attributes that say so: PS3.3 C.12.1.1.3.1.
+    DICOM PS3.15, annex E; the three attributes that record it: PS3.3 C.12.1.1.3.1.
     """
     from pydicom import dcmwrite
 
@@ -137,7 +137,7 @@ def _make_dummy(element: Any, vr: str, identity: Identity) -> None:
 
 
 def _each(value: Any, change: Any) -> Any:
-    """Change a value, or each of several; an empty one stays."""
+    """Map a value, or each of several; empty values stay."""
     if value is None or value == "":
         return value
     if hasattr(value, "__iter__") and not isinstance(value, str):
@@ -146,9 +146,9 @@ def _each(value: Any, change: Any) -> Any:
 
 
 def shifted(text: str, days: int) -> str:
-    """Move a DICOM date, or the date of a date and time, whose time of day is then dropped.
+    """Shift a DICOM date, or a date-time, whose time of day is then dropped.
 
-    Text that is no date becomes empty.
+    Text that is not a date becomes empty.
 
     Examples
     --------
@@ -166,7 +166,7 @@ def shifted(text: str, days: int) -> str:
 def _remapped(uid: str, tag: int, identity: Identity) -> str:
     from pydicom.uid import UID
 
-    registered = UID(uid).name != uid  # the standard's own have a name
+    registered = UID(uid).name != uid  # UIDs registered by the standard have a name
     return uid if tag in _CLASS_TAGS or registered else identity.uid(uid)
 
 
@@ -185,7 +185,7 @@ def _say_so(dataset: Any) -> None:
 
 
 def _new_file_meta(dataset: Any, identity: Identity, original: str) -> None:
-    """Write a new meta group: the old one may name stations, and holds the old instance's UID."""
+    """Write a new meta group: the old one may name stations and has the old instance UID."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import UID
 

@@ -1,23 +1,23 @@
-"""What the basic profile does to an attribute: the standard's table, and a rule by value type for the rest.
+"""Actions of the basic profile: the standard's table, and a rule by value type for other attributes.
 
 **The table** (``confidentiality.csv``) is Table E.1-1 of DICOM PS3.15, column *Basic Profile*. Where it
-leaves a choice, the answer keeps an object valid whatever the attribute's type in it:
+leaves a choice, the action keeps an object valid for any type of the attribute:
 
-| in the table | done here | PS3.15 E.1.1 |
+| code of the table | action | PS3.15 E.1.1 |
 | --- | --- | --- |
 | X | removed | removed |
 | Z, X/Z | emptied | zero length |
-| D, Z/D, X/D, X/Z/D | a dummy of the value type | a value that says nothing |
+| D, Z/D, X/D, X/Z/D | a dummy of the value type | a value without information |
 | U | remapped | consistent within a set of instances |
 | X/Z/U* | items stay, the UIDs in them are remapped | the same |
 
 Dates and UIDs are an exception: DA and DT of the table are shifted, under the option *Retain Longitudinal
 Temporal Information with Modified Dates* (E.3.6), but for those of group 0010 (the patient's own).
 
-**What the table does not name** is judged by its value type, so that an attribute of tomorrow does not
-pass: names, addresses, ages and free text are emptied, short texts too unless on a list of technical ones;
-dates are shifted, times emptied, UIDs remapped unless the standard registers them; bytes of unknown
-meaning, private elements (E.3.10), curves and overlays are removed.
+**Other attributes** are handled by value type, so that future attributes cannot leak: names, addresses,
+ages and free text are emptied, short texts too unless on a list of technical ones; dates are shifted, times
+emptied, UIDs remapped unless registered by the standard; bytes of unknown meaning, private elements
+(E.3.10), curves and overlays are removed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DATES = frozenset({"DA", "DT"})
 _PATIENT_GROUP = 0x0010
 _REPEATING = {0x5000: "curves", 0x6000: "overlays"}
 _REPEATING_MASK = 0xFF00
-# What decodes, scales or codes the samples, and the words of code sequences.
+# Attributes needed to decode, scale or code the samples, and the texts of code sequences.
 _TECHNICAL = frozenset(
     {
         0x00080070,  # Manufacturer
@@ -57,7 +57,7 @@ _TECHNICAL = frozenset(
 
 
 class Action(StrEnum):
-    """What becomes of one element."""
+    """Action for one element."""
 
     KEEP = "keep"
     REMOVE = "remove"
@@ -76,13 +76,13 @@ _OF_TABLE = {
     "X/D": Action.DUMMY,
     "X/Z/D": Action.DUMMY,
     "U": Action.REMAP,
-    "X/Z/U*": Action.KEEP,  # its items are walked like all others, and their UIDs remapped
+    "X/Z/U*": Action.KEEP,  # its items are processed like all others, and their UIDs remapped
 }
 
 
 @cache
 def table() -> dict[int, str]:
-    """Return the standard's table: tag to action, as printed there.
+    """Return the standard's table: tag to action code.
 
     Examples
     --------
@@ -95,14 +95,14 @@ def table() -> dict[int, str]:
 
 
 def action_for(tag: int, vr: str) -> Action:
-    """Say what becomes of an element.
+    """Return the action for an element.
 
     Parameters
     ----------
     tag : int
         Group and element as one number.
     vr : str
-        Its value type.
+        Value representation of the element.
 
     Examples
     --------

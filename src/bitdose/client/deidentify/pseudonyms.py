@@ -1,8 +1,8 @@
-"""Who stands behind a pseudonym: a database that never leaves the clinic.
+"""Pseudonyms of patients, in a database that never leaves the clinic.
 
-A patient is known by issuer and patient id; where an object has neither, by name and birth date; a file
-without any of these is its own patient. The same patient gets the same pseudonym and the same shift of
-dates for ever. Pseudonyms and shifts are drawn, not computed: without the database nothing leads back.
+A patient is identified by issuer and patient id; without these, by name and birth date; a file without any
+of these is its own patient. A patient's pseudonym and date shift never change. Both are random, not
+computed: without the database re-identification is impossible.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _LEAST_SHIFT_DAYS, _MOST_SHIFT_DAYS = 30, 3650
 
 @dataclass(frozen=True)
 class Patient:
-    """What a source says of its patient; ``repr`` shows nothing of it.
+    """Patient attributes of a source; hidden from ``repr``.
 
     Parameters
     ----------
     issuer, patient_id, name, birth_date : str
-        Of DICOM; empty where the source names none.
+        DICOM attributes; empty where missing.
     file : str
-        What stands in for a patient where nothing is named: the file's digest.
+        Substitute identity without any attribute: the file's digest.
     """
 
     issuer: str = ""
@@ -49,11 +49,11 @@ class Patient:
     file: str = ""
 
     def __repr__(self) -> str:
-        """Say that it is one, and no more."""
+        """Hide all attributes."""
         return "Patient(…)"
 
     def key(self) -> str:
-        """Return the digest that this patient is known by."""
+        """Return the digest that identifies this patient."""
         if self.patient_id:
             return digest(["id", self.issuer, self.patient_id])
         if self.name:
@@ -62,7 +62,7 @@ class Patient:
 
 
 def patient_of(dataset: Any, file: str) -> Patient:
-    """Read the patient of a DICOM data set."""
+    """Read the patient attributes of a DICOM data set."""
 
     def text(name: str) -> str:
         return str(dataset.get(name) or "").strip()
@@ -73,19 +73,19 @@ def patient_of(dataset: Any, file: str) -> Patient:
 
 
 class Pseudonyms:
-    """The database of one clinic; safe to use from several threads and processes.
+    """Pseudonym database of one clinic; safe for several threads and processes.
 
     Parameters
     ----------
     folder : pathlib.Path
-        An existing folder; gets ``patients.sqlite``, which the clinic should back up.
+        Existing folder for ``patients.sqlite``, which the clinic should back up.
     """
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / NAME
 
     def identity(self, patient: Patient) -> Identity:
-        """Return a patient's identity, made at first; raises ``BitdoseError`` if it cannot be kept."""
+        """Return a patient's identity, created on first use; raises ``BitdoseError`` on failure."""
         with database(self._path, _SCHEMA) as db:
             secret = db.execute("SELECT key FROM secret").fetchone()
             if secret is None:
@@ -105,7 +105,7 @@ class Pseudonyms:
             return Identity(found["pseudonym"], found["shift_days"], secret["key"])
 
     def who(self, pseudonym: str) -> Patient | None:
-        """Return whom a pseudonym stands for; None where it is not of this clinic."""
+        """Return the patient of a pseudonym; None if it is not of this clinic."""
         with database(self._path, _SCHEMA) as db:
             found = db.execute("SELECT * FROM patients WHERE pseudonym = ?", [pseudonym]).fetchone()
         if found is None:

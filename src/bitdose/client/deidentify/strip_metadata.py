@@ -1,9 +1,9 @@
-"""Raster and NIfTI files without what they say beside their pixels: EXIF, comments, names, thumbnails.
+"""Removal of metadata from raster and NIfTI files: EXIF, comments, names, thumbnails.
 
-- JPEG keeps its coded image, byte for byte: all APPn and COM segments go, but for JFIF, the colour transform
-  (Adobe) and an EXIF orientation that turns the image, which is written anew and alone.
+- JPEG keeps its coded image, byte for byte: all APPn and COM segments are removed except JFIF, the colour
+  transform (Adobe) and an EXIF orientation, which is written again without other tags.
 - NIfTI keeps its layout: the header's free texts and all extensions are zeroed.
-- Any other file is written anew as a PNG of the pixels that a classifier would see.
+- Any other file is replaced by a PNG of the pixels that a classifier would receive.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ _TEXTS = {348: ((4, 32), (148, 252), (328, 344)), 540: ((240, 344), (508, 524))}
 
 
 def stripped(data: bytes, source: Source) -> bytes:
-    """Return a file of the same pixels that says nothing else.
+    """Return a file with the same pixels and no metadata.
 
     Parameters
     ----------
     data : bytes
-        The whole file; not DICOM.
+        Contents of the file; not DICOM.
     source : Source
-        What reading it gave.
+        The file as read.
 
     Raises
     ------
     CaseError
-        ``unsupported`` where no file of one image can hold the pixels as they are.
+        ``unsupported`` where a single-image file cannot store the pixels.
     """
     if source.format == "JPEG":
         return _jpeg(data)
@@ -62,7 +62,7 @@ def _png(pixels: Any) -> bytes:
 
 
 def _jpeg(data: bytes) -> bytes:
-    """Copy the segments that the image needs, and everything from the first scan to the end of the image."""
+    """Copy the required segments, and all data from the first scan to the end of the image."""
     kept, at = [data[:2], *_orientation_segment(data)], 2
     while at + 4 <= len(data) and data[at] == 0xFF:  # noqa: PLR2004  a marker's first byte
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
@@ -77,11 +77,11 @@ def _jpeg(data: bytes) -> bytes:
                 _bare_jfif(data[at : at + 2 + length]) if marker == _APP0 else data[at : at + 2 + length]
             )
         at += 2 + length
-    raise CaseError("unreadable", "the JPEG's segments do not lead to an image")
+    raise CaseError("unreadable", "the JPEG's segments contain no image")
 
 
 def _scans(data: bytes) -> bytes:
-    """Return the image's data up to its end; comments between scans and bytes behind the end are left out."""
+    """Return the image's data up to its end, without comments between scans and trailing bytes."""
     out, at = bytearray(), 0
     while at < len(data):
         mark = data.find(b"\xff", at)

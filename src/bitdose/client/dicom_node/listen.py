@@ -1,13 +1,13 @@
-"""The clinic's DICOM node: a modality or an archive sends to it by C-STORE, and the queue takes over.
+"""DICOM node of the clinic: receives objects by C-STORE from modalities and archives into the queue.
 
-Success is answered once the coded exam has reached the disk, not before; from then on it is sent whatever
-happens. Statuses are those of PS3.4, table B.2-1:
+Success is returned only after the coded exam has reached the disk; from then on delivery is guaranteed.
+Statuses are those of PS3.4, table B.2-1:
 
 | status | meaning |
 | --- | --- |
-| 0000 | in the queue, or there already |
-| A700 | not kept: the disk is full, or the like; the sender keeps it and tries again |
-| C000 | it cannot be read, or lies outside the profile; the error comment says why |
+| 0000 | in the queue, newly or already |
+| A700 | not stored, for instance on a full disk; the sender should retry |
+| C000 | unreadable or outside the profile; the reason is in the error comment |
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import Any
 
 from bitdose.client.sending.intake import Intake, Taken
 from bitdose.data.guard import decoding
-from bitdose.errors import BitdoseError, CaseError, MissingBackendError, UsageError
+from bitdose.errors import BitdoseError, CaseError, MissingBackendError, UsageError, argument
 
 SUCCESS, OUT_OF_RESOURCES, CANNOT_UNDERSTAND = 0x0000, 0xA700, 0xC000
-# What is read here; video and JPIP are not (PS3.5, section 10).
+# Supported transfer syntaxes; no video, no JPIP (PS3.5, section 10).
 _SYNTAXES = (
     *(f"1.2.840.10008.1.2{tail}" for tail in (".1", "", ".1.99", ".2", ".5")),
     *(f"1.2.840.10008.1.2.4.{n}" for n in (50, 51, 57, 70, 80, 81, 90, 91, 201, 202, 203)),
@@ -36,23 +36,23 @@ _LONGEST_TITLE = 16
 
 @dataclass(frozen=True)
 class Node:
-    """Where and as whom to listen.
+    """Address and title of the node.
 
     Parameters
     ----------
     title : str
-        Application entity title, 1 to 16 signs; others must call it by this.
+        Application entity title, 1 to 16 characters; callers must use it.
     host : str
-        Address of this machine to listen at.
+        Local address to listen at.
     port : int
         TCP port; 0 takes a free one.
     callers : tuple of str
-        Titles that may call; empty lets all.
+        Allowed calling titles; empty allows all.
 
     Raises
     ------
     UsageError
-        If a title or the port is none.
+        If a title or the port is invalid.
     """
 
     title: str = "BITDOSE"
@@ -62,12 +62,15 @@ class Node:
 
     def __post_init__(self) -> None:
         """Check titles and port (PS3.5 6.2, AE)."""
-        for option, title in (("--aet", self.title), *(("--caller", one) for one in self.callers)):
+        for option, title in (
+            (argument("title"), self.title),
+            *((argument("callers"), one) for one in self.callers),
+        ):
             plain = title.isascii() and title.isprintable() and "\\" not in title
             if not (plain and title.strip() and len(title) <= _LONGEST_TITLE):
                 raise UsageError(f"{option} {title!r}: expected 1 to {_LONGEST_TITLE} signs, no backslash")
         if not 0 <= self.port < 1 << 16:
-            raise UsageError(f"--port {self.port}: expected 0 to 65535")
+            raise UsageError(f"{argument('port', self.port)}: expected 0 to 65535")
 
 
 @contextmanager
@@ -78,16 +81,16 @@ def listening(
     on_taken: Callable[[Taken], None] | None = None,
     on_refused: Callable[[str], None] | None = None,
 ) -> Iterator[int]:
-    """Listen for C-STORE and C-ECHO while the block runs; give the port.
+    """Listen for C-STORE and C-ECHO while the block runs; yield the port.
 
     Parameters
     ----------
     node : Node
-        Where and as whom.
+        Address and title.
     intake : Intake
-        Where the objects go; one at a time, so memory is that of one exam.
+        Intake of the objects, one at a time, so that memory is bounded by one exam.
     on_taken, on_refused : callable, optional
-        Told of each object, or of why it was not taken; called from other threads.
+        Called for each accepted object, or with the reason of a rejection; called from other threads.
 
     Raises
     ------
@@ -118,7 +121,9 @@ def listening(
         handlers = [(library.evt.EVT_C_STORE, store)]
         server = entity.start_server((node.host, node.port), block=False, evt_handlers=handlers)
     except OSError as error:
-        raise BitdoseError(f"--port {node.port}: cannot listen at {node.host} ({error.strerror})") from error
+        raise BitdoseError(
+            f"{argument('port', node.port)}: cannot listen at {node.host} ({error.strerror})"
+        ) from error
     try:
         yield int(server.server_address[1])
     finally:
@@ -127,7 +132,7 @@ def listening(
 
 
 def import_pynetdicom() -> Any:
-    """Return pynetdicom; raises MissingBackendError with the install command where it is absent."""
+    """Import pynetdicom; raises ``MissingBackendError`` with the install command if it is missing."""
     try:
         import pynetdicom
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""DICOM objects made ready for an archive and pushed: coded at a point where asked, the patient taken out."""
+"""Push of DICOM objects to an archive, optionally coded at a point and de-identified."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 30.0
 
 
 class Pusher:
-    """Pushes the objects of one run.
+    """Push of the objects of one run.
 
     Parameters
     ----------
     client : httpx.Client
-        For the archive's DICOMweb root.
+        Client of the archive's DICOMweb root.
     point : Point, optional
-        What to code at; None leaves the pixels as they are.
+        Operating point; None leaves the pixels unchanged.
     check : callable, optional
-        Refuses an object by its facts, by raising ``CaseError``.
+        Called with the object's ``SourceFacts``; raises ``CaseError`` to reject it.
     pseudonyms : Pseudonyms, optional
-        Takes the patient out; None leaves the patient in.
+        Pseudonyms for the de-identification; None keeps the patient.
     """
 
     def __init__(
@@ -55,14 +55,14 @@ class Pusher:
         self._uids = Uids()
 
     def push(self, path: Path) -> tuple[int, int]:
-        """Push one file; return its bytes, and those pushed.
+        """Push one file; return its size and the number of pushed bytes.
 
         Raises
         ------
         CaseError
-            If it is no DICOM object that can be made ready.
+            If it is not a supported DICOM object.
         BitdoseError
-            If the archive will not have it, or the line is down for too long.
+            If the archive rejects it, or is unreachable for too long.
         """
         try:
             data = path.read_bytes()
@@ -75,7 +75,7 @@ class Pusher:
         return len(data), len(ready)
 
     def make_ready(self, data: bytes) -> bytes:
-        """Return the object that is pushed: the patient goes first, then the pixels are coded."""
+        """Return the object to push: first de-identified, then coded."""
         made = data
         if self._pseudonyms is not None:
             with decoding("DICOM"):

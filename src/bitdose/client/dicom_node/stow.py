@@ -1,6 +1,6 @@
-"""DICOM objects to an archive by DICOMweb STOW-RS (PS3.18, 10.5): one object to a request.
+"""DICOMweb STOW-RS client (PS3.18, 10.5), one object per request.
 
-One to a request, so that a broken line costs one object, and the archive's answer is about that one.
+With one object per request, a lost connection costs one object, and the response refers to one object.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ def store(client: httpx.Client, data: bytes) -> None:
     Parameters
     ----------
     client : httpx.Client
-        From :func:`bitdose.client.sending.connection.connect`, for the archive's DICOMweb root.
+        Output of :func:`bitdose.client.sending.connection.connect` for the archive's DICOMweb root.
     data : bytes
         A DICOM file.
 
     Raises
     ------
     RefusedError
-        If the archive will not have it; says the failure reason of PS3.18, table 10.5.3-1.
+        If the archive rejects it, with the failure reason of PS3.18, table 10.5.3-1.
     StopError, LaterError, GoneError
-        As for the service.
+        As for a service.
     """
-    boundary = secrets.token_hex(_BOUNDARY_BYTES)  # 128 random bits: the data do not hold it
+    boundary = secrets.token_hex(_BOUNDARY_BYTES)  # 128 random bits: absent from the data
     head = f"--{boundary}\r\nContent-Type: application/dicom\r\n\r\n".encode("ascii")
     tail = f"\r\n--{boundary}--\r\n".encode("ascii")
     headers = {
@@ -62,7 +62,7 @@ def _body(head: bytes, data: bytes, tail: bytes) -> Iterator[bytes]:
 
 
 def _failure(response: httpx.Response) -> str:
-    """Return the failure reason in an answer to a store, as the standard's four digits; empty for none."""
+    """Return the failure reason of a store response, as four hexadecimal digits; empty without one."""
     if response.status_code not in (200, _ACCEPTED, _CONFLICT):
         return ""
     try:

@@ -1,15 +1,15 @@
-"""One kept-alive HTTPS connection to the service, and what its answers mean for the sender.
+"""A keep-alive HTTPS connection to the service, and the meaning of its responses for the sender.
 
-Certificates are always verified. Plain HTTP is taken to this machine only, since every request carries the
-token. Redirects are not followed, so the token goes to no other address.
+Certificates are always verified. Plain HTTP is allowed to this machine only, since every request contains
+the token. Redirects are not followed, so the token never reaches another address.
 
-| answer | what follows |
+| response | consequence |
 | --- | --- |
-| 2xx | go on |
-| 401, 403, 3xx, a certificate that is not trusted | :class:`StopError`: someone has to set it right |
-| 404, 410, 460 | :class:`GoneError`: that upload or exam is not there (any more), or was damaged |
-| 408, 409, 423, 425, 429, 5xx, no answer | :class:`LaterError`, and how long the service asks to wait |
-| any other | :class:`RefusedError`: this exam will never be taken |
+| 2xx | success |
+| 401, 403, 3xx, an untrusted certificate | :class:`StopError`: needs an administrator |
+| 404, 410, 460 | :class:`GoneError`: the upload or exam does not exist (any more), or was damaged |
+| 408, 409, 423, 425, 429, 5xx, no response | :class:`LaterError`, with the service's Retry-After |
+| any other | :class:`RefusedError`: permanent rejection of this exam |
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import bitdose
-from bitdose.errors import BitdoseError, MissingBackendError, UsageError
+from bitdose.errors import BitdoseError, MissingBackendError, UsageError, argument
 
 if TYPE_CHECKING:
     import httpx
@@ -44,26 +44,26 @@ _CONNECT_S, _ANSWER_S, _KEEP_S = 30.0, 90.0, 600.0
 
 
 class StopError(BitdoseError):
-    """Nothing can be sent until someone sets it right: the token, the address, the certificate."""
+    """Sending is impossible until the token, address or certificate is corrected."""
 
 
 class GoneError(BitdoseError):
-    """What was asked for is not at the service (any more)."""
+    """The requested upload or exam does not exist at the service (any more)."""
 
 
 class RefusedError(BitdoseError):
-    """The service will not take this exam, now or later."""
+    """The service rejects this exam permanently."""
 
 
 class LaterError(BitdoseError):
-    """It may go well later.
+    """A transient failure, worth a retry.
 
     Parameters
     ----------
     message : str
-        One line.
+        Reason, one line.
     after_s : float, optional
-        What the service asks to wait, seconds.
+        Retry-After of the service, in seconds.
     """
 
     def __init__(self, message: str, after_s: float | None = None) -> None:
@@ -73,28 +73,28 @@ class LaterError(BitdoseError):
 
 @dataclass(frozen=True)
 class Server:
-    """Where to send, as whom.
+    """Address and credentials of a service.
 
     Parameters
     ----------
     url : str
-        Address of the service, without a path of its own: ``https://exams.example.org``.
+        Address of the service, without a path: ``https://exams.example.org``.
     token : str
-        An API token; ``repr`` does not show it.
+        API token; hidden from ``repr``.
     ca_file : pathlib.Path, optional
-        Certificates to trust in place of the usual ones (PEM).
+        Trusted certificates (PEM) in place of the default ones.
 
     Raises
     ------
     UsageError
-        If the address is none, or plain HTTP to another machine.
+        If the address is invalid, or plain HTTP to another machine.
 
     Examples
     --------
     >>> Server("http://clinic.example.org", "t")
     Traceback (most recent call last):
         ...
-    bitdose.errors.UsageError: --server 'http://clinic.example.org': plain HTTP would show the token; ...
+    bitdose.errors.UsageError: url 'http://clinic.example.org': plain HTTP would show the token; ...
     """
 
     url: str
@@ -105,46 +105,54 @@ class Server:
         """Check the address."""
         parts = urlsplit(self.url)
         if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.query:
-            raise UsageError(f"--server {self.url!r}: expected an address such as https://exams.example.org")
+            raise UsageError(
+                f"{argument('url')} {self.url!r}: expected an address such as https://exams.example.org"
+            )
         if parts.scheme == "http" and not _is_this_machine(parts.hostname):
-            raise UsageError(f"--server {self.url!r}: plain HTTP would show the token; give https://")
+            raise UsageError(
+                f"{argument('url')} {self.url!r}: plain HTTP would show the token; give https://"
+            )
 
     def __repr__(self) -> str:
-        """Show the address alone."""
+        """Show the address only."""
         return f"Server({self.url!r})"
 
     @property
     def name(self) -> str:
-        """The address in one spelling, under which the queue knows it."""
+        """Normalised address, the key in the queue."""
         return self.url.rstrip("/")
 
 
-def read_token(file: Path | None) -> str:
+def read_token(token_file: Path | None) -> str:
     """Return the token of a file, or of the variable ``BITDOSE_TOKEN``.
 
     Raises
     ------
     UsageError
-        If there is none, or others may read the file.
+        If there is none, or the file is readable by others.
     """
-    if file is None:
+    if token_file is None:
         token = os.environ.get(TOKEN_VARIABLE, "").strip()
         if not token:
-            raise UsageError(f"no token: give --token-file or set {TOKEN_VARIABLE}")
+            raise UsageError(f"no token: give {argument('token_file')} or set {TOKEN_VARIABLE}")
         return token
     try:
-        if os.name != "nt" and file.stat().st_mode & _OTHERS_MAY_READ:
-            raise UsageError(f"--token-file {file}: others may read it; run: chmod 600 {file}")
-        token = file.read_text("ascii").strip()
+        if os.name != "nt" and token_file.stat().st_mode & _OTHERS_MAY_READ:
+            raise UsageError(
+                f"{argument('token_file', token_file)}: others may read it; run: chmod 600 {token_file}"
+            )
+        token = token_file.read_text("ascii").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--token-file {file}: cannot be read ({type(error).__name__})") from error
+        raise UsageError(
+            f"{argument('token_file', token_file)}: cannot be read ({type(error).__name__})"
+        ) from error
     if not token or not token.isprintable() or " " in token:
-        raise UsageError(f"--token-file {file}: expected a token on one line")
+        raise UsageError(f"{argument('token_file', token_file)}: expected a token on one line")
     return token
 
 
 def connect(server: Server, *, answer_s: float = _ANSWER_S) -> httpx.Client:
-    """Return a client that holds one connection open; nothing is sent yet.
+    """Return a client with one keep-alive connection, not yet opened.
 
     Raises
     ------
@@ -157,7 +165,9 @@ def connect(server: Server, *, answer_s: float = _ANSWER_S) -> httpx.Client:
     try:
         verify = ssl.create_default_context(cafile=server.ca_file) if server.ca_file else True
     except (OSError, ssl.SSLError) as error:
-        raise UsageError(f"--ca-file {server.ca_file}: cannot be read as PEM certificates") from error
+        raise UsageError(
+            f"{argument('ca_file', server.ca_file)}: cannot be read as PEM certificates"
+        ) from error
     client: httpx.Client = library.Client(
         base_url=server.name,
         verify=verify,
@@ -171,7 +181,7 @@ def connect(server: Server, *, answer_s: float = _ANSWER_S) -> httpx.Client:
 
 
 def import_httpx() -> Any:
-    """Return httpx; raises MissingBackendError with the install command where it is absent."""
+    """Import httpx; raises ``MissingBackendError`` with the install command if it is missing."""
     try:
         import httpx
     except ImportError as error:
@@ -181,29 +191,33 @@ def import_httpx() -> Any:
 
 @contextmanager
 def over_the_line() -> Iterator[None]:
-    """Turn a broken line into :class:`LaterError`, and a bad certificate into :class:`StopError`."""
+    """Translate connection errors into :class:`LaterError`, certificate errors into :class:`StopError`."""
     library = import_httpx()
     try:
         yield
     except library.TransportError as error:
         if _is_certificate(error):
-            message = "the server's certificate is not trusted; its own authority goes to --ca-file"
-            raise StopError(f"--server: {message}") from error
+            message = (
+                f"the server's certificate is not trusted; its own authority goes to {argument('ca_file')}"
+            )
+            raise StopError(f"{argument('url')}: {message}") from error
         raise LaterError(f"no connection ({type(error).__name__})") from error
     except library.InvalidURL as error:
-        raise StopError("--server: the address is none") from error
+        raise StopError(f"{argument('url')}: the address is none") from error
 
 
 def check(response: httpx.Response) -> httpx.Response:
-    """Return a good answer; raise what any other means, by the table at the top of this file."""
+    """Return a successful response; raise by the table at the top of this module otherwise."""
     status = response.status_code
     if _OK <= status < _REDIRECTS:
         return response
-    said = f"the service answers {status}{_detail(response)}"
+    said = f"the service responds with {status}{_detail(response)}"
     if status in _STOP:
-        raise StopError(f"{said}; is the token still good? '{TOKEN_VARIABLE}' or --token-file holds it")
+        raise StopError(
+            f"{said}; is the token still good? '{TOKEN_VARIABLE}' or {argument('token_file')} holds it"
+        )
     if _REDIRECTS <= status < 400:  # noqa: PLR2004  RFC 9110, 15.4
-        raise StopError(f"--server: {said}: a redirect; give the address that it leads to")
+        raise StopError(f"{argument('url')}: {said}: a redirect; give the address that it leads to")
     if status in _GONE:
         raise GoneError(said)
     if status in _LATER or status >= _SERVER_ERRORS:
@@ -212,7 +226,7 @@ def check(response: httpx.Response) -> httpx.Response:
 
 
 def _detail(response: httpx.Response) -> str:
-    """Return a problem's own words, as one printable line of bounded length."""
+    """Return the detail of a problem response, as one printable line of bounded length."""
     try:
         problem = response.json()
     except (ValueError, UnicodeDecodeError):
@@ -225,7 +239,7 @@ def _detail(response: httpx.Response) -> str:
 
 
 def _retry_after(response: httpx.Response) -> float | None:
-    """Read Retry-After, seconds or a date (RFC 9110, 10.2.3); None where there is none."""
+    """Parse Retry-After, in seconds or as a date (RFC 9110, 10.2.3); None if missing."""
     text = response.headers.get("Retry-After", "")
     try:
         wait = float(text) if text.isdigit() else parsedate_to_datetime(text).timestamp() - time.time()

@@ -1,7 +1,7 @@
-"""Taking a file in: read, coded at the profile's point, and on the disk's queue before anyone is told so.
+"""Intake of a file: read, coded at the profile's point, and queued on disk before it is acknowledged.
 
-For a share of the exams, drawn by the file's digest, the pristine image is queued as well: the sentinel's
-half of a pair, sent when nothing else is.
+For a random share of the exams, selected by the file's digest, the pristine image is queued as well: the
+sentinel's half of a pair, sent with the lowest priority.
 """
 
 from __future__ import annotations
@@ -16,32 +16,32 @@ from bitdose.client.deidentify.pseudonyms import Pseudonyms
 from bitdose.client.sending.outbox import Outbox
 from bitdose.client.sending.prepare import coded_exam, open_exam, pristine_exam
 from bitdose.data.folder import image_files, plain_text
-from bitdose.errors import BitdoseError, CaseError, UsageError
+from bitdose.errors import BitdoseError, CaseError, UsageError, argument
 from bitdose.profile.document import Profile
 from bitdose.wire import ExamMeta
 
 _PAIR_BYTES = 8
-_SHARE_DIGITS = 13  # 52 bits, which a float holds exactly
+_SHARE_DIGITS = 13  # 52 bits, exact in a float
 _LARGEST_FILE_BYTES = 1 << 31
-_LARGEST_WARM_BYTES = 1 << 24  # reading it twice costs less than what is loaded for it
+_LARGEST_WARM_BYTES = 1 << 24  # a second read costs less than the loading of libraries
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What became of a file.
+    """Outcome of the intake of a file.
 
     Parameters
     ----------
     source : str
-        Its name.
+        Name of the file.
     meta : ExamMeta
-        What is sent of it.
+        Metadata to send.
     is_new : bool
-        False where it was in the queue already.
+        False if it was already in the queue.
     has_pair : bool
-        Whether the pristine image is queued too.
+        Whether the pristine image is queued as well.
     warnings : tuple of str
-        Signs of text burnt into the pixels; why there is no pristine half.
+        Signs of burnt-in text; the reason of a missing pristine half.
     """
 
     source: str
@@ -52,20 +52,20 @@ class Taken:
 
 
 class Intake:
-    """Takes files in for one service.
+    """Intake of files for one service.
 
     Parameters
     ----------
     outbox : Outbox
         The queue.
     pseudonyms : Pseudonyms
-        Who stands behind whom.
+        Pseudonyms of the patients.
     profile : Profile
-        The point and its limits.
+        Profile with the point and its limits.
     server : str
-        The service's address.
+        Address of the service.
     sentinel_share : float
-        Share of the exams whose pristine image is queued too, 0 to 1.
+        Share of the exams whose pristine image is queued as well, 0 to 1.
     """
 
     def __init__(
@@ -81,17 +81,17 @@ class Intake:
         self._server, self._share = server, sentinel_share
 
     def add_file(self, path: Path) -> Taken:
-        """Take a file in; raises ``CaseError`` if it cannot be read or sent, ``BitdoseError`` if not kept."""
+        """Queue a file; raises ``CaseError`` if it cannot be read or sent, ``BitdoseError`` if not stored."""
         try:
             if not path.is_file() or path.stat().st_size > _LARGEST_FILE_BYTES:
-                raise CaseError("unsupported", "no regular file of at most 2 GiB")
+                raise CaseError("unsupported", "not a regular file of at most 2 GiB")
             data = path.read_bytes()
         except OSError as error:
             raise CaseError("unreadable", f"the file cannot be opened ({type(error).__name__})") from None
         return self.add(data, plain_text(path.name))
 
     def add(self, data: bytes, source: str) -> Taken:
-        """Take the bytes of a file in; otherwise as :meth:`add_file`."""
+        """Queue the bytes of a file, like :meth:`add_file`."""
         opened = open_exam(data)
         identity = self._pseudonyms.identity(opened.patient)
         pair = secrets.token_hex(_PAIR_BYTES) if is_drawn(opened.source.digest, self._share) else None
@@ -109,7 +109,7 @@ class Intake:
 
 
 def warm(paths: Sequence[Path]) -> None:
-    """Read the first of some files in vain, so that what reading needs is loaded while the line is slow."""
+    """Read the first of some files to load libraries while the link is busy."""
     if not paths:
         return
     with suppress(BitdoseError, OSError):
@@ -118,7 +118,7 @@ def warm(paths: Sequence[Path]) -> None:
 
 
 def is_drawn(source_digest: str, share: float) -> bool:
-    """Whether a file is among the sentinel's: the same file always is or never.
+    """Whether a file is in the sentinel's share; deterministic per file.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def is_drawn(source_digest: str, share: float) -> bool:
 
 
 def files_of(places: list[Path]) -> list[Path]:
-    """List the files of files and folders, in order; raises ``UsageError`` for what is not there."""
+    """List the files of files and folders, in order; raises ``UsageError`` for a missing one."""
     found: list[Path] = []
     for place in places:
         if place.is_dir():
@@ -137,39 +137,41 @@ def files_of(places: list[Path]) -> list[Path]:
         elif place.exists():
             found.append(place)
         else:
-            raise UsageError(f"FILES {place}: expected a file or folder, found nothing there")
+            raise UsageError(f"{argument('places', place)}: expected a file or folder, found nothing there")
     return found
 
 
 class Watched:
-    """A folder whose files are taken in once they no longer grow.
+    """Watched folder, whose files are queued once they no longer grow.
 
     Parameters
     ----------
     folder : pathlib.Path
-        An existing folder.
+        Existing folder.
     outbox : Outbox
-        Remembers what was taken in, over restarts.
+        Queue, which records processed files across restarts.
     """
 
     def __init__(self, folder: Path, outbox: Outbox) -> None:
         if not folder.is_dir():
-            raise UsageError(f"--watch: expected a folder, got {folder}")
+            raise UsageError(f"{argument('watch')}: expected a folder, got {folder}")
         self._folder, self._outbox = folder, outbox
         self._before: dict[Path, str] = {}
 
     def settled(self) -> list[Path]:
-        """Return the files that are new and did not change since the call before."""
+        """Return the new files that have not changed since the previous call."""
         try:
             now = {path: _mark(path) for path in image_files(self._folder)}
         except OSError as error:
-            raise BitdoseError(f"--watch {self._folder}: cannot be read ({error.strerror})") from error
+            raise BitdoseError(
+                f"{argument('watch', self._folder)}: cannot be read ({error.strerror})"
+            ) from error
         ready = [path for path, mark in now.items() if mark and self._before.get(path) == mark]
         self._before = now
         return [path for path in ready if not self._outbox.is_seen(self._name(path), now[path])]
 
     def done(self, path: Path) -> None:
-        """Note that a file was dealt with, well or not: it is looked at again when it changes."""
+        """Mark a file as processed, successfully or not, until it changes."""
         self._outbox.note_seen(self._name(path), self._before[path])
 
     def _name(self, path: Path) -> str:

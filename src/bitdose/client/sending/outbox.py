@@ -1,13 +1,13 @@
-"""The queue on the clinic's disk: what was taken in is sent, whatever happens to power and line.
+"""Queue on the clinic's disk, which survives power and network failures.
 
-An item is an exam ready to go, payload included, in one SQLite file; adding it is one transaction that has
+An item is a prepared exam with its payload, in one SQLite file; adding it is one transaction that has
 reached the disk when it returns. The same file for the same server at the same profile is one item,
-however often it is added, unless it was refused or failed. Items move on only::
+however often it is added, unless it was refused or failed. States only advance::
 
     waiting -> sent -> answered | refused | failed
     waiting ---------------------> refused | failed
 
-A payload is deleted, and overwritten, once its exam is at the service or given up.
+A payload is deleted and overwritten once its exam is at the service or abandoned.
 """
 
 from __future__ import annotations
@@ -46,11 +46,11 @@ CREATE TABLE IF NOT EXISTS payloads (
 CREATE TABLE IF NOT EXISTS seen (path TEXT PRIMARY KEY, mark TEXT NOT NULL)
 """
 PART_BYTES = 1 << 16
-"""Of a payload, to a row: SQLite reaches the end of a long one by way of all that is before it."""
+"""Payload bytes per row: SQLite reads a long value sequentially to reach its end."""
 
 
 class ItemState(StrEnum):
-    """Where an item stands."""
+    """State of an item."""
 
     WAITING = "waiting"
     SENT = "sent"
@@ -66,23 +66,23 @@ class Item:
     Parameters
     ----------
     id, server, source : str
-        Its own id, the server's address, the file's name at the clinic.
+        Id of the item, address of the server, name of the file at the clinic.
     meta : ExamMeta
-        What is sent of it.
+        Metadata to send.
     state : ItemState
-        Where it stands.
+        State of the item.
     upload : str
         Path of its upload at the service; empty before.
     tries : int
-        How often sending was begun.
+        Number of tries.
     exam : str
-        Its id at the service; empty before all of it is there.
+        Id at the service; empty before the upload is complete.
     reason : str
-        Why it was refused or failed.
+        Reason of a refusal or failure.
     answer : dict
-        The service's view of it, once answered; empty before.
+        The service's description with the prediction; empty before.
     made, done : float
-        Seconds since 1970; ``done`` is 0 before it is.
+        Seconds since 1970; ``done`` is 0 until finished.
     """
 
     id: str
@@ -100,12 +100,12 @@ class Item:
 
 
 class Outbox:
-    """The queue in a folder; safe to use from several threads and processes.
+    """Queue in a folder; safe for several threads and processes.
 
     Parameters
     ----------
     folder : pathlib.Path
-        From :func:`bitdose.client.data_dir.open_folder`.
+        Output of :func:`bitdose.client.data_dir.open_folder`.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -117,23 +117,23 @@ class Outbox:
             yield db
 
     def add_all(self, exams: Sequence[Exam], *, server: str, source: str, source_digest: str) -> bool:
-        """Take the exams of one file in, all or none; False where the first is there already.
+        """Add the exams of one file atomically; return False if the first exists already.
 
         Parameters
         ----------
         exams : sequence of Exam
-            The one that is waited for, then what is sent after it.
+            The urgent exam, then those to send later.
         server : str
-            The address they go to.
+            Address of the service.
         source : str
-            The file's name, for people at the clinic; it is not sent.
+            Name of the file, for display at the clinic; not sent.
         source_digest : str
             SHA-256 of the file.
 
         Raises
         ------
         BitdoseError
-            If they cannot be kept.
+            If they cannot be stored.
         """
         with self._db() as db:
             for exam in exams:
@@ -145,21 +145,21 @@ class Outbox:
         return True
 
     def next_waiting(self, server: str) -> Item | None:
-        """Return what to send next: the oldest, the sentinel's last; one often tried in vain makes way."""
+        """Return the next item to send: the oldest, the sentinel's last, after repeated failures later."""
         return self._one("state = 'waiting' AND server = ? ORDER BY urgent DESC, tries / 5, made", [server])
 
     def has_urgent(self, server: str, *, besides: Item | None = None) -> bool:
-        """Whether an exam waits that someone waits for, another than the one given."""
+        """Whether an urgent exam other than the given one is waiting."""
         where = "state = 'waiting' AND urgent AND server = ? AND id != ?"
         return self._one(where, [server, besides.id if besides else ""]) is not None
 
     def next_sent(self, server: str, now: float, *, urgent: bool) -> Item | None:
-        """Return an exam whose answer may be asked for now; ``urgent`` leaves the sentinel's out."""
+        """Return an exam to poll now; ``urgent`` excludes the sentinel's."""
         where = "state = 'sent' AND server = ? AND due <= ? AND urgent >= ? ORDER BY due"
         return self._one(where, [server, now, urgent])
 
     def next_due(self, server: str, *, urgent: bool) -> float | None:
-        """Return when the next answer may be asked for; None where none is awaited."""
+        """Return the time of the next poll; None without pending exams."""
         where = "state = 'sent' AND server = ? AND urgent >= ?"
         with self._db() as db:
             found = db.execute(f"SELECT min(due) FROM items WHERE {where}", [server, urgent]).fetchone()  # noqa: S608
@@ -173,7 +173,7 @@ class Outbox:
             return [_item(row) for row in rows]
 
     def check_payload(self, item: Item) -> None:
-        """Raise ``BitdoseError`` if an item's payload is not, byte for byte, what was taken in."""
+        """Raise ``BitdoseError`` if an item's payload differs from the one added."""
         state = hashlib.sha256()
         with self.reading(item) as read:
             for at in range(0, item.meta.payload_bytes, PART_BYTES):
@@ -183,7 +183,7 @@ class Outbox:
 
     @contextmanager
     def reading(self, item: Item) -> Iterator[Callable[[int, int], bytes]]:
-        """Give what reads a payload: at most so many bytes from an offset; no writer is kept waiting."""
+        """Return a reader of a payload, which never blocks writers."""
         connection = sqlite3.connect(self._path, isolation_level=None)
         held: dict[int, bytes] = {}
 
@@ -198,7 +198,7 @@ class Outbox:
             return held[number]
 
         def read(offset: int, n_bytes: int) -> bytes:
-            """Read within one part; at its end there are fewer bytes than asked for."""
+            """Read within one part; fewer bytes at its end."""
             number, start = divmod(offset, PART_BYTES)
             return part(number)[start : start + n_bytes]
 
@@ -210,7 +210,7 @@ class Outbox:
             connection.close()
 
     def begun(self, item: Item, upload: str) -> None:
-        """Note where an item's upload is, or, with an empty text, that it has to begin anew."""
+        """Record the path of an item's upload; an empty one restarts it."""
         self._set(item, upload=upload)
 
     def tried(self, item: Item) -> None:
@@ -218,28 +218,28 @@ class Outbox:
         self._set(item, tries=item.tries + 1)
 
     def arrived(self, item: Item, exam: str, *, due: float) -> None:
-        """Note that all of an item is at the service, and delete its payload."""
+        """Record that an item is complete at the service, and delete its payload."""
         self._set(item, state=ItemState.SENT, exam=exam, due=due)
 
     def ask_later(self, item: Item, due: float) -> None:
-        """Note when to ask for its answer again."""
+        """Record the time of the next poll."""
         self._set(item, due=due)
 
     def finish(
         self, item: Item, state: ItemState, *, reason: str = "", answer: dict[str, Any] | None = None
     ) -> None:
-        """Note how an item ended, and delete its payload."""
+        """Record the final state of an item, and delete its payload."""
         text = json.dumps(answer) if answer else ""
         self._set(item, state=state, reason=reason, answer=text, done=time.time())
 
     def is_seen(self, path: str, mark: str) -> bool:
-        """Whether a file with this mark (size and time) was taken in before."""
+        """Whether a file with this mark (size and time) was processed before."""
         with self._db() as db:
             found = db.execute("SELECT mark FROM seen WHERE path = ?", [path]).fetchone()
         return found is not None and found["mark"] == mark
 
     def note_seen(self, path: str, mark: str) -> None:
-        """Note that a file with this mark was dealt with."""
+        """Record a file with this mark as processed."""
         with self._db() as db:
             db.execute("INSERT OR REPLACE INTO seen VALUES (?, ?)", [path, mark])
 
@@ -267,7 +267,7 @@ def _insert(db: sqlite3.Connection, exam: Exam, *, key: str, server: str, source
 
 
 def can_wait(meta: ExamMeta) -> bool:
-    """Whether nobody waits for an exam: the pristine half of a pair."""
+    """Whether an exam is the pristine half of a pair, which is not urgent."""
     return meta.kind is ExamKind.PRISTINE and meta.pair is not None
 
 

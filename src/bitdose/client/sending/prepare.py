@@ -1,8 +1,8 @@
-"""A file at the clinic to what is sent of it: pixels coded at the profile's point, or all but the patient.
+"""Preparation of a clinic's file for sending: coded at the profile's point, or de-identified.
 
-A coded exam holds coded pixels and nothing of the file's header; a pristine one is the file, de-identified
-(``deidentify.py``, ``stripped.py``). The pixels are read as a study reads them, so the coded streams are
-those that the profile was certified on, byte for byte.
+A coded exam contains coded pixels and nothing of the file's header; a pristine one is the de-identified file
+(``deidentify/``). The pixels are read as in a study, so the coded streams equal those of the certification,
+byte for byte.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LEAST_BITS = 8
 
 @dataclass(frozen=True)
 class Opened:
-    """A file as read: its bytes, pixels, patient, modality, and signs of text burnt in."""
+    """A file as read: bytes, pixels, patient, modality, and signs of burnt-in text."""
 
     data: bytes
     source: Source
@@ -43,7 +43,7 @@ class Opened:
     signs: tuple[str, ...]
 
     def facts(self) -> SourceFacts:
-        """Return what a profile may limit."""
+        """Return the properties that a profile can limit."""
         image = self.source.image
         return SourceFacts(
             self.modality, image.height, image.width, image.bits, image.n_slices, image.photometric
@@ -52,18 +52,18 @@ class Opened:
 
 @dataclass(frozen=True)
 class Exam:
-    """What is sent: the metadata, and the payload that they describe."""
+    """An exam to send: metadata and payload."""
 
     meta: ExamMeta
     payload: bytes
 
     def alone(self) -> Exam:
-        """Return it without a pair."""
+        """Return the exam without its pair."""
         return replace(self, meta=self.meta.model_copy(update={"pair": None}))
 
 
 def open_exam(data: bytes) -> Opened:
-    """Read a file's pixels and whose they are; raises ``CaseError`` as ``read_bytes`` does."""
+    """Read a file's pixels and patient; raises ``CaseError`` like ``read_bytes``."""
     source = read_bytes(data)
     if source.format != "DICOM":
         return Opened(data, source, Patient(file=source.digest), "", ())
@@ -82,18 +82,18 @@ def coded_exam(opened: Opened, profile: Profile, *, pseudonym: str, pair: str | 
     Parameters
     ----------
     opened : Opened
-        From :func:`open_exam`.
+        Output of :func:`open_exam`.
     profile : Profile
-        The point, and the limits that the exam must keep to.
+        Profile with the point, and the limits for the exam.
     pseudonym : str
-        Of its patient.
+        Identity of its patient.
     pair : str, optional
-        The text that the pristine exam after it bears too.
+        Text shared with the pristine exam of the same pair.
 
     Raises
     ------
     CaseError
-        ``outside-profile`` with the limit, or as the codec says.
+        ``outside-profile`` with the limit, or the codec's error.
     """
     limit_check(profile.limits)(opened.facts())
     point = Point.parse(profile.point)
@@ -105,12 +105,12 @@ def coded_exam(opened: Opened, profile: Profile, *, pseudonym: str, pair: str | 
 
 
 def pristine_exam(opened: Opened, *, identity: Identity, profile: str = "", pair: str | None = None) -> Exam:
-    """Take the patient out of a file and leave its pixels as they are.
+    """De-identify a file without changing its pixels.
 
     Raises
     ------
     CaseError
-        If it has no such form.
+        If its format does not allow it.
     """
     if opened.source.format == "DICOM":
         payload = deidentify(opened.data, identity)

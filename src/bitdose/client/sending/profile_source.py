@@ -1,4 +1,4 @@
-"""Which profile the clinic obeys: the service's, the one last seen while the line is down, or a file."""
+"""Source of the clinic's profile: the service, the last one seen while offline, or a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bitdose.client.sending.connection import LaterError, check, over_the_line
 from bitdose.compress.run import write_whole
-from bitdose.errors import BitdoseError
+from bitdose.errors import BitdoseError, argument
 from bitdose.hashing import bytes_digest
 from bitdose.profile.document import Profile, load_profile, profile_of
 from bitdose.profile.verify import ERROR, WARNING, verify
@@ -28,7 +28,7 @@ _TAG = re.compile(r'(W/)?"[!#-~]+"')
 
 
 class ActiveProfile(NamedTuple):
-    """A profile that holds, what it warns of, and the share of exams that the sentinel wants pristine too."""
+    """A verified profile, its warnings, and the sentinel's share of exams to send pristine as well."""
 
     profile: Profile
     warnings: tuple[str, ...]
@@ -37,28 +37,28 @@ class ActiveProfile(NamedTuple):
 
 def profile_of_file(path: Path) -> ActiveProfile:
     """Read a profile that the clinic was given; raises ``BitdoseError`` if it must not be used."""
-    return _verified(load_profile(path), f"--profile {path}", 0.0)
+    return _verified(load_profile(path), argument("profile", path), 0.0)
 
 
 def profile_of_service(client: httpx.Client, folder: Path, server: str) -> ActiveProfile:
-    """Ask for the service's active profile; while the line is down, take the one last seen.
+    """Fetch the service's active profile; while offline, use the last one seen.
 
-    The one last seen is kept with its entity tag. Where it still is the active one, the service says so in a
-    few bytes and does not send it again. Whatever its origin, it is verified anew.
+    The last one seen is cached with its entity tag, so that an unchanged profile is not sent again. A profile
+    is verified each time, whatever its source.
 
     Parameters
     ----------
     client : httpx.Client
-        From :func:`bitdose.client.sending.connection.connect`.
+        Output of :func:`bitdose.client.sending.connection.connect`.
     folder : pathlib.Path
-        Where the one last seen is kept.
+        Folder of the cached profile.
     server : str
-        The service's address.
+        Address of the service.
 
     Raises
     ------
     BitdoseError
-        If the service has none, none is known and the line is down, or it must not be used.
+        If the service has none, none is cached while offline, or it must not be used.
     """
     path = folder / f"profile-{bytes_digest(server.encode('utf-8'))[:16]}.kept"
     tag, data = _kept(path)
@@ -70,7 +70,8 @@ def profile_of_service(client: httpx.Client, folder: Path, server: str) -> Activ
     except LaterError as error:
         if not data:
             raise BitdoseError(
-                f"--server {server}: {error}, and no profile of it is known; give --profile"
+                f"{argument('server', server)}: {error.message}, and no profile of it is known; "
+                f"give {argument('profile')}"
             ) from error
         return _of_view(data, server)
     found = _of_view(data, server)
@@ -81,7 +82,7 @@ def profile_of_service(client: httpx.Client, folder: Path, server: str) -> Activ
 
 
 class ProfileRequest:
-    """The service's profile, asked for in a thread of its own, so that other work goes on meanwhile.
+    """Concurrent fetch of the service's profile, in a thread.
 
     Parameters
     ----------
@@ -102,15 +103,15 @@ class ProfileRequest:
             self._error = error
 
     def result(self) -> ActiveProfile:
-        """Wait for it; raises what :func:`profile_of_service` does."""
+        """Wait for the profile; raises like :func:`profile_of_service`."""
         self._thread.join()
         if self._found is None:
-            raise self._error or BitdoseError("the profile could not be asked for")
+            raise self._error or BitdoseError("the profile could not be fetched")
         return self._found
 
 
 def _kept(path: Path) -> tuple[str, bytes]:
-    """Return the profile last seen and its entity tag; empty where there is none, or none that reads."""
+    """Return the cached profile and its entity tag; empty if missing or unreadable."""
     try:
         tag, _, data = path.read_bytes().partition(b"\n")
         profile_of(ProfileView.model_validate_json(data).profile)
@@ -124,8 +125,8 @@ def _of_view(data: bytes, server: str) -> ActiveProfile:
     try:
         view = ProfileView.model_validate_json(data)
     except ValidationError as error:
-        raise BitdoseError(f"--server {server}: what it gives as its profile is none") from error
-    return _verified(profile_of(view.profile), f"--server {server}", view.sentinel_share)
+        raise BitdoseError(f"{argument('server', server)}: what it gives as its profile is none") from error
+    return _verified(profile_of(view.profile), argument("server", server), view.sentinel_share)
 
 
 def _verified(profile: Profile, origin: str, share: float) -> ActiveProfile:

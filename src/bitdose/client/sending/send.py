@@ -1,8 +1,8 @@
-"""Emptying the queue: sending, going on after a break, asking for the answers, waiting the right time.
+"""Sender: uploads the queue, resumes after interruptions, polls for predictions, backs off.
 
-Whoever waits comes first: coded exams, then answers, then the sentinel's pristine images, which go in
-pieces and make way between two. After a failure the next try waits a random time of up to twice the
-one before, a minute at most, or as long as the service asks; any progress starts this anew.
+Priorities: coded exams, then predictions, then the sentinel's pristine images, which are sent in pieces that
+can be preempted. After a failure the next try waits a random time of up to twice the previous limit, at most
+a minute, or as long as the service asks; any progress resets the backoff.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from bitdose.client.sending.connection import (
 )
 from bitdose.client.sending.outbox import Item, ItemState, Outbox, can_wait
 from bitdose.client.sending.tus import PendingUpload, announce, append, find
-from bitdose.errors import BitdoseError
+from bitdose.errors import BitdoseError, command
 from bitdose.wire import EXAMS, ExamState, ExamView
 
 if TYPE_CHECKING:
     import httpx
 
 SMALL_BYTES = 16_384
-"""Up to here an exam travels with its announcement, at the first try."""
+"""Largest exam that is sent with the creating request, at the first try."""
 PIECE_BYTES = 65_536
-"""Of a pristine image, between two looks at the queue."""
+"""Of a pristine image, between two checks of the queue."""
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
 _ASK_S, _ASK_AGAIN_S = 20, 30.0
 _HOLD_S = 5
-"""How long the service may keep back its word of an exam's arrival, to say the answer with it."""
+"""How long the service may delay the acknowledgement of an exam, to include the prediction."""
 _LOOK_S = 2.0
 _ENDS = {
     ExamState.ANSWERED: ItemState.ANSWERED,
@@ -48,20 +48,20 @@ _ENDS = {
 
 
 class Event(NamedTuple):
-    """Something that a person may want to know.
+    """Progress event for display.
 
     Parameters
     ----------
     what : str
-        What happened.
+        Type of the event.
     item : Item or None
-        To which exam, as it was before; None for the line itself.
+        The exam before the event; None for the connection.
     text : str
-        A reason, or the exam's id.
+        Reason, or id of the exam.
     n_bytes : int
-        Bytes of its payload that were handed to the line.
+        Number of payload bytes passed to the connection.
     view : ExamView or None
-        The answer.
+        The prediction.
     """
 
     what: Literal["bytes", "resumed", "sent", "answered", "refused", "failed", "waiting"]
@@ -72,20 +72,20 @@ class Event(NamedTuple):
 
 
 class Sender:
-    """Sends what the queue holds for one service.
+    """Sender of the queue's exams for one service.
 
     Parameters
     ----------
     outbox : Outbox
-        The queue; only one sender at a time may empty it.
+        The queue; allows one sender at a time.
     server : Server
-        Whose exams.
+        Service and credentials.
     client : httpx.Client
-        From :func:`bitdose.client.sending.connection.connect`.
+        Output of :func:`bitdose.client.sending.connection.connect`.
     say : callable, optional
-        Told of every event.
+        Called for each event.
     rng : random.Random, optional
-        Draws the waiting times.
+        Random generator of the waiting times.
     """
 
     def __init__(
@@ -111,25 +111,25 @@ class Sender:
         patience_s: float = 600.0,
         take_in: Callable[[], None] | None = None,
     ) -> None:
-        """Send until nothing is left that someone waits for.
+        """Send until no urgent exam is left.
 
         Parameters
         ----------
         idle : bool
             Send the sentinel's pristine images too before returning.
         forever : bool
-            Do not return; pristine images go when nothing else does.
+            Do not return; pristine images are sent when idle.
         patience_s : float
-            Without ``forever``: seconds without any progress until it is given up.
+            Without ``forever``: timeout without progress, in seconds.
         take_in : callable, optional
-            Called between two steps, at least every two seconds: looks for new files.
+            Called between two steps, at least every two seconds, to look for new files.
 
         Raises
         ------
         StopError
             Someone has to set something right.
         BitdoseError
-            Nothing moved for ``patience_s``; what waits stays in the queue.
+            No progress for ``patience_s`` seconds; unsent exams stay in the queue.
         """
         self._last_progress = time.monotonic()
         while True:
@@ -142,24 +142,24 @@ class Sender:
             if not forever and stuck > patience_s:
                 raise BitdoseError(
                     f"nothing could be sent for {stuck:.0f} s; all of it waits in the queue: "
-                    "'bitdose send' goes on"
+                    f"{command('send', python='sending again')} goes on"
                 )
             time.sleep(min(_LOOK_S if wait is None else wait, _LOOK_S))
 
     def step(self, *, idle: bool = True, ask_s: int = 0) -> float | None:
-        """Do the next thing there is to do.
+        """Perform the next step.
 
         Parameters
         ----------
         idle : bool
-            Whether pristine images are among it.
+            Whether to include pristine images.
         ask_s : int
-            How long the service may hold back an answer that is not there yet, seconds.
+            How long the service may delay a pending prediction, in seconds.
 
         Returns
         -------
         float or None
-            Seconds until there is more to do; None where nothing is left.
+            Seconds until the next step; None if nothing is left.
 
         Raises
         ------
@@ -200,9 +200,9 @@ class Sender:
         self._outbox.tried(item)
         try:
             self._send(item)
-        except GoneError:  # it expired there: the next try begins anew
+        except GoneError:  # it expired there: the next try restarts
             self._outbox.begun(item, "")
-            raise LaterError("the service no longer has the part that was sent") from None
+            raise LaterError("the service has deleted the partial upload") from None
         except RefusedError as error:
             self._end(item, ItemState.REFUSED, str(error))
 
@@ -213,7 +213,7 @@ class Sender:
             while not upload.exam:
                 if upload.offset >= total:
                     self._outbox.begun(item, "")
-                    raise LaterError("the service has all bytes and knows no exam")
+                    raise LaterError("the service has all bytes but no exam")
                 if can_wait(item.meta) and self._someone_waits():
                     return
                 end = min(upload.offset + PIECE_BYTES, total) if can_wait(item.meta) else total
@@ -230,7 +230,7 @@ class Sender:
         return answer_due is not None or self._outbox.has_urgent(self._server)
 
     def _begin(self, item: Item, read: Callable[[int, int], bytes]) -> PendingUpload:
-        """Find the upload that was begun, or announce one."""
+        """Find the started upload, or create one."""
         if item.upload:
             upload = find(self._client, item.upload)
             if upload.offset:
@@ -245,7 +245,7 @@ class Sender:
         return upload
 
     def _ask(self, item: Item, wait_s: int) -> None:
-        """Ask for an answer; the service may hold it back for a while until it is there."""
+        """Poll for a prediction; the service may delay its response until it is ready."""
         asked = time.monotonic()
         try:
             with over_the_line():
@@ -256,11 +256,11 @@ class Sender:
         self._heard(item, response.content, held=time.monotonic() - asked >= wait_s > 0)
 
     def _heard(self, item: Item, said: bytes, *, held: bool) -> None:
-        """Take in what the service says of an exam: how it ended, or that it is to be asked again."""
+        """Store the service's state of an exam: final, or to be polled again."""
         try:
             view = ExamView.model_validate_json(said)
         except ValidationError as error:
-            raise LaterError("the service's answer is none that this BitDose reads") from error
+            raise LaterError("the service's response is not supported by this version of BitDose") from error
         self._failures = 0
         if view.state in _ENDS:
             self._end(item, _ENDS[view.state], view.reason, view)
@@ -286,7 +286,7 @@ class Sender:
         self._failures, self._not_before, self._last_progress = 0, 0.0, time.monotonic()
 
     def _backoff(self, after_s: float | None) -> float:
-        """Return how long to wait, and hold back until then (full jitter, but never less than asked)."""
+        """Return the next waiting time (full jitter, at least the requested time), and wait until then."""
         longest = min(_FIRST_WAIT_S * 2.0**self._failures, _LONGEST_WAIT_S)
         self._failures += 1
         wait = self._rng.uniform(0.0, longest) + (after_s or 0.0)

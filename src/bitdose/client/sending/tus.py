@@ -1,9 +1,9 @@
-"""Resumable uploads: tus 1.0 from the client's side, going on at the byte where the line broke.
+"""Resumable uploads: a tus 1.0 client that resumes at the byte where the connection was lost.
 
-A small exam travels with the request that announces it (creation-with-upload): one round trip less. A larger
-one, or one that did not arrive at first, is announced alone; its bytes follow in PATCH requests, and after
-a break HEAD says how many of them are there. No PATCH carries a checksum of its own: a server may not keep
-the part of one that broke. The digest in the metadata covers the whole, and the server checks it at the end.
+A small exam is sent with the creating request (creation-with-upload), which saves a round trip. A larger one,
+or one that failed at first, is created empty; its bytes follow in PATCH requests, and after an interruption
+HEAD returns the offset. No PATCH has a checksum of its own, since a server may then discard an interrupted
+one. The digest in the metadata covers the whole, and the server verifies it at the end.
 
 References
 ----------
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx
 
 Read = Callable[[int, int], bytes]
-"""``read(offset, n_bytes)`` of the payload: at least one byte, and at most so many."""
+"""``read(offset, n_bytes)`` of the payload: at least one byte, at most ``n_bytes``."""
 Tick = Callable[[int], None]
 _PIECE_BYTES = 4096
 _VERSION = {"Tus-Resumable": TUS_VERSION}
@@ -37,13 +37,13 @@ class PendingUpload(NamedTuple):
     Parameters
     ----------
     path : str
-        Of its address; always at the server that was asked, wherever its Location leads.
+        Path of its address; the host of its Location is ignored.
     offset : int
-        Bytes that are there.
+        Number of bytes at the service.
     exam : str
-        The exam's id once all are; empty before.
+        Id of the exam once complete; empty before.
     view : bytes
-        What the service said of the exam with that, as JSON; empty where it did not.
+        The service's JSON description of the exam, if sent with the id; else empty.
     """
 
     path: str
@@ -53,15 +53,15 @@ class PendingUpload(NamedTuple):
 
 
 def announce(client: httpx.Client, meta: ExamMeta, *, body: bytes = b"", wait_s: int = 0) -> PendingUpload:
-    """Make an upload, with all of its bytes or none of them.
+    """Create an upload, with all of its bytes or none.
 
-    With all of them the service may hold its word back for ``wait_s``, and say the exam's answer with it
+    With all bytes the service may delay its response for ``wait_s`` seconds and include the exam's prediction
     (RFC 7240, ``Prefer: wait``): a round trip less.
 
     Raises
     ------
     StopError, RefusedError, LaterError, GoneError
-        As the service says.
+        By the service's response.
     """
     value = base64.b64encode(meta.model_dump_json(exclude_defaults=True).encode("utf-8")).decode("ascii")
     headers = _VERSION | {"Upload-Length": str(meta.payload_bytes), "Upload-Metadata": f"exam {value}"}
@@ -71,14 +71,14 @@ def announce(client: httpx.Client, meta: ExamMeta, *, body: bytes = b"", wait_s:
         response = check(client.post(UPLOADS, headers=headers, content=body or None))
     location = urlsplit(response.headers.get("Location", ""))
     if not location.path:
-        raise LaterError("the service made an upload and did not say where")
+        raise LaterError("the service created an upload without a Location")
     exam = response.headers.get(EXAM_HEADER, "")
     view = response.content if exam and "Preference-Applied" in response.headers else b""
     return PendingUpload(location.path, _offset(response, len(body) if exam else 0), exam, view)
 
 
 def find(client: httpx.Client, path: str) -> PendingUpload:
-    """Ask how much of an upload is there; raises ``GoneError`` where it is no more."""
+    """Return the state of an upload; raises ``GoneError`` if it no longer exists."""
     with over_the_line():
         response = check(client.head(_at(client, path), headers=_VERSION))
     return PendingUpload(path, _offset(response, 0), response.headers.get(EXAM_HEADER, ""))
@@ -87,25 +87,25 @@ def find(client: httpx.Client, path: str) -> PendingUpload:
 def append(
     client: httpx.Client, upload: PendingUpload, read: Read, *, end: int, on_bytes: Tick | None = None
 ) -> PendingUpload:
-    """Send the bytes from where an upload stands up to ``end``, in one request.
+    """Send the bytes from an upload's offset up to ``end``, in one request.
 
     Parameters
     ----------
     client : httpx.Client
-        From :func:`bitdose.client.sending.connection.connect`.
+        Output of :func:`bitdose.client.sending.connection.connect`.
     upload : PendingUpload
-        Where it stands.
+        State of the upload.
     read : callable
-        Reads the payload.
+        Reader of the payload.
     end : int
         Offset to stop at.
     on_bytes : callable, optional
-        Called with the offset as bytes are handed to the line.
+        Called with the offset as bytes are passed to the connection.
 
     Raises
     ------
     StopError, RefusedError, LaterError, GoneError
-        As the service says; after ``LaterError`` ask :func:`find` first.
+        By the service's response; after ``LaterError`` call :func:`find` first.
     """
     headers = _VERSION | _BODY
     headers |= {"Upload-Offset": str(upload.offset), "Content-Length": str(end - upload.offset)}
@@ -119,7 +119,7 @@ def append(
 
 
 def _at(client: httpx.Client, path: str) -> httpx.URL:
-    """Return an upload's address: at the server that the token is for, wherever its Location leads."""
+    """Return an upload's address at the token's server, whatever the host of its Location."""
     return client.base_url.copy_with(raw_path=path.encode("ascii", "ignore"))
 
 
@@ -136,5 +136,5 @@ def _pieces(read: Read, start: int, end: int, on_bytes: Tick | None) -> Iterator
 def _offset(response: httpx.Response, default: int) -> int:
     text = response.headers.get("Upload-Offset", str(default))
     if not text.isdigit():
-        raise LaterError("the service gives no offset")
+        raise LaterError("the service sent no valid offset")
     return int(text)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Series:
-    """One line: a chain and its points, mildest first.
+    """One line: a chain and its points, weakest compression first.
 
     ``x``, ``y``, ``low``, ``high`` and ``labels`` have one entry per point. A NaN in ``x`` or
     ``y`` is a gap in the line; NaN limits leave the interval out.
@@ -69,7 +69,7 @@ class MatrixFigure:
 
 @dataclass(frozen=True)
 class FlipPanel:
-    """The flips of one chain: one entry per point, mildest first."""
+    """The flips of one chain: one entry per point, weakest compression first."""
 
     name: str
     labels: tuple[str, ...]
@@ -108,7 +108,7 @@ class ForestRow:
 
 @dataclass(frozen=True)
 class ForestGroup:
-    """The rows of one chain or walk, mildest first."""
+    """The rows of one chain or sequence of tests, weakest compression first."""
 
     name: str
     rows: tuple[ForestRow, ...]

@@ -285,14 +285,14 @@ def _flip_panel(axes: Axes, panel: FlipPanel) -> None:
     )
     axes.axhline(0, color=MUTED, lw=0.7)
     axes.grid(visible=True, axis="y")
-    knobs = [plain(_knob(label), _LONGEST_LABEL) for label in panel.labels]
-    axes.set_xticks(at, knobs, rotation=90 if len(knobs) > 6 else 0, fontsize=7.5)  # noqa: PLR2004
+    qualities = [plain(_quality(label), _LONGEST_LABEL) for label in panel.labels]
+    axes.set_xticks(at, qualities, rotation=90 if len(qualities) > 6 else 0, fontsize=7.5)  # noqa: PLR2004
     axes.tick_params(axis="x", length=0)
     axes.yaxis.set_major_locator(MaxNLocator(integer=True, nbins=6, steps=[1, 2, 5, 10]))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{abs(value):.0f}"))
     axes.set_title(plain(panel.name, _LONGEST_POINT), loc="left", fontweight="bold")
 
 
-def _knob(point: str) -> str:
+def _quality(point: str) -> str:
     """Leave of a point what its panel's title does not say: ``jpeg:q30@256`` gives ``q30``."""
     return point.partition(":")[2].partition("@")[0].partition("+")[0] or point

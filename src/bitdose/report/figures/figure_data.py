@@ -7,7 +7,9 @@ import re
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-from bitdose.errors import UsageError
+from bitdose.codecs.base import CODECS, QualityParameter, title_of
+from bitdose.errors import BitdoseError, UsageError
+from bitdose.metrics.catalogue import METRICS
 from bitdose.report.figures.base import (
     Figure,
     FlipFigure,
@@ -24,7 +26,6 @@ from bitdose.results.summary import PointSummary, Summary
 from bitdose.stats.estimate import Estimate
 
 Basis = Literal["file", "pixels"]
-Metric = Literal["accuracy", "macro_f1"]
 BASES: tuple[Basis, ...] = get_args(Basis)
 
 _RATIO_TITLES = {
@@ -32,10 +33,8 @@ _RATIO_TITLES = {
     "pixels": "Average compression ratio (raw pixel bytes / coded bytes)",
 }
 _BASIS_WORDS = {"file": "of the source files", "pixels": "of the raw pixels"}
-_METRIC_WORDS = {"accuracy": "Accuracy", "macro_f1": "Macro F1"}
-_KNOB = re.compile(r":([A-Za-z]*)-?[0-9.]+([A-Za-z]*)")
+_QUALITY = re.compile(r":([A-Za-z]*)-?[0-9.]+([A-Za-z]*)")
 _NOT_IN_FILES = re.compile(r"[^\w.-]")
-_KNOB_TITLES = {"q": "Quality setting", "x": "Ratio asked for", "dB": "PSNR asked for (dB)"}
 
 
 def ratio_of(point: PointSummary, basis: Basis) -> float:
@@ -43,15 +42,20 @@ def ratio_of(point: PointSummary, basis: Basis) -> float:
     return point.ratio_file if basis == "file" else point.ratio_pixels
 
 
-def curve(summary: Summary, metric: Metric, basis: Basis) -> LineFigure:
-    """Accuracy or macro F1 against the average ratio: a line per chain, pristine as reference.
+def charted() -> tuple[str, ...]:
+    """Return the metrics that are drawn against the ratio."""
+    return tuple(name for name, metric in METRICS.items() if metric.charted)
+
+
+def curve(summary: Summary, metric: str, basis: Basis) -> LineFigure:
+    """Put a metric against the average ratio: a line per chain, pristine as reference.
 
     Parameters
     ----------
     summary : Summary
         The study.
-    metric : {"accuracy", "macro_f1"}
-        What is on the y axis, as a fraction in [0, 1].
+    metric : str
+        What is on the y axis, in its own unit: a metric of all classes in ``metrics/catalogue.py``.
     basis : {"file", "pixels"}
         What the ratio is of.
 
@@ -60,12 +64,12 @@ def curve(summary: Summary, metric: Metric, basis: Basis) -> LineFigure:
     LineFigure
         Undefined points stay in as NaN, so that the line has a gap there.
     """
-    word = _METRIC_WORDS[metric]
+    word = METRICS[metric].title
     lines = tuple(
-        _series(name, points, [ratio_of(p, basis) for p in points], [_metric(p, metric) for p in points])
+        _series(name, points, [ratio_of(p, basis) for p in points], [p.estimates[metric] for p in points])
         for name, points in summary.chains().items()
     )
-    pristine = _metric(summary.pristine(), metric)
+    pristine = summary.pristine().estimates[metric]
     reference = ReferenceLine("pristine", pristine.value, pristine.low, pristine.high)
     return LineFigure(
         name=f"{metric}_{basis}",
@@ -75,23 +79,23 @@ def curve(summary: Summary, metric: Metric, basis: Basis) -> LineFigure:
         y_title=word,
         series=lines,
         references=() if math.isnan(reference.value) else (reference,),
-        percent=metric == "accuracy",
+        percent=METRICS[metric].percent,
     )
 
 
-def knob_curves(summary: Summary, basis: Basis) -> tuple[LineFigure, ...]:
-    """Ratio against the codec's knob: one figure per codec and kind of knob, a line per chain.
+def quality_curves(summary: Summary, basis: Basis) -> tuple[LineFigure, ...]:
+    """Ratio against the codec's quality: one figure per codec and quality parameter, a line per chain.
 
-    Knobs of different codecs share no scale, and neither do two knobs of one codec (a ratio
-    and a PSNR asked for). Points without a knob are left out.
+    Qualities of different codecs share no scale, and neither do two parameters of one codec (a ratio
+    and a PSNR asked for). Points without a quality are left out.
     """
     groups: dict[tuple[str, str], dict[str, list[PointSummary]]] = {}
     for name, points in summary.chains().items():
         for point in points:
             if point.quality is not None:
-                chains = groups.setdefault((point.codec, _knob_unit(point.point)), {})
+                chains = groups.setdefault((point.codec, _quality_unit(point.point)), {})
                 chains.setdefault(name, []).append(point)
-    return tuple(_knob_figure(codec, unit, chains, basis) for (codec, unit), chains in groups.items())
+    return tuple(_quality_figure(codec, unit, chains, basis) for (codec, unit), chains in groups.items())
 
 
 def confusions(summary: Summary, points: Sequence[str] | None = None) -> MatrixFigure:
@@ -151,10 +155,9 @@ def all_figures(
     matrices = confusions(summary, points)
     if not summary.chains():
         return (matrices,)
-    metrics: tuple[Metric, ...] = get_args(Metric)
-    curves = [curve(summary, metric, basis) for basis in bases for metric in metrics]
-    knobs = [figure for basis in bases for figure in knob_curves(summary, basis)]
-    return (*curves, matrices, flip_bars(summary), *knobs)
+    curves = [curve(summary, metric, basis) for basis in bases for metric in charted()]
+    qualities = [figure for basis in bases for figure in quality_curves(summary, basis)]
+    return (*curves, matrices, flip_bars(summary), *qualities)
 
 
 def _series(
@@ -170,35 +173,42 @@ def _series(
     )
 
 
-def _metric(point: PointSummary, metric: Metric) -> Estimate:
-    return point.accuracy if metric == "accuracy" else point.macro_f1
-
-
-def _knob_unit(point: str) -> str:
-    found = _KNOB.search(point)
+def _quality_unit(point: str) -> str:
+    found = _QUALITY.search(point)
     return (found[1] or found[2]) if found else ""
 
 
-def _knob_figure(codec: str, unit: str, chains: dict[str, list[PointSummary]], basis: Basis) -> LineFigure:
+def _parameter(codec: str, unit: str) -> QualityParameter | None:
+    """Find a codec's quality parameter; None for a codec that is not here, as of another lab's table."""
+    try:
+        known = CODECS.get(codec).quality_parameters
+    except BitdoseError:
+        return None
+    return next((one for one in known if one.unit == unit), None)
+
+
+def _quality_figure(codec: str, unit: str, chains: dict[str, list[PointSummary]], basis: Basis) -> LineFigure:
     lines = []
     for name, points in chains.items():
-        knobs = tuple(math.nan if p.quality is None else p.quality for p in points)
+        qualities = tuple(math.nan if p.quality is None else p.quality for p in points)
         ratios = tuple(ratio_of(p, basis) for p in points)
         unknown = (math.nan,) * len(points)
-        lines.append(Series(name, knobs, ratios, unknown, unknown, tuple(p.point for p in points)))
+        lines.append(Series(name, qualities, ratios, unknown, unknown, tuple(p.point for p in points)))
     ends = "; ".join(
         f"{line.name} from {_number(line.y[0])}:1 at {line.labels[0]} "
         f"to {_number(line.y[-1])}:1 at {line.labels[-1]}"
         for line in lines
     )
+    parameter = _parameter(codec, unit)
+    unknown_title = f"Quality ({unit})" if unit else "Quality"
     return LineFigure(
-        name="_".join(_NOT_IN_FILES.sub("-", word) for word in ("ratio_knob", codec, unit, basis) if word),
-        title=f"{codec}: ratio {_BASIS_WORDS[basis]} against the knob",
-        alt=f"Average compression ratio {_BASIS_WORDS[basis]} against the knob: {ends}.",
-        x_title=_KNOB_TITLES.get(unit, "Knob" if not unit else f"Knob ({unit})"),
+        name="_".join(_NOT_IN_FILES.sub("-", word) for word in ("ratio_quality", codec, unit, basis) if word),
+        title=f"{title_of(codec)}: ratio {_BASIS_WORDS[basis]} against the quality",
+        alt=f"Average compression ratio {_BASIS_WORDS[basis]} against the quality: {ends}.",
+        x_title=(parameter.axis_title or parameter.meaning) if parameter else unknown_title,
         y_title="Average compression ratio",
         series=tuple(lines),
-        log_x=unit == "x",
+        log_x=parameter.is_wide if parameter else False,
         log_y=True,
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from bitdose.decision.base import Decision, MarginTest, PointTest
 from bitdose.report.figures.base import ForestFigure, ForestGroup, ForestRow
-from bitdose.report.findings.phrasing import is_share, metric_words, shown_amount
+from bitdose.report.findings.phrasing import metric_words, shown_amount
 from bitdose.report.findings.sentences import MARGIN, signed
 from bitdose.results.summary import PointSummary, Summary
 from bitdose.rule.margins import Margin
@@ -20,7 +20,7 @@ _EDGE = 0.05
 
 
 def forest_figures(decision: Decision, summary: Summary) -> tuple[ForestFigure, ...]:
-    """Return the accuracy of every point first, then one figure per margin of the points walked.
+    """Return the accuracy of every point first, then one figure per margin of the points tested.
 
     Parameters
     ----------
@@ -62,7 +62,7 @@ def reach(rows: Iterable[ForestRow], margin: float, *, rate: bool = False) -> tu
 
 def _all_points(decision: Decision, summary: Summary) -> ForestFigure:
     margin = next((m.limit for m in decision.rule.margins if m.name == "accuracy"), math.nan)
-    passed = {test.point for walk in decision.walks for test in walk.passed}
+    passed = {test.point for chain in decision.chain_tests for test in chain.passed}
     best = decision.certified.point if decision.certified else ""
     groups = tuple(
         ForestGroup(chain, tuple(_difference(point, point.point in passed, best) for point in points))
@@ -79,7 +79,7 @@ def _all_points(decision: Decision, summary: Summary) -> ForestFigure:
         margin=margin,
         reach=reach((row for group in groups for row in group.rows), margin),
         percent=True,
-        filled="held every margin in its walk",
+        filled="held every margin in its tests",
         hollow="failed or was not reached",
     )
 
@@ -96,11 +96,11 @@ def _difference(point: PointSummary, passed: bool, best: str) -> ForestRow:  # n
 def _tested(decision: Decision, margin: Margin, place: int) -> ForestFigure:
     best = decision.certified.point if decision.certified else ""
     groups = tuple(
-        ForestGroup(walk.name, tuple(_limit(point, point.tests[place], best) for point in walk.tested))
-        for walk in decision.walks
-        if walk.tested
+        ForestGroup(chain.name, tuple(_limit(point, point.tests[place], best) for point in chain.tested))
+        for chain in decision.chain_tests
+        if chain.tested
     )
-    percent, name = is_share(margin), metric_words(margin)
+    percent, name = margin.kind.percent, metric_words(margin)
     unit = ", percent of cases" if margin.is_rate else ", percentage points" if percent else ""
     what = f"{name[0].upper()}{name[1:]}" if margin.is_rate else f"Loss of {name}"
     return ForestFigure(

@@ -20,7 +20,7 @@ from bitdose.report.findings.counts import (
     span,
     splits_text,
 )
-from bitdose.report.findings.decision import harmed, rule_rows, sentences, walk_rows
+from bitdose.report.findings.decision import chain_test_rows, harmed, rule_rows, sentences
 from bitdose.report.findings.flips import of_model
 from bitdose.report.findings.limitations import NotShown
 from bitdose.report.findings.phrasing import point_words
@@ -40,7 +40,7 @@ _SEARCH = (
     "Points pass alone, at a fiftieth of the chain's alpha over its points, or in turn; "
     "the true loss is taken not to fall along a chain"
 )
-_FIXED_SEQUENCE = "Each runs from mild to harsh and stops at the first failure"
+_FIXED_SEQUENCE = "Each runs from weak to strong compression and stops at the first failure"
 
 
 @dataclass(frozen=True)
@@ -200,17 +200,19 @@ def _endpoint(study: _Study) -> list[Question]:
     topic, decision = "Endpoint and error control", study.decision
     rows = dict(rule_rows(decision)) if decision else {}
     level = f"{100 * study.summary.level:g} %, resampling unit {study.summary.resampling_unit}"
-    searched = decision is not None and any(walk.searched for walk in decision.walks)
+    searched = decision is not None and any(chain.searched for chain in decision.chain_tests)
     order = _SEARCH if searched else _FIXED_SEQUENCE
     multiple = (
-        f"Walks: {rows['Walks']}. {order}, so that the chance of certifying a "
+        f"Order of tests: {rows['Order of tests']}. {order}, so that the chance of certifying a "
         "point that loses too much stays at alpha over all points."
         if rows
         else ""
     )
     before = {"yes": "Yes", "no": "No"}.get(rows.get("Fixed before the run", ""), "")
     methods = (
-        sorted({t.test.method for w in decision.walks for p in w.tested for t in p.tests}) if decision else []
+        sorted({t.test.method for w in decision.chain_tests for p in w.tested for t in p.tests})
+        if decision
+        else []
     )
     return [
         _asked(
@@ -236,8 +238,8 @@ def _result(study: _Study) -> list[Question]:
     said = sentences(decision) if decision else []
     stops = (
         [
-            f"{w.walk}: {f'stopped at {w.stopped_at}: ' if w.stopped_at else ''}{w.why}"
-            for w in walk_rows(decision)
+            f"{w.chain}: {f'stopped at {w.stopped_at}: ' if w.stopped_at else ''}{w.why}"
+            for w in chain_test_rows(decision)
         ]
         if decision
         else []

@@ -15,7 +15,6 @@ from bitdose.results.schema import OK, PRISTINE
 if TYPE_CHECKING:
     from polars import DataFrame
 
-_LOWER_IS_BETTER = frozenset({"brier", "ece"})
 _OBJECTIVES = {
     "ratio": "the largest ratio of the source files",
     "bytes": "the fewest bytes per exam",
@@ -27,9 +26,9 @@ _WHOLE = 10
 
 @dataclass(frozen=True)
 class EvidenceRow:
-    """One margin at one tested point of a walk; ``chosen`` marks the certified point."""
+    """One margin at one tested point; ``chosen`` marks the certified point."""
 
-    walk: str
+    chain: str
     point: str
     test: MarginTest
     chosen: bool
@@ -37,9 +36,9 @@ class EvidenceRow:
 
 @dataclass(frozen=True)
 class ChainTestRow:
-    """Where one walk stopped and why, and what it never reached."""
+    """Where one sequence of tests stopped and why, and what it never reached."""
 
-    walk: str
+    chain: str
     alpha: float
     n_passed: int
     last_passed: str
@@ -70,25 +69,25 @@ def sentences(decision: Decision, table: DataFrame | None = None) -> list[str]:
 
 
 def evidence_rows(decision: Decision) -> list[EvidenceRow]:
-    """Return one row per tested point and margin, in the order of the walks."""
+    """Return one row per tested point and margin, in the order of the tests."""
     best = decision.certified.point if decision.certified else ""
     return [
-        EvidenceRow(walk.name, point.point, test, point.point == best)
-        for walk in decision.walks
-        for point in walk.tested
+        EvidenceRow(chain.name, point.point, test, point.point == best)
+        for chain in decision.chain_tests
+        for point in chain.tested
         for test in point.tests
     ]
 
 
-def walk_rows(decision: Decision) -> list[ChainTestRow]:
-    """Return one row per walk."""
+def chain_test_rows(decision: Decision) -> list[ChainTestRow]:
+    """Return one row per sequence of tests."""
     rows = []
-    for walk in decision.walks:
-        passed, failed = walk.passed, walk.failed
+    for chain in decision.chain_tests:
+        passed, failed = chain.passed, chain.failed
         last = passed[-1].point if passed else ""
         at = failed.point if failed else ""
         row = ChainTestRow(
-            walk.name, walk.alpha, len(passed), last, at, _why(walk), walk.untested, walk.searched
+            chain.name, chain.alpha, len(passed), last, at, _why(chain), chain.untested, chain.searched
         )
         rows.append(row)
     return rows
@@ -100,7 +99,7 @@ def rule_rows(decision: Decision) -> list[tuple[str, str]]:
     rows = [
         ("Margins, all of which must hold", ", ".join(map(str, rule.margins))),
         ("Alpha", f"{rule.alpha:g}, one-sided"),
-        ("Walks", ", ".join(rule.order) if rule.order else _sharing(decision)),
+        ("Order of tests", ", ".join(rule.order) if rule.order else _sharing(decision)),
         ("Chosen on, proven on", f"{rule.select}, {rule.confirm}" if rule.select else "one set for both"),
         ("Chosen by", _OBJECTIVES[rule.objective] + (f" on {rule.link}" if rule.link else "")),
         ("Fixed before the run", "yes" if decision.preregistered else "no"),
@@ -112,9 +111,9 @@ def rule_rows(decision: Decision) -> list[tuple[str, str]]:
 
 
 def neighbours(decision: Decision, chains: Mapping[str, Sequence[str]]) -> list[str]:
-    """Return the certified point and the points beside it in its chain; without one, where walks stopped."""
+    """Return the certified point and the points beside it in its chain; without one, where tests stopped."""
     if decision.certified is None:
-        return [walk.failed.point for walk in decision.walks if walk.failed]
+        return [chain.failed.point for chain in decision.chain_tests if chain.failed]
     own = decision.certified.point
     points = next((list(names) for names in chains.values() if own in names), [own])
     at = points.index(own)
@@ -165,7 +164,7 @@ def _kept(test: MarginTest) -> str:
     seen = shown_amount(abs(loss), margin)
     if margin.is_rate:
         return f"{metric_words(margin)} are fewer than the {limit} allowed ({seen} seen, upper limit {upper})"
-    verb = "rises" if margin.metric in _LOWER_IS_BETTER else "falls"
+    verb = "rises" if margin.kind.lower_is_better else "falls"
     word = (
         "no loss" if abs(loss) < _SEEN_AS_NONE else f"a gain of {seen}" if loss < 0 else f"a loss of {seen}"
     )
@@ -186,26 +185,26 @@ def _harm(n_right: int, n_wrong: int) -> list[str]:
 
 def _nothing(decision: Decision) -> list[str]:
     said = [f"Nothing is certified: on {_who(decision)}, no point was shown to hold every margin."]
-    return [*said, *(_needed(short, _unit(decision)) for short in decision.shortfall)]
+    return [*said, *(_needed(size, _unit(decision)) for size in decision.required_sample_sizes)]
 
 
-def _needed(short: RequiredSampleSize, unit: str) -> str:
-    name, limit = metric_words(short.margin), shown_amount(short.margin.limit, short.margin)
+def _needed(size: RequiredSampleSize, unit: str) -> str:
+    name, limit = metric_words(size.margin), shown_amount(size.margin.limit, size.margin)
     what = f"For a margin of {limit} on {name}"
-    if short.reason:
-        return f"{what}, no test could be made at {short.point}: {short.reason}."
+    if size.reason:
+        return f"{what}, no test could be made at {size.point}: {size.reason}."
     parts = []
-    if short.least > short.n:
-        parts.append(f"at least {counted(short.least, unit)} would be needed even if no answer changed")
-    if short.at_mildest > short.n:
+    if size.least > size.n:
+        parts.append(f"at least {counted(size.least, unit)} would be needed even if no answer changed")
+    if size.at_weakest > size.n:
         parts.append(
-            f"about {counted(short.at_mildest, unit)} if further ones answer as those did at {short.point}"
+            f"about {counted(size.at_weakest, unit)} if further ones answer as those did at {size.point}"
         )
-    elif short.at_mildest < 0:
-        parts.append(f"at {short.point} the loss seen is the margin or more, so that no number would do")
-    elif short.at_mildest:
-        parts.append(f"at {short.point} this number is enough, so that another margin stood in the way")
-    return f"{what}, {'; '.join(parts) or 'no number can be given'} (here: {counted(short.n, unit)})."
+    elif size.at_weakest < 0:
+        parts.append(f"at {size.point} the loss seen is the margin or more, so that no number would do")
+    elif size.at_weakest:
+        parts.append(f"at {size.point} this number is enough, so that another margin stood in the way")
+    return f"{what}, {'; '.join(parts) or 'no number can be given'} (here: {counted(size.n, unit)})."
 
 
 def _when(decision: Decision) -> str:
@@ -228,18 +227,18 @@ def _unit(decision: Decision) -> str:
 
 
 def _sharing(decision: Decision) -> str:
-    walks = decision.walks
-    if any(walk.searched for walk in walks):
-        return f"{len(walks)}, raced, each at alpha {walks[0].alpha:.4g}"
-    if len(walks) < 2:  # noqa: PLR2004 -- several
+    chain_tests = decision.chain_tests
+    if any(chain.searched for chain in chain_tests):
+        return f"{len(chain_tests)}, raced, each at alpha {chain_tests[0].alpha:.4g}"
+    if len(chain_tests) < 2:  # noqa: PLR2004 -- several
         return "one, at the full alpha"
-    return f"{len(walks)}, one per chain, each at alpha {walks[0].alpha:.4g}"
+    return f"{len(chain_tests)}, one per chain, each at alpha {chain_tests[0].alpha:.4g}"
 
 
-def _why(walk: ChainTest) -> str:
-    failed = walk.failed
+def _why(chain: ChainTest) -> str:
+    failed = chain.failed
     if failed is None:
-        return "came to its end" if walk.tested else "had no point to test"
+        return "came to its end" if chain.tested else "had no point to test"
     broken = [test for test in failed.tests if not test.passed]
     return "; ".join(_broken(test) for test in broken)
 

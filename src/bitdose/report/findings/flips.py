@@ -18,9 +18,9 @@ WRONG_TO_WRONG = "wrong to wrong"
 
 @dataclass(frozen=True)
 class FlippedCase:
-    """One case whose answer changed, told by the mildest point that changed it.
+    """One case whose answer changed, told by the weakest compression that changed it.
 
-    ``rank`` counts the points of ``chain`` up to ``point``, the mildest being 0;
+    ``rank`` counts the points of ``chain`` up to ``point``, the weakest being 0;
     ``n_changed`` of ``n_points`` coded points answer otherwise than pristine.
     """
 
@@ -69,7 +69,7 @@ def flipped_cases(table: DataFrame, summary: Summary) -> list[FlippedCase]:
     if changed.is_empty():
         return []
     order = ["harmless", "rank", "order", "case_id"]
-    # A case that was right is harmed by its mildest flip; one that was wrong can also gain.
+    # A case that was right is harmed by its first flip; one that was wrong can also gain.
     firsts = changed.sort(order).unique("case_id", keep="first", maintain_order=True)
     counts = changed.group_by("case_id").agg(pl.len().alias("n_changed"))
     rows = firsts.join(counts, on="case_id", how="left").sort(order)

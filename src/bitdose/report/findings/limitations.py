@@ -61,7 +61,7 @@ class SmallGroup:
     least: MinimumDetectableLoss
 
 
-def least_losses(table: DataFrame, decision: Decision) -> list[MinimumDetectableLoss]:
+def minimum_detectable_losses(table: DataFrame, decision: Decision) -> list[MinimumDetectableLoss]:
     """Find the smallest loss that these cases can rule out, for accuracy, each class and each margin.
 
     The tests of the decision are made on answers that are all as at pristine, at the level at which
@@ -132,7 +132,7 @@ def not_shown(
             "Real lines: the seconds are computed from each link's rate and round trip, for one sender on a "
             "steady line; rates marked as assumed were measured by nobody."
         )
-    least, small = least_losses(table, decision), small_groups(table, decision, groups)
+    least, small = minimum_detectable_losses(table, decision), small_groups(table, decision, groups)
     return NotShown(tuple(least), tuple(small), tuple(said))
 
 
@@ -152,12 +152,14 @@ def _least(
     import polars as pl
 
     same = own.with_columns(point=pl.lit(_UNCHANGED), codec_chain=pl.lit(_UNCHANGED))
-    alpha = min((walk.alpha for walk in decision.walks), default=decision.rule.alpha)
+    alpha = min((chain.alpha for chain in decision.chain_tests), default=decision.rule.alpha)
     found = decide(pl.concat([own, same]), Rule(tuple(wanted.values()), alpha=alpha))
-    return [_least_loss(each, asked.get(each.margin.name)) for each in found.walks[0].tested[0].tests]
+    return [
+        _detectable_loss(each, asked.get(each.margin.name)) for each in found.chain_tests[0].tested[0].tests
+    ]
 
 
-def _least_loss(each: MarginTest, asked: Margin | None) -> MinimumDetectableLoss:
+def _detectable_loss(each: MarginTest, asked: Margin | None) -> MinimumDetectableLoss:
     test = each.test
     return MinimumDetectableLoss(
         metric=metric_words(each.margin),

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import math
 
+from bitdose.codecs.base import title_of
 from bitdose.codecs.point import Point
 from bitdose.errors import UsageError
 from bitdose.rule.margins import Margin
 
-_SHARES = frozenset({"accuracy", "sensitivity", "specificity", "precision", "harmful_flips", "flips"})
-_METRIC_WORDS = {
-    "macro_f1": "macro F1",
-    "f1": "F1",
-    "auroc": "AUROC",
-    "brier": "Brier score",
-    "ece": "calibration error",
-    "harmful_flips": "answers turned from right to wrong",
-    "flips": "changed answers",
-}
-_CODEC_WORDS = {"jpeg": "JPEG", "jpeg2000": "JPEG 2000"}
 _WHOLE_RATIO = 10
 _FINEST = 4
 
@@ -39,8 +29,7 @@ def point_words(text: str) -> str:
         return text  # a table from another lab may name its points otherwise
     if point.quality is None:
         return "the source as it is"
-    knob = {"q": f"of quality {point.quality:g}", "x": f"at {point.quality:g}:1"}
-    words = f"{_CODEC_WORDS.get(point.codec, point.codec)} {knob.get(point.unit, f'at {point.knob_text()}')}"
+    words = f"{title_of(point.codec)} {point.quality_words()}"
     words += f" with {', '.join(point.options)}" if point.options else ""
     if point.resize:
         words += f" after downsizing to {point.resize.width} x {point.resize.height} pixels"
@@ -55,15 +44,11 @@ def metric_words(margin: Margin) -> str:
     >>> metric_words(Margin.parse("sensitivity[covid-19]=0.03"))
     'sensitivity for covid-19'
     """
-    words = _METRIC_WORDS.get(margin.metric, margin.metric)
-    if margin.metric in {"sensitivity", "auroc"} and not margin.label:
+    metric = margin.kind
+    words = metric.words
+    if metric.of_class == "may" and metric.every_class and not margin.label:
         words = f"mean {words}"
     return f"{words} for {margin.label}" if margin.label else words
-
-
-def is_share(margin: Margin) -> bool:
-    """Whether a margin's metric is a share of cases, which is told in percent."""
-    return margin.metric in _SHARES
 
 
 def shown_amount(value: float, margin: Margin, *, unit: bool = True) -> str:
@@ -77,7 +62,7 @@ def shown_amount(value: float, margin: Margin, *, unit: bool = True) -> str:
     """
     if math.isnan(value):
         return "undefined"
-    scale, least = (100, 1) if is_share(margin) else (1, 3)
+    scale, least = (100, 1) if margin.kind.percent else (1, 3)
     limit, shown = scale * margin.limit, scale * value
     if shown == limit:
         text = f"{limit:g}"
@@ -85,7 +70,7 @@ def shown_amount(value: float, margin: Margin, *, unit: bool = True) -> str:
         digits = next((d for d in range(least, _FINEST) if float(f"{shown:.{d}f}") != limit), _FINEST)
         text = f"{shown:.{digits}f}"
     text = text.replace("-", "−")
-    if not unit or not is_share(margin):
+    if not unit or not margin.kind.percent:
         return text
     return f"{text} %" if margin.is_rate else f"{text} {'point' if text == '1' else 'points'}"
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from bitdose.codecs.base import Codec, FlooredCodec
+from bitdose.codecs.point import Point
 from bitdose.decision.base import Decision
+from bitdose.errors import BitdoseError
 from bitdose.results.summary import PointSummary, Summary
 from bitdose.stats.estimate import Estimate
 from bitdose.stats.proportions import smallest_provable_loss
 
 MARGIN = 0.02
-# Default Huffman tables spend at least 4 + 2 bits on an 8x8 block of a grey image.
-_JPEG_FLOOR_BPP = 6 / 64
 _NEAR_FLOOR = 1.35
-_OWN_TABLES = ("optimize", "progressive")
 _MAX_REASONS = 3
 
 
@@ -39,7 +39,7 @@ def findings(summary: Summary, *, margin: float = MARGIN) -> list[str]:
     -------
     list of str
         Sentences: that the study is unfinished, if it is, then the pristine result, then the rest.
-        A chain is walked from its mildest point and stops at the first that can lose more than the
+        A chain is followed from its weakest compression and stops at the first that can lose more than the
         margin, so that a lucky point further on does not count.
     """
     chains = summary.chains()
@@ -48,7 +48,7 @@ def findings(summary: Summary, *, margin: float = MARGIN) -> list[str]:
     for name, points in chains.items():
         sentences.append(_first_loss(name, points) if too_few else _chain(name, points, margin))
     sentences += _looked_at(chains)
-    sentences += [text for points in chains.values() for text in _jpeg_end(points)]
+    sentences += [text for points in chains.values() for text in _rate_floor(points)]
     sentences += _downsizing(summary)
     sentences.append(_failures(summary))
     sentences += _lossy(summary)
@@ -56,7 +56,7 @@ def findings(summary: Summary, *, margin: float = MARGIN) -> list[str]:
 
 
 def strongest_within(points: Sequence[PointSummary], margin: float) -> PointSummary | None:
-    """Walk a chain from its mildest point; return the last before one that can lose the margin."""
+    """Follow a chain from its weakest compression; return the last before one that can lose the margin."""
     held = None
     for point in points:
         if not point.accuracy_difference.low > -margin:
@@ -66,9 +66,9 @@ def strongest_within(points: Sequence[PointSummary], margin: float) -> PointSumm
 
 
 def first_loss(points: Sequence[PointSummary]) -> PointSummary | None:
-    """Return the mildest point from which on every interval of the difference lies below zero.
+    """Return the weakest compression from which on every interval of the difference lies below zero.
 
-    A single interval below zero among many milder and stronger ones can be chance; points without
+    A single interval below zero among many weaker and stronger ones can be chance; points without
     a difference say nothing and are passed over.
     """
     lost = None
@@ -161,7 +161,7 @@ def _chain(name: str, points: Sequence[PointSummary], margin: float) -> str:
     held = strongest_within(points, margin)
     room = f"{100 * margin:g} points"
     if held is None:
-        start = f"already at its mildest point, {_at(points[0])}, a loss of {room} cannot be ruled out"
+        start = f"already at its weakest compression, {_at(points[0])}, a loss of {room} cannot be ruled out"
         start += f" ({points_of(points[0].accuracy_difference)})"
     else:
         start = f"within {room} of pristine up to {_at(held)}"
@@ -210,22 +210,34 @@ def _power(summary: Summary, margin: float) -> list[str]:
     ]
 
 
-def _jpeg_end(points: Sequence[PointSummary]) -> list[str]:
-    """Say where full-size JPEG with default Huffman tables ends, and whether these are what stops it."""
+def _rate_floor(points: Sequence[PointSummary]) -> list[str]:
+    """Say where a chain at full size ends if its codec has a lowest rate, and whether this stops it."""
     coded = [p for p in points if _known(p.ratio_file, p.ratio_pixels)]
-    if not coded or coded[0].codec != "jpeg" or coded[0].size:
+    if not coded or coded[0].size:
         return []
     last = coded[-1]
-    if any(option in last.chain for option in _OWN_TABLES):
+    codec = _codec_of(last)
+    floor = codec.rate_floor() if isinstance(codec, FlooredCodec) else None
+    if codec is None or floor is None:
         return []
-    start = " goes no further than" if last.quality == 1 else ": the strongest point studied is"
+    parameter = codec.quality_parameters[0]
+    at_end = last.quality == max((parameter.low, parameter.high), key=parameter.strength)
+    start = " goes no further than" if at_end else ": the strongest point studied is"
     text = f"{last.chain}{start} {_at(last)}, which is {last.ratio_pixels:.1f}:1 of the raw pixels"
-    if _JPEG_FLOOR_BPP <= last.rate_bpp <= _JPEG_FLOOR_BPP * _NEAR_FLOOR:
+    if floor.rate_bpp <= last.rate_bpp <= floor.rate_bpp * _NEAR_FLOOR:
         text += (
-            f", {last.rate_bpp:.3f} bits per pixel: close to the floor of {_JPEG_FLOOR_BPP:.3f} that default"
-            " Huffman tables set for grey images"
+            f", {last.rate_bpp:.3f} bits per pixel: close to the floor of {floor.rate_bpp:.3f} that"
+            f" {floor.set_by} set for grey images"
         )
     return [text + "."]
+
+
+def _codec_of(point: PointSummary) -> Codec | None:
+    """Make the codec of a point; None for a point of another lab that means nothing here."""
+    try:
+        return Point.parse(point.point).build_codec()
+    except BitdoseError:
+        return None
 
 
 def _downsizing(summary: Summary) -> list[str]:

@@ -9,12 +9,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bitdose.decision.bdrate import BdRate
+from bitdose.metrics.catalogue import METRICS, Metric
 from bitdose.report.findings.audit import Question
 from bitdose.report.findings.decision import ChainTestRow, EvidenceRow
 from bitdose.report.findings.flips import FlippedCase
 from bitdose.report.findings.limitations import NotShown
 from bitdose.report.findings.links import LinkTable, seconds_text
-from bitdose.report.findings.phrasing import bytes_text, is_share, shown_amount
+from bitdose.report.findings.phrasing import bytes_text, shown_amount
 from bitdose.report.findings.sentences import counted, signed
 from bitdose.report.findings.subgroups import Failure, Subgroup
 from bitdose.results.comparison import RunComparison
@@ -56,7 +57,7 @@ class DecisionSection:
     sentences: Sequence[str]
     rule: Sequence[tuple[str, str]]
     evidence: Sequence[EvidenceRow]
-    walks: Sequence[ChainTestRow]
+    chain_tests: Sequence[ChainTestRow]
     notes: Sequence[str]
     forests: Sequence[Picture]
     not_shown: NotShown
@@ -75,7 +76,7 @@ class ComparisonSection:
 class Page:
     """All that the page shows, in its order.
 
-    ``headline`` is the first figure; ``curves``, ``matrices``, ``flip_bars`` and ``knobs`` the
+    ``headline`` is the first figure; ``curves``, ``matrices``, ``flip_bars`` and ``qualities`` the
     others; ``plates`` the gallery, and ``plate_note`` why it is empty or lacks a case. ``decided`` is
     None without a decision, ``links`` without links.
     """
@@ -86,7 +87,7 @@ class Page:
     curves: Sequence[Picture] = ()
     matrices: Sequence[Picture] = ()
     flip_bars: Sequence[Picture] = ()
-    knobs: Sequence[Picture] = ()
+    qualities: Sequence[Picture] = ()
     plates: Sequence[Picture] = ()
     plate_note: str = ""
     flipped: Sequence[FlippedCase] = ()
@@ -118,6 +119,7 @@ def render(page: Page) -> str:
             failures=page.failures[:MAX_FAILURE_ROWS],
             n_failures_left_out=max(0, len(page.failures) - MAX_FAILURE_ROWS),
             methods=methods_used(page.summary),
+            metrics={name: metric for name, metric in METRICS.items() if metric.estimated},
             manifest=rows[:_MAX_MANIFEST_ROWS],
             n_manifest_left_out=max(0, len(rows) - _MAX_MANIFEST_ROWS),
         )
@@ -153,6 +155,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {"num": num, "est": est, "pct": pct, "pts": pts, "size": size, "counted": counted}
     environment.filters |= {
+        "told": told,
         "amount": amount,
         "level": level,
         "seconds": seconds_text,
@@ -174,7 +177,7 @@ def amount(value: float, margin: Margin) -> str:
 
 def level(value: float, margin: Margin) -> str:
     """Write a metric's own value: a share in percent, anything else as it is."""
-    return num(100 * value, 1) if is_share(margin) else num(value, 3)
+    return num(100 * value, 1) if margin.kind.percent else num(value, 3)
 
 
 def pvalue(value: float) -> str:
@@ -219,6 +222,13 @@ def pct(estimate: Estimate) -> str:
     return est(_scaled(estimate), 1)
 
 
+def told(estimate: Estimate, metric: Metric, *, difference: bool = False) -> str:
+    """Write a metric's estimate, or its difference, in the unit that the metric is told in."""
+    if metric.percent:
+        return pts(estimate) if difference else pct(estimate)
+    return est(estimate)
+
+
 def pts(estimate: Estimate) -> str:
     """Write a difference in percentage points, signed, with its interval."""
     if math.isnan(estimate.value):
@@ -236,28 +246,24 @@ def methods_used(summary: Summary) -> list[tuple[str, str]]:
     """Return which interval stands behind which number, as found in the estimates themselves."""
     uses: dict[str, dict[str, None]] = {}
     for point in summary.points:
-        named = {
-            "accuracy": point.accuracy,
-            "macro F1": point.macro_f1,
-            "difference of accuracy": point.accuracy_difference,
-            "difference of macro F1": point.macro_f1_difference,
-            "share of changed answers": point.flips.share,
-            "Brier score": point.brier,
-            "calibration error": point.ece,
-            "difference of Brier score": point.brier_difference,
-            "difference of calibration error": point.ece_difference,
-        }
+        named = {METRICS[name].words: point.estimates[name] for name in METRICS if name in point.estimates}
+        named |= _differences(point.estimates) | {"share of changed answers": point.flips.share}
         for one in point.classes:
-            names = ("sensitivity", "specificity", "precision", "auroc")
-            named |= {m: getattr(one, m) for m in names}
             named |= {
-                f"difference of {m}": getattr(one, f"{m}_difference") for m in names if m != "precision"
+                f"{METRICS[name].words} of a class": one.estimates[name]
+                for name in METRICS
+                if name in one.estimates
             }
-            named |= {"F1 of a class": one.f1, "difference of F1 of a class": one.f1_difference}
+            named |= {f"{name} of a class": found for name, found in _differences(one.estimates).items()}
         for name, estimate in named.items():
             if not math.isnan(estimate.value):
                 uses.setdefault(f"{estimate.method}, unit {estimate.unit}", {})[name] = None
     return [(method, ", ".join(names)) for method, names in uses.items()]
+
+
+def _differences(estimates: Mapping[str, Estimate]) -> dict[str, Estimate]:
+    named = {f"difference of {metric.words}": f"{name}_difference" for name, metric in METRICS.items()}
+    return {words: estimates[name] for words, name in named.items() if name in estimates}
 
 
 def flat_manifest(value: Any, name: str = "") -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""Accounts: who may log in, as what. A change of rights or password ends every login and token of it."""
+"""Accounts and roles. A change of rights or password ends every login and token of the account."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _CLINIC = re.compile(r"[^\x00-\x1f\x7f]{1,100}")
 
 
 class AccountError(BitdoseError):
-    """What was asked of the accounts collides with what is there."""
+    """A conflict with the existing accounts."""
 
 
 def find_account(session: Session, name: str) -> AccountRow | None:
-    """Return the account of a name, in small or capital letters."""
+    """Return the account of a name, ignoring case."""
     return session.scalar(select(AccountRow).where(AccountRow.name == name.lower()))
 
 
@@ -36,7 +36,7 @@ def add_account(
     session : sqlalchemy.orm.Session
         A writer.
     name : str
-        2 to 100 letters, digits and ``. _ @ -``; small letters are stored.
+        2 to 100 letters, digits and ``. _ @ -``; stored in lower case.
     role : Role
         ``clinic`` needs a clinic, no other role has one.
     password : str
@@ -44,12 +44,12 @@ def add_account(
     now : datetime.datetime
         With a time zone.
     clinic : str
-        Whose exams it sends and sees; several accounts may be of one clinic.
+        Clinic whose exams it sends and sees; may be shared by several accounts.
 
     Raises
     ------
     UsageError
-        If a value does not hold.
+        If a value is invalid.
     AccountError
         If the name is taken.
     """
@@ -76,12 +76,12 @@ def change_account(
     disabled: bool | None = None,
     password: str | None = None,
 ) -> None:
-    """Change what is given, and end every login and token where that changed anything.
+    """Apply the given changes; any change ends every login and token.
 
     Raises
     ------
     UsageError
-        As :func:`add_account`.
+        As for :func:`add_account`.
     AccountError
         For the last admin.
     """
@@ -102,7 +102,7 @@ def change_account(
 
 
 def remove_account(session: Session, row: AccountRow) -> None:
-    """Remove an account that never sent or judged anything; raises ``AccountError`` for any other."""
+    """Remove an account without exams and reviews; raises ``AccountError`` for any other."""
     if row.role == Role.ADMIN:
         _keep_an_admin(session, row)
     for table in (ExamRow, ReviewRow):

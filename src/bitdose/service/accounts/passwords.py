@@ -1,7 +1,7 @@
-"""Passwords: what is accepted (NIST SP 800-63B), and argon2id hashes of them.
+"""Passwords: rules (NIST SP 800-63B) and argon2id hashes.
 
-Length is the only rule of form: 12 characters or more, any of them. Refused beside that are passwords that
-everybody knows, patterns, and the account's own name.
+The only rule of form is a length of at least 12 characters. Also rejected are common passwords, patterns,
+and the account's name.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SHORTEST = 12
 LONGEST = 1000
 
 _HASHER = PasswordHasher(time_cost=1, memory_cost=47_104, parallelism=1)  # OWASP's first choice of argon2id
-_AT_ONCE = threading.BoundedSemaphore(4)  # 46 MiB each: many logins at once must not take the memory
+_AT_ONCE = threading.BoundedSemaphore(4)  # 46 MiB each: limited for many concurrent logins
 _FEWEST_SIGNS = 5
 _COMMON = """
     123456789012 1234567890123 12345678901234 123456789101 123456123456 123123123123 123412341234
@@ -50,19 +50,19 @@ _RUNS = ("01234567890123456789", "abcdefghijklmnopqrstuvwxyz", "qwertyuiopasdfgh
 
 
 def check_password(text: str, *, name: str = "") -> None:
-    """Refuse a password that is short, common or a pattern.
+    """Reject a password that is short, common or a pattern.
 
     Parameters
     ----------
     text : str
         As typed.
     name : str
-        The account's name, which it must not be made of.
+        The account's name, which the password must not resemble.
 
     Raises
     ------
     UsageError
-        With what to do; the password is not in it.
+        With the remedy; never quotes the password.
 
     Examples
     --------
@@ -90,13 +90,13 @@ def check_password(text: str, *, name: str = "") -> None:
 
 
 def hash_password(text: str) -> str:
-    """Return the argon2id hash to be stored."""
+    """Return the argon2id hash for storage."""
     with _AT_ONCE:
         return _HASHER.hash(_normal(text))
 
 
 def matches(stored: str | None, text: str) -> bool:
-    """Whether a password is the one of a hash; None costs the same time, so that nobody learns who exists."""
+    """Whether a password matches a hash; None takes the same time, so that account names do not leak."""
     nobody = _nobody()
     with _AT_ONCE:
         try:
@@ -107,7 +107,7 @@ def matches(stored: str | None, text: str) -> bool:
 
 
 def is_stale(stored: str) -> bool:
-    """Whether a hash was made with other costs than today's."""
+    """Whether a hash has outdated cost parameters."""
     return _HASHER.check_needs_rehash(stored)
 
 
@@ -123,7 +123,7 @@ def _known() -> frozenset[str]:
 
 
 def _normal(text: str) -> str:
-    """Spell a password one way, however the keyboard composed its accents; lone surrogates become a sign."""
+    """Normalise the Unicode form of a password; lone surrogates are replaced."""
     return unicodedata.normalize("NFKC", text.encode("utf-8", "replace").decode("utf-8"))
 
 

@@ -15,15 +15,15 @@ def new_secret() -> str:
 
 
 def new_id() -> str:
-    """Return 128 random bits in hexadecimal: an id that nobody guesses."""
+    """Return 128 random bits in hexadecimal, an unguessable id."""
     return secrets.token_hex(16)
 
 
 def fingerprint(text: str) -> str:
-    """Return the SHA-256 under which a secret is stored; a random secret needs no slower hash."""
+    """Return the SHA-256 of a secret for storage; a random secret needs no slower hash."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def same(left: str, right: str) -> bool:
-    """Whether two texts are equal, in a time that does not tell where they differ."""
+    """Whether two texts are equal, in constant time."""
     return hmac.compare_digest(left.encode("utf-8", "replace"), right.encode("utf-8", "replace"))

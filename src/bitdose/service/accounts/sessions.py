@@ -1,4 +1,4 @@
-"""A browser's login: a random cookie, stored as its SHA-256 only, with a CSRF token beside it."""
+"""Browser sessions: a random cookie, stored as its SHA-256 only, and a CSRF token."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECURE_COOKIE, PLAIN_COOKIE = "__Host-bitdose", "bitdose"
 
 
 class Login(NamedTuple):
-    """What a new login gives the browser: the cookie's text, and what each change must carry."""
+    """A new session: text of the cookie, and CSRF token for changes."""
 
     cookie: str
     csrf: str
@@ -27,20 +27,20 @@ def cookie_name(*, secure: bool) -> str:
 
 
 def begin(session: Session, account: AccountRow, *, now: datetime, hours: float, old: str = "") -> Login:
-    """Log an account in under a cookie of its own; the one that the browser came with ends.
+    """Start a session with a new cookie; the browser's previous session ends.
 
     Parameters
     ----------
     session : sqlalchemy.orm.Session
         A writer.
     account : AccountRow
-        Whose password was checked.
+        Account whose password was verified.
     now : datetime.datetime
         With a time zone.
     hours : float
-        Life of the login.
+        Lifetime of the session.
     old : str
-        The browser's cookie so far: a planted one is worth nothing after the login.
+        The browser's previous cookie, invalidated against session fixation.
     """
     session.execute(delete(SessionRow).where(SessionRow.expires <= now))
     end(session, old)
@@ -52,7 +52,7 @@ def begin(session: Session, account: AccountRow, *, now: datetime, hours: float,
 
 
 def find(session: Session, cookie: str, *, now: datetime) -> tuple[AccountRow, SessionRow] | None:
-    """Return whose login a cookie is; None where it has ended or its account is disabled."""
+    """Return the account of a cookie; None if expired or the account is disabled."""
     query = (
         select(AccountRow, SessionRow)
         .join(SessionRow, SessionRow.account_id == AccountRow.id)
@@ -63,5 +63,5 @@ def find(session: Session, cookie: str, *, now: datetime) -> tuple[AccountRow, S
 
 
 def end(session: Session, cookie: str) -> None:
-    """Log out; does nothing where the cookie is no login."""
+    """Log out; no-op for an unknown cookie."""
     session.execute(delete(SessionRow).where(SessionRow.id == fingerprint(cookie)))

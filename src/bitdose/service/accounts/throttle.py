@@ -1,7 +1,7 @@
-"""Failed logins cost time: by name against guessing one account, by address against trying many.
+"""Throttling of failed logins: by name against guessing one account, by address against many.
 
 The first few failures are free; each further one doubles the wait. An attempt is counted *before* its
-password is checked, so a hundred at once are a hundred failures, and taken back when it was right.
+password is checked, so a hundred concurrent ones are a hundred failures, and uncounted on success.
 Names are stored as digests: people type passwords into the wrong field.
 """
 
@@ -24,18 +24,18 @@ _KEEP_ALL: dict[str, Any] = {"synchronize_session": False}
 
 
 class Limit(NamedTuple):
-    """How many failures are free, and the longest wait in seconds."""
+    """Number of free failures, and longest wait in seconds."""
 
     free: int
     longest_s: float
 
 
-BY_NAME = Limit(5, 60.0)  # short: an attacker must not be able to lock a person out for long
-BY_ADDRESS = Limit(20, 900.0)  # a clinic's people share one address
+BY_NAME = Limit(5, 60.0)  # short, so that an attacker cannot lock a person out for long
+BY_ADDRESS = Limit(20, 900.0)  # users of a clinic share one address
 
 
 def keys_of(name: str, address: str) -> dict[str, Limit]:
-    """Return what an attempt counts against; an IPv6 address counts as its /64 network."""
+    """Return the keys of an attempt; an IPv6 address counts as its /64 network."""
     try:
         parsed = ipaddress.ip_address(address)
     except ValueError:
@@ -47,7 +47,7 @@ def keys_of(name: str, address: str) -> dict[str, Limit]:
 
 
 def wait_s(failures: int, limit: Limit) -> float:
-    """Return the wait after so many failures, seconds.
+    """Return the wait after ``failures`` failures, in seconds.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def reserve(session: Session, keys: dict[str, Limit], *, now: datetime) -> float
     """Count an attempt as failed, and return 0; or return the seconds to wait, and count nothing."""
     old = select(ThrottleRow.key).where(ThrottleRow.last < now - _FORGET).with_for_update(skip_locked=True)
     session.execute(delete(ThrottleRow).where(ThrottleRow.key.in_(old)), execution_options=_KEEP_ALL)
-    rows = {key: _row(session, key, now) for key in sorted(keys)}  # in one order, so that none blocks another
+    rows = {key: _row(session, key, now) for key in sorted(keys)}  # in a fixed order, to avoid deadlocks
     waits = [(row.until - now).total_seconds() for row in rows.values() if row.until]
     if waits and max(waits) > 0:
         return max(waits)
@@ -73,7 +73,7 @@ def reserve(session: Session, keys: dict[str, Limit], *, now: datetime) -> float
 
 
 def succeed(session: Session, keys: dict[str, Limit]) -> None:
-    """Take an attempt back: the name starts afresh, the address only loses this one."""
+    """Uncount a successful attempt: the name is reset, the address loses one failure."""
     for key, limit in keys.items():
         row = session.get(ThrottleRow, key, with_for_update=True)
         if row is None:
@@ -83,7 +83,7 @@ def succeed(session: Session, keys: dict[str, Limit]) -> None:
 
 
 def _row(session: Session, key: str, now: datetime) -> ThrottleRow:
-    """Return a key's row, locked; of several that need it for the first time at once, one makes it."""
+    """Return a key's row, locked; created by one of several concurrent requests."""
     values = {"key": key, "failures": 0, "last": now}
     is_sqlite = session.get_bind().dialect.name == "sqlite"
     insert: Any = sqlite.insert if is_sqlite else postgresql.insert

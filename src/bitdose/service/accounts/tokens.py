@@ -1,7 +1,7 @@
-"""API tokens for uploaders and scripts: shown once, stored as SHA-256, revocable one by one.
+"""API tokens for uploaders and scripts: shown once, stored as SHA-256, individually revocable.
 
-A token does what its account's role may do with exams; it never manages accounts, tokens or profiles: those
-need a login.
+A token has its account's rights on exams, but cannot manage accounts, tokens or profiles, which requires a
+login.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SEEN_EVERY = timedelta(minutes=1)
 
 
 def make_token(session: Session, account_id: int, name: str, *, now: datetime) -> tuple[TokenRow, str]:
-    """Make a token and return its row and its text; raises ``UsageError`` where there are too many."""
+    """Create a token; return its row and text; raises ``UsageError`` if there are too many."""
     if len(list_tokens(session, account_id)) >= MOST_PER_ACCOUNT:
         raise UsageError(f"tokens: there are {MOST_PER_ACCOUNT} already; revoke one that is not used")
     text = f"bdt_{new_secret()}"
@@ -35,13 +35,13 @@ def make_token(session: Session, account_id: int, name: str, *, now: datetime) -
 
 
 def list_tokens(session: Session, account_id: int) -> list[TokenRow]:
-    """Return an account's tokens that still work, oldest first."""
+    """Return an account's valid tokens, oldest first."""
     mine = select(TokenRow).where(TokenRow.account_id == account_id, TokenRow.revoked.is_(False))
     return list(session.scalars(mine.order_by(TokenRow.created)))
 
 
 def revoke(session: Session, account_id: int, token_id: str) -> bool:
-    """Revoke a token of an account; False where it has no such token."""
+    """Revoke a token of an account; False if unknown."""
     row = session.get(TokenRow, token_id)
     if row is None or row.account_id != account_id or row.revoked:
         return False
@@ -50,7 +50,7 @@ def revoke(session: Session, account_id: int, token_id: str) -> bool:
 
 
 def find(session: Session, text: str) -> tuple[AccountRow, TokenRow] | None:
-    """Return whose a token is; None where it is unknown or revoked, or its account disabled."""
+    """Return the account of a token; None if unknown, revoked, or of a disabled account."""
     if not _FORM.fullmatch(text):
         return None
     wanted = fingerprint(text)
@@ -64,5 +64,5 @@ def find(session: Session, text: str) -> tuple[AccountRow, TokenRow] | None:
 
 
 def is_due(row: TokenRow, now: datetime) -> bool:
-    """Whether the time of last use is worth writing again."""
+    """Whether the time of last use needs an update."""
     return row.used is None or now - row.used > _SEEN_EVERY

@@ -1,9 +1,9 @@
-"""Connections: SQLite that many processes can share, or PostgreSQL.
+"""Database connections: SQLite shared by many processes, or PostgreSQL.
 
 A *writer* takes SQLite's write lock when it begins (``BEGIN IMMEDIATE``) and waits for it up to 30 s, so two
-writers never find out at commit that they collided. A *reader* sees one moment and blocks nobody (WAL).
-The switch of a new file to WAL is the one step that SQLite does not wait for by itself: it reads before it
-writes, and of two connections that do so at once one is told "busy" immediately. So it is tried again here.
+writers never collide at commit. A *reader* sees one snapshot and blocks nobody (WAL).
+The switch of a new file to WAL is the one step without SQLite's busy timeout: it reads before it writes, and
+of two concurrent connections one gets "busy" immediately. It is therefore retried here.
 On PostgreSQL both are plain transactions.
 """
 
@@ -32,7 +32,7 @@ _DRIVERS = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "postgres": 
 
 
 def make_engine(url: str) -> Engine:
-    """Make the engine of a database URL; SQLite's folder is made where it is missing.
+    """Create the engine of a database URL; a missing folder for SQLite is created.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def make_engine(url: str) -> Engine:
         raise UsageError("database: expected a file: processes share no SQLite in memory")
     file = Path(parsed.database)
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # SQLite gives its journals the mode of the file: nobody else reads hashes, audit or answers.
+    # SQLite's journals inherit the file mode, which protects hashes, audit and predictions.
     os.close(os.open(file, os.O_RDWR | os.O_CREAT, 0o600))
     engine = create_engine(parsed, pool_size=10, max_overflow=30)
     event.listen(engine, "connect", _set_up)
@@ -60,23 +60,23 @@ def make_engine(url: str) -> Engine:
 
 
 def sessions(engine: Engine) -> sessionmaker[Session]:
-    """Return the maker of writers: ``with sessions(engine).begin() as session`` commits at its end."""
+    """Return the factory of writers: ``with sessions(engine).begin() as session`` commits at its end."""
     return sessionmaker(engine, expire_on_commit=False)
 
 
 @contextmanager
 def reading(engine: Engine) -> Iterator[Session]:
-    """Give a session that only reads; it is rolled back at its end."""
+    """Yield a read-only session, rolled back at its end."""
     with Session(engine.execution_options(**{_READS: True}), expire_on_commit=False) as session:
         yield session
 
 
 def _set_up(connection: Any, _record: Any) -> None:
     if isinstance(connection, sqlite3.Connection):
-        connection.isolation_level = None  # the driver would begin by itself, and too late
+        connection.isolation_level = None  # the driver's own BEGIN would come too late
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}").close()
         _to_wal(connection)
-        connection.execute("PRAGMA synchronous = FULL").close()  # what was acknowledged survives a power cut
+        connection.execute("PRAGMA synchronous = FULL").close()  # acknowledged writes survive a power cut
         connection.execute("PRAGMA foreign_keys = ON").close()
 
 

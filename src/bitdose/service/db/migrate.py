@@ -1,4 +1,4 @@
-"""Bring a database to the tables of this version: what is in ``migrations/versions``, in order."""
+"""Migration of a database to this version's tables, by ``migrations/versions`` in order."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 _FOLDER = Path(__file__).parent / "migrations"
-_LOCK = 8_231_005  # any number that nobody else takes for an advisory lock
+_LOCK = 8_231_005  # arbitrary key of the advisory lock
 
 
 def upgrade(engine: Engine, revision: str = "head") -> None:
-    """Apply the migrations that are missing, all or none; several processes may call it at once.
+    """Apply the missing migrations atomically; safe for concurrent processes.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
-        As :func:`bitdose.service.db.database.make_engine` makes it.
+        Output of :func:`bitdose.service.db.database.make_engine`.
     revision : str
-        Where to stop.
+        Target version.
     """
     script = ScriptDirectory(str(_FOLDER))
     with engine.begin() as connection:

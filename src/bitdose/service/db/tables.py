@@ -27,19 +27,19 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class UtcDateTime(TypeDecorator[datetime]):
-    """A moment with its time zone, in UTC both ways; SQLite alone would lose the zone."""
+    """Timestamp with time zone, stored and returned in UTC; SQLite would lose the zone."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Refuse a moment without a zone: nobody could say when it was."""
+        """Reject a timestamp without a time zone."""
         if value is not None and value.tzinfo is None:
-            raise ValueError("expected a moment with a time zone")
+            raise ValueError("expected a timestamp with a time zone")
         return value and value.astimezone(UTC)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Give it the zone that SQLite dropped."""
+        """Restore the time zone that SQLite dropped."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
@@ -50,7 +50,7 @@ class Table(DeclarativeBase):
 
 
 class AccountRow(Table):
-    """A person or a clinic's machine that may log in."""
+    """A person or a machine of a clinic that can log in."""
 
     __tablename__ = "accounts"
 
@@ -101,7 +101,7 @@ class ThrottleRow(Table):
 
 
 class AuditRow(Table):
-    """One access: who did what to what, and how it ended. Written once, never changed."""
+    """Immutable audit entry of one access: account, action, target, outcome."""
 
     __tablename__ = "audit"
 
@@ -117,7 +117,7 @@ class AuditRow(Table):
 
 
 class ProfileRow(Table):
-    """A profile that the service enforces; one is active."""
+    """A profile of the service; one is active and enforced."""
 
     __tablename__ = "profiles"
 
@@ -128,7 +128,7 @@ class ProfileRow(Table):
 
 
 class UploadRow(Table):
-    """A tus upload under way; its bytes are in the blob store under ``blob`` until they are all there."""
+    """An unfinished tus upload; its bytes are in the blob store under ``blob``."""
 
     __tablename__ = "uploads"
 
@@ -144,7 +144,7 @@ class UploadRow(Table):
 
 
 class ExamRow(Table):
-    """A received exam and where it stands; ``meta`` is its ``wire.ExamMeta``."""
+    """A received exam and its state; ``meta`` is its ``wire.ExamMeta``."""
 
     __tablename__ = "exams"
 
@@ -169,7 +169,7 @@ class ExamRow(Table):
 
 
 class AnswerRow(Table):
-    """The classifier's answer; the exam is the primary key, so that none is answered twice."""
+    """The classifier's prediction; the exam is the primary key, so that there is one prediction per exam."""
 
     __tablename__ = "answers"
 
@@ -182,7 +182,7 @@ class AnswerRow(Table):
 
 
 class ReviewRow(Table):
-    """A physician's verdict; the latest one of an exam counts."""
+    """A physician's verdict; the latest of an exam is valid."""
 
     __tablename__ = "reviews"
 

@@ -2,7 +2,9 @@
 
 Two looks: :func:`meta_refusal` at what the sender says, before a byte of the body is sent, and
 :func:`payload_refusal` at the payload itself, headers before pixels. Accepted are the profile's point, any
-milder one of its chain, the same without downsizing, and the pristine file.
+weaker one of its chain, the same without downsizing, and the pristine file. How strongly a stream is
+compressed is the codec's to say (:class:`~bitdose.codecs.base.EnforceableCodec`), as far as the stream itself
+can tell.
 """
 
 from __future__ import annotations
@@ -10,6 +12,8 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
+from bitdose.codecs.base import EnforceableCodec, title_of
+from bitdose.codecs.jpeg_whole import check_whole
 from bitdose.codecs.point import Point
 from bitdose.compress.limits import limit_check
 from bitdose.compress.record import SourceFacts
@@ -20,8 +24,6 @@ from bitdose.data.streams import jpeg_frame
 from bitdose.errors import BitdoseError, CaseError
 from bitdose.hashing import bytes_digest
 from bitdose.profile.document import Profile
-from bitdose.service.exams.jpeg_whole import check_whole
-from bitdose.service.exams.strength_check import rule_of
 from bitdose.service.exams.trailing_bytes import check_end
 from bitdose.wire import ExamKind, ExamMeta, unpack_streams
 
@@ -97,14 +99,24 @@ def _point_refusal(given: Point, certified: Point) -> str:
         return f"coded at {given}: the profile holds for {certified}"
     if given.strength > certified.strength:
         return f"coded at {given}, compressed harder than the profile's {certified}"
-    rule_of(given.codec)
+    _enforceable(given)
     return ""
+
+
+def _enforceable(point: Point) -> EnforceableCodec:
+    """Return a point's codec; raises ``BitdoseError`` for one that cannot tell how strong a stream is."""
+    codec = point.build_codec()
+    if not isinstance(codec, EnforceableCodec):
+        raise BitdoseError(
+            f"codec {point.codec}: the service cannot tell how strongly its streams are compressed"
+        )
+    return codec
 
 
 def _check_streams(meta: ExamMeta, streams: tuple[bytes, ...], certified: Point) -> None:
     """Hold every stream against what the sender says, and its strength against the profile."""
     given = Point.parse(meta.point)
-    rule = rule_of(given.codec)
+    codec = _enforceable(certified)
     sides = (given.resize.height, given.resize.width) if given.resize else (meta.rows, meta.columns)
     components = _RGB_COMPONENTS if meta.photometric == "RGB" else 1
     depth = min(_BYTE_BITS if meta.bits <= _BYTE_BITS else _WORD_BITS, given.build_codec().max_bits)
@@ -112,12 +124,13 @@ def _check_streams(meta: ExamMeta, streams: tuple[bytes, ...], certified: Point)
     if len(streams) != meta.slices:
         raise BitdoseError(f"expected {meta.slices} streams, one for each slice, got {len(streams)}")
     for stream in streams:
-        header = rule.header(stream)
-        if tuple(header) != expected:
-            raise BitdoseError(f"a stream is {_text(*header)}: expected {_text(*expected)} for {given}")
-        if problem := rule.too_strong(stream, replace(certified, resize=None)):
+        with decoding(title_of(given.codec)):
+            header = codec.inspect(stream)
+            if tuple(header) != expected:
+                raise BitdoseError(f"a stream is {_text(*header)}: expected {_text(*expected)} for {given}")
+            problem = codec.too_strong(stream)
+        if problem:
             raise BitdoseError(f"compressed harder than the profile's {certified}: {problem}")
-        rule.check_whole(stream)
 
 
 def _text(height: int, width: int, components: int, bits: int) -> str:
@@ -132,7 +145,8 @@ def _check_pristine(meta: ExamMeta, payload: bytes, max_pixels: int) -> None:
         _check_deidentified(payload)
     image = read_bytes(payload, max_pixels=max_pixels).image
     if name == "JPEG" and (frame := jpeg_frame(payload)).bits == _BYTE_BITS and not frame.lossless:
-        check_whole(payload)
+        with decoding(name):
+            check_whole(payload)
     found = (image.height, image.width, image.n_slices, image.bits, image.photometric)
     stated = (meta.rows, meta.columns, meta.slices, meta.bits, meta.photometric)
     if found != stated:

@@ -1,4 +1,4 @@
-"""Which classifier this service answers with: its name and digest, asked once per process."""
+"""Identity of the service's classifier: name and digest, cached per process."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bitdose.service.settings import Settings
 
 
 def classifier_name(settings: Settings, profile: Profile) -> str:
-    """Return the classifier's ``name@digest``; the profile completes an input spec that it lacks.
+    """Return the classifier's ``name@digest``; a missing input spec is taken from the profile.
 
     Raises
     ------

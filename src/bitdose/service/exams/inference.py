@@ -1,7 +1,6 @@
-"""From payloads to answers: decode, prepare, classify, exam by exam where one goes wrong.
+"""From payloads to predictions: decode, prepare, classify; individually where a batch fails.
 
-What the classifier sees is what it saw in the study: the same decoding, the same interpolation back, the
-same preparation.
+The classifier's inputs are computed as in the study: the same decoding, interpolation and preparation.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ _BROKE = "the classifier cannot take this image"
 
 @dataclass(frozen=True)
 class Read:
-    """One image's outcome: an answer, or the reason why there is none."""
+    """Outcome of one image: a prediction, or the reason of its failure."""
 
     answer: Answer | None
     reason: str = ""
@@ -39,7 +38,7 @@ class Read:
 
 @dataclass(frozen=True)
 class PreparedInput:
-    """One image as the classifier sees it, or why it could not be brought there."""
+    """Classifier input of one image, or the reason of its failure."""
 
     batch: Batch | None
     seconds: float
@@ -48,23 +47,23 @@ class PreparedInput:
 
 @dataclass(frozen=True)
 class ServerCoded:
-    """A pristine exam coded by the server: what a clinic's client would have sent."""
+    """A pristine exam coded by the server as a clinic's client would."""
 
     meta: ExamMeta
     payload: bytes
 
 
 def read_image(meta: ExamMeta, payload: bytes, *, max_pixels: int = MAX_PIXELS) -> Image:
-    """Bring a payload to the image that the classifier's input is made of.
+    """Decode a payload to the image before the classifier's preparation.
 
     Parameters
     ----------
     meta : ExamMeta
-        What was accepted.
+        Metadata of the accepted exam.
     payload : bytes
         Packed streams of a coded exam, the file of a pristine one.
     max_pixels : int
-        Largest number of pixels that is decoded.
+        Limit of decoded pixels.
 
     Raises
     ------
@@ -86,7 +85,7 @@ def read_image(meta: ExamMeta, payload: bytes, *, max_pixels: int = MAX_PIXELS) 
 
 
 def prepared(meta: ExamMeta, payload: bytes, classifier: Classifier) -> PreparedInput:
-    """Decode and prepare one exam; what goes wrong becomes its reason."""
+    """Decode and prepare one exam; an error becomes its reason."""
     started = time.perf_counter()
     try:
         batch = prepare(read_image(meta, payload), classifier.spec)
@@ -98,9 +97,9 @@ def prepared(meta: ExamMeta, payload: bytes, classifier: Classifier) -> Prepared
 
 
 def read_batch(items: Sequence[PreparedInput], classifier: Classifier) -> list[Read]:
-    """Classify prepared exams together, those of one shape in one call; results in the order given.
+    """Classify prepared exams in one call per shape; results in the given order.
 
-    An input that breaks the call is found by calling one by one; the others keep their answers.
+    An input that breaks a batch is isolated by individual calls; the others keep their predictions.
 
     Parameters
     ----------

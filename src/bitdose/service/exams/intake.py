@@ -1,7 +1,7 @@
-"""From a complete upload to an exam in the queue, or a refused one: once, however often it is called.
+"""Conversion of a complete upload to a queued or refused exam; idempotent.
 
-An exam's id is a digest of its sender and of all that the sender says of it, the payload's SHA-256 included:
-the same exam sent again, after an answer that was lost on the way, is the same exam.
+An exam's id is a digest of its sender and metadata, including the payload's SHA-256: the same exam sent
+again, after a lost response, is the same exam.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _ID_DIGITS = 32
 
 
 class DamagedError(BitdoseError):
-    """The payload is not what its sender's checksum says; it has to be sent again."""
+    """The payload does not match its checksum and has to be sent again."""
 
 
 class NoProfileError(BitdoseError):
-    """No profile is in force, so nothing can be accepted."""
+    """No profile is active, so nothing can be accepted."""
 
 
 class _Judged(NamedTuple):
-    """What was found about an exam: empty reason, accepted."""
+    """Outcome of an exam's admission; an empty reason means accepted."""
 
     meta: ExamMeta
     profile_id: str
@@ -45,32 +45,32 @@ class _Judged(NamedTuple):
 def exam_id(account_id: int, meta: ExamMeta) -> str:
     """Return the id of an exam: the same for the same exam of the same sender."""
     said = meta.model_dump(mode="json")
-    del said["client"]  # an uploader that was upgraded in between sends the same exam
+    del said["client"]  # independent of the uploader's version
     return digest([account_id, said])[:_ID_DIGITS]
 
 
 def complete(
     engine: Engine, store: BlobStore, profiles: Profiles, upload_id: str, *, max_pixels: int = MAX_PIXELS
 ) -> str:
-    """Make the exam of an upload that has all its bytes, and return its id.
+    """Create the exam of a complete upload, and return its id.
 
     Parameters
     ----------
     engine, store, profiles
         The service's.
     upload_id : str
-        A complete upload; one that has its exam already gives that.
+        A complete upload; an existing exam of it is returned.
     max_pixels : int
         Largest number of pixels that is decoded.
 
     Raises
     ------
     DamagedError
-        If the checksum does not fit; the upload is gone then.
+        If the checksum differs; the upload is deleted.
     NoProfileError
         If no profile is active; the upload stays.
     BitdoseError
-        If the upload is not there or not complete.
+        If the upload is missing or incomplete.
     """
     with reading(engine) as session:
         upload = session.get(UploadRow, upload_id)
@@ -90,12 +90,12 @@ def complete(
     judged = _Judged(meta, profile.id, reason)
     try:
         return _enter(engine, store, upload, judged)
-    except IntegrityError:  # the same exam came in by another upload at the same moment
+    except IntegrityError:  # the same exam arrived by a concurrent upload
         return _enter(engine, store, upload, judged)
 
 
 def active_profile(profiles: Profiles) -> Profile:
-    """Return the profile that is enforced; raises ``NoProfileError`` where none is, or its time is over."""
+    """Return the enforced profile; raises ``NoProfileError`` if there is none or it has expired."""
     profile = profiles.active()
     if profile is None:
         raise NoProfileError("no profile is active: an admin must add and activate one")
@@ -107,7 +107,7 @@ def active_profile(profiles: Profiles) -> Profile:
 
 
 def complete_all(engine: Engine, store: BlobStore, profiles: Profiles) -> int:
-    """Make the exams of uploads whose last byte came just before the service ended; returns how many."""
+    """Create the exams of uploads that were completed just before the service ended; return their number."""
     with reading(engine) as session:
         whole = (UploadRow.exam_id.is_(None), UploadRow.offset == UploadRow.length)
         ids = list(session.scalars(select(UploadRow.id).where(*whole)))
@@ -116,13 +116,13 @@ def complete_all(engine: Engine, store: BlobStore, profiles: Profiles) -> int:
         try:
             complete(engine, store, profiles, upload_id)
         except BitdoseError:
-            continue  # damaged or removed meanwhile: its sender learns it by asking
+            continue  # damaged or removed meanwhile: reported when its sender polls
         made += 1
     return made
 
 
 def drop_upload(engine: Engine, store: BlobStore, upload_id: str) -> None:
-    """Remove an upload, and its bytes unless an exam has them."""
+    """Remove an upload, and its bytes unless an exam uses them."""
     with sessions(engine).begin() as session:
         upload = session.get(UploadRow, upload_id)
         if upload is None:
@@ -151,7 +151,7 @@ def _enter(engine: Engine, store: BlobStore, upload: UploadRow, judged: _Judged)
 
 
 def _exam(name: str, upload: UploadRow, clinic: str, judged: _Judged) -> ExamRow:
-    """Make the row; the bytes of a refused exam are not kept."""
+    """Create the row; the bytes of a refused exam are not stored."""
     meta, reason, at = judged.meta, judged.reason, now()
     return ExamRow(
         id=name,

@@ -1,4 +1,4 @@
-"""Pairs of answers from the tables, for the sentinel."""
+"""Pairs of predictions from the database, for the sentinel."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from bitdose.wire import ExamKind
 
 
 def load_pairs(engine: Engine, profile_id: str) -> list[Pair]:
-    """Return all pairs that were read under a profile; one coded answer for a pristine one, the first.
+    """Return all pairs under a profile, each pristine prediction with its first coded one.
 
-    A pseudonym counts with its clinic, for two clinics may draw the same one.
+    A pseudonym is qualified by its clinic, since two clinics may draw the same one.
     """
     coded, pristine = aliased(ExamRow), aliased(ExamRow)
     first, second = aliased(AnswerRow), aliased(AnswerRow)
@@ -41,5 +41,5 @@ def load_pairs(engine: Engine, profile_id: str) -> list[Pair]:
 
 
 def sentinel_of(engine: Engine, profile: Profile, *, alpha: float) -> Watch:
-    """Work out the sentinel's figures of a profile; ``alpha`` is the chance of a false alarm ever."""
+    """Compute the sentinel's statistics of a profile; ``alpha`` is the probability of any false alarm."""
     return watch(load_pairs(engine, profile.id), certified=certified_flips(profile)[0], alpha=alpha)

@@ -1,9 +1,8 @@
-"""Runs the workers and keeps the house in order while the service runs.
+"""Worker processes and housekeeping of a running service.
 
-Workers are processes of their own, started afresh (spawn): a crash in a decoder or a classifier ends one of
-them and nothing else. With ``workers_on = "ray"`` they are actors, and the one process here is what drives
-them (:mod:`bitdose.service.exams.ray_workers`): a cluster that goes down does not take the web process with
-it.
+Workers are spawned processes: a crash in a decoder or a classifier ends one worker and nothing else. With
+``workers_on = "ray"`` they are actors, and the single process here is their driver
+(:mod:`bitdose.service.exams.ray_workers`): the loss of the cluster does not affect the web process.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _LOG = logging.getLogger("bitdose.service.exams.processes")
 
 
 class ProcessWorker:
-    """A worker in a process of this machine.
+    """A worker in a local process.
 
     Parameters
     ----------
@@ -46,7 +45,7 @@ class ProcessWorker:
     name : str
         The worker's.
     main : callable
-        What the process runs, with both.
+        Main function of the process.
     """
 
     def __init__(
@@ -61,11 +60,11 @@ class ProcessWorker:
         return self._process.pid
 
     def is_alive(self) -> bool:
-        """Ask the system."""
+        """Query the system."""
         return self._process.is_alive()
 
     def why_ended(self) -> str:
-        """Name the exit code; a negative one is a signal's."""
+        """Return the exit code as text; a negative one is a signal."""
         self._process.join()
         return f"code {self._process.exitcode}"
 
@@ -116,7 +115,7 @@ def _workers(settings: Settings, engine: Engine) -> Workers:
 
 
 class _Tidier:
-    """Finishes what a crash left between last byte and exam, and deletes what is due."""
+    """Housekeeping: completes uploads interrupted by a crash, and deletes expired data."""
 
     def __init__(self, settings: Settings, engine: Engine, store: BlobStore) -> None:
         self._settings, self._engine, self._store = settings, engine, store
@@ -125,7 +124,7 @@ class _Tidier:
         self._next, self._next_orphans = 0.0, time.monotonic() + ORPHANS_S
 
     def __call__(self) -> None:
-        """Do what is due."""
+        """Run all due tasks."""
         if time.monotonic() >= self._next:
             self._next = time.monotonic() + TIDY_S
             complete_all(self._engine, self._store, self._profiles)
@@ -136,7 +135,7 @@ class _Tidier:
 
 
 def repeat(task: Any, every_s: float, done: threading.Event) -> None:
-    """Do a task again and again until told otherwise; what fails now is tried again."""
+    """Repeat a task until stopped; failures are retried."""
     while True:
         try:
             task()

@@ -1,4 +1,4 @@
-"""The profiles that the service knows; one is active, and every web process and worker asks which."""
+"""Profiles of the service; one is active, and every web process and worker queries it."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from bitdose.service.settings import Settings
 
 
 class UnknownProfileError(BitdoseError):
-    """The service has no profile of that id."""
+    """Unknown profile id."""
 
 
 class Profiles:
-    """Reads the active profile at each call, and keeps what it parsed: an id is its content's digest.
+    """Reader of the active profile, with a cache of parsed profiles by id, a digest of the contents.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
-        Where the profiles are.
+        Database of the profiles.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -42,7 +42,7 @@ class Profiles:
         return self.get(found) if found else None
 
     def get(self, profile_id: str) -> Profile | None:
-        """Return a profile by its id, active or not; None where there is none."""
+        """Return a profile by its id, active or not; None if unknown."""
         if profile_id not in self._parsed:
             with reading(self.engine) as session:
                 row = session.get(ProfileRow, profile_id)
@@ -53,12 +53,12 @@ class Profiles:
 
 
 def check_profile(profile: Profile, settings: Settings) -> list[Finding]:
-    """Verify a profile for this service: signature, signer, dates, and that it is for this classifier.
+    """Verify a profile for this service: signature, signer, dates, classifier.
 
     Returns
     -------
     list of Finding
-        Warnings among them are for the admin to read.
+        Findings, including warnings for the admin.
 
     Raises
     ------
@@ -74,12 +74,12 @@ def check_profile(profile: Profile, settings: Settings) -> list[Finding]:
 
 
 def add_profile(engine: Engine, document: Any, settings: Settings) -> tuple[Profile, list[Finding]]:
-    """Read, verify and keep a profile; it is not active yet. One that is there already stays as it is.
+    """Read, verify and store a profile without activating it; an existing one stays unchanged.
 
     Raises
     ------
     UsageError
-        If it is no profile, or must not be used.
+        If it is not a valid profile, or must not be used.
     """
     profile = profile_of(document)
     findings = check_profile(profile, settings)
@@ -91,12 +91,12 @@ def add_profile(engine: Engine, document: Any, settings: Settings) -> tuple[Prof
 
 
 def activate_profile(engine: Engine, profile_id: str, settings: Settings) -> Profile:
-    """Make a profile the one that is obeyed from now on; it is verified again, for dates pass.
+    """Activate a profile after verifying it again, since it may have expired.
 
     Raises
     ------
     UnknownProfileError
-        If there is none of that id.
+        If the id is unknown.
     UsageError
         If it must not be used any more.
     """
@@ -110,7 +110,7 @@ def activate_profile(engine: Engine, profile_id: str, settings: Settings) -> Pro
 
 
 def install_profile(engine: Engine, document: Any, settings: Settings) -> None:
-    """Add and activate the profile of the settings; where it was added before, the admin's choice stands."""
+    """Add and activate the profile of the settings, unless it was added before."""
     with reading(engine) as session:
         known: Sequence[str] = session.scalars(select(ProfileRow.id)).all()
     if profile_of(document).id in known:

@@ -1,14 +1,14 @@
-"""The queue is the table of exams: claimed for a while, answered once.
+"""Queue of exams in the database: temporary claims, one prediction each.
 
 The contract:
 
-- an exam is ``queued``, then ``reading`` with a worker's claim and a lease, then settled: ``answered``,
+- an exam is ``queued``, then ``reading`` under a worker's claim with a lease, then settled: ``answered``,
   ``refused`` or ``failed``. Every step is one transaction;
-- a claim whose lease has passed is nobody's: the exam is claimed again. A worker renews its lease while
-  it works, and one that lost it can settle nothing;
-- an exam that was claimed before is claimed alone, so that one that kills its worker kills nobody else's
-  exams; after ``MAX_ATTEMPTS`` claims it has failed;
-- coded exams come before pristine ones, which wait for idle time, and then by time of receipt.
+- a claim with an expired lease is void: the exam can be claimed again. A worker renews its lease while
+  it works, and cannot settle an exam after losing the lease;
+- an exam that was claimed before is claimed individually, so that an exam that kills its worker affects no
+  other exam; after ``MAX_ATTEMPTS`` claims it has failed;
+- order: coded exams before pristine ones, which wait for idle time, then by time of receipt.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ from bitdose.wire import Answer, ExamKind, ExamMeta, ExamState
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 5
 
-_GAVE_UP = f"the classifier's process ended {MAX_ATTEMPTS} times while it read this exam"
+_EXHAUSTED = f"the classifier's process ended {MAX_ATTEMPTS} times while it read this exam"
 _KEEP_ALL: dict[str, Any] = {"synchronize_session": False}
 
 
 @dataclass(frozen=True)
 class Claimed:
-    """An exam that a worker holds until ``lease``."""
+    """An exam claimed by a worker until ``lease``."""
 
     id: str
     account_id: int
@@ -49,27 +49,27 @@ class Claimed:
 
 
 def claim(engine: Engine, worker: str, *, limit: int, lease: timedelta = LEASE) -> list[Claimed]:
-    """Take up to ``limit`` exams that wait; several processes may ask at once.
+    """Claim up to ``limit`` queued exams; safe for concurrent processes.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
         The service's.
     worker : str
-        A name that no other worker has or had.
+        Unique name of the worker.
     limit : int
-        Exams at most.
+        Largest number of exams.
     lease : datetime.timedelta
-        How long they are this worker's.
+        Duration of the lease.
 
     Returns
     -------
     list of Claimed
-        Empty where none waits.
+        Empty if none is queued.
     """
     at = now()
     with sessions(engine).begin() as session:
-        _give_up(session, at)
+        _fail_exhausted(session, at)
         order = (case((ExamRow.kind == ExamKind.CODED, 0), else_=1), ExamRow.received, ExamRow.id)
         waiting = select(ExamRow).where(_waits(at)).order_by(*order).limit(limit)
         rows = list(session.scalars(waiting.with_for_update(skip_locked=True)))
@@ -81,14 +81,14 @@ def claim(engine: Engine, worker: str, *, limit: int, lease: timedelta = LEASE) 
 
 
 def renew(engine: Engine, worker: str, *, lease: timedelta = LEASE) -> None:
-    """Prolong everything that a worker holds."""
+    """Renew all claims of a worker."""
     with sessions(engine).begin() as session:
         mine = (ExamRow.claimed_by == worker, ExamRow.state == ExamState.READING)
         session.execute(update(ExamRow).where(*mine).values(lease=now() + lease), execution_options=_KEEP_ALL)
 
 
 def finish(session: Session, exam_id: str, worker: str, answer: Answer) -> bool:
-    """Write an answer, in the caller's transaction; False, and nothing written, if the claim was lost."""
+    """Store a prediction in the caller's transaction; False, without effect, if the claim was lost."""
     if not _settle(session, exam_id, worker, ExamState.ANSWERED, ""):
         return False
     session.add(answer_row(exam_id, worker, answer))
@@ -97,22 +97,22 @@ def finish(session: Session, exam_id: str, worker: str, answer: Answer) -> bool:
 
 
 def fail(session: Session, exam_id: str, worker: str, reason: str) -> bool:
-    """Write why an exam could not be read, in the caller's transaction; False if the claim was lost."""
+    """Store an exam's failure in the caller's transaction; False if the claim was lost."""
     return _settle(session, exam_id, worker, ExamState.FAILED, reason)
 
 
 def give_back(engine: Engine, worker: str) -> int:
-    """Put back what a worker holds, as when it is stopped; the claim does not count. Returns how many."""
+    """Release the claims of a stopped worker without counting them; return their number."""
     return _release(engine, worker, counted=False)
 
 
 def release(engine: Engine, worker: str) -> int:
-    """Put back what a dead worker held, without waiting for its lease; the claim counts. Returns how many."""
+    """Release the claims of a dead worker before their leases expire, counting them; return their number."""
     return _release(engine, worker, counted=True)
 
 
 def depth(session: Session) -> int:
-    """Count the exams that wait or are being read."""
+    """Count the queued and claimed exams."""
     from sqlalchemy import func
 
     open_states = ExamRow.state.in_((ExamState.QUEUED, ExamState.READING))
@@ -120,12 +120,12 @@ def depth(session: Session) -> int:
 
 
 def answer_row(exam_id: str, worker: str, answer: Answer) -> AnswerRow:
-    """Make the row of an answer."""
+    """Create the row of a prediction."""
     return AnswerRow(exam_id=exam_id, worker=worker, **answer.model_dump())
 
 
 def any_waits(engine: Engine) -> bool:
-    """Whether an exam waits. It takes no write lock: an idle worker must not stand in an upload's way."""
+    """Whether an exam is queued, without a write lock, so that idle workers never block uploads."""
     at = now()
     with reading(engine) as session:
         return session.scalar(select(ExamRow.id).where(_waits(at)).limit(1)) is not None
@@ -136,14 +136,14 @@ def _waits(at: datetime) -> Any:
     return or_(ExamRow.state == ExamState.QUEUED, lost)
 
 
-def _give_up(session: Session, at: datetime) -> None:
-    worn_out = (_waits(at), ExamRow.attempts >= MAX_ATTEMPTS)
-    end = {"state": ExamState.FAILED, "reason": _GAVE_UP, "answered": at, "lease": None}
-    session.execute(update(ExamRow).where(*worn_out).values(**end), execution_options=_KEEP_ALL)
+def _fail_exhausted(session: Session, at: datetime) -> None:
+    exhausted = (_waits(at), ExamRow.attempts >= MAX_ATTEMPTS)
+    end = {"state": ExamState.FAILED, "reason": _EXHAUSTED, "answered": at, "lease": None}
+    session.execute(update(ExamRow).where(*exhausted).values(**end), execution_options=_KEEP_ALL)
 
 
 def _together(rows: Sequence[ExamRow]) -> list[ExamRow]:
-    """Keep those that may share a batch: the first alone if it was claimed before."""
+    """Select the exams of one batch: only the first if it was claimed before."""
     if rows and rows[0].attempts:
         return [rows[0]]
     return [row for row in rows if not row.attempts]

@@ -1,11 +1,10 @@
-"""Classifier workers as Ray actors: they take from the same queue, on as many machines as the cluster has.
+"""Classifier workers as Ray actors, on all machines of a cluster, with the same queue.
 
-Nothing of an exam passes through Ray: an actor claims exams in the database, gets their bytes from the store
-and writes the answers, as a worker process does, so all that ``queue.py`` promises holds here too. A dead
-actor's claims are put back at once by the process that drives them; where that is killed, Ray ends its actors
-and their leases run out.
+No exam data pass through Ray: like a worker process, an actor claims exams in the database, reads their
+bytes from the store and stores the predictions, so the contract of ``queue.py`` holds. The driver process
+releases a dead actor's claims at once; if the driver is killed, Ray ends its actors and their leases expire.
 
-``main`` is that process. It is apart from the web process, for Ray ends its driver when the cluster goes
+``main`` is the driver. It is separate from the web process, because Ray ends its driver when the cluster goes
 down.
 """
 
@@ -22,7 +21,7 @@ import sys
 import threading
 from typing import Any
 
-from bitdose.errors import BitdoseError, MissingBackendError
+from bitdose.errors import BitdoseError, MissingBackendError, argument
 from bitdose.service.db.database import make_engine
 from bitdose.service.exams import worker
 from bitdose.service.exams.supervisor import Workers
@@ -31,15 +30,15 @@ from bitdose.service.settings import Settings
 
 WATCH_S = 0.2
 LOCAL_STORE_BYTES = 80_000_000
-"""Of Ray's object store on one machine: nothing lies in it, and Ray takes no less."""
+"""Size of Ray's object store on one machine: unused, Ray's minimum."""
 
 _LOG = logging.getLogger("bitdose.service.exams.ray_workers")
 _QUIET = {
-    "RAY_USAGE_STATS_ENABLED": "0",  # a service with patients' images calls nobody
+    "RAY_USAGE_STATS_ENABLED": "0",  # no telemetry from a service with patients' images
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _ALONE = {
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # its switch, on every system, for ports on loopback alone
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # restricts Ray's ports to loopback on every system
     "RAY_AUTH_MODE": "token",
 }
 _KNOCK_S = 5.0
@@ -47,7 +46,7 @@ _HOST_AND_PORT = re.compile(r"\[?([0-9A-Za-z.:-]+?)\]?:([0-9]{1,5})")
 
 
 class Actor:
-    """What runs on the cluster: a worker, and in a second thread what tells it to stop.
+    """Ray actor: a worker, with a second thread that can stop it.
 
     Parameters
     ----------
@@ -66,7 +65,7 @@ class Actor:
         return os.getpid()
 
     def run(self) -> str:
-        """Read exams until told to stop; returns why it cannot, or nothing."""
+        """Process exams until stopped; return the reason of a failure, or an empty text."""
         try:
             worker.work(self._settings, self._name, stopped=self._told.is_set)
         except BitdoseError as error:
@@ -76,12 +75,12 @@ class Actor:
         return ""
 
     def stop(self) -> None:
-        """End after the exams at hand."""
+        """Stop after the current exams."""
         self._told.set()
 
 
 class RayWorker:
-    """A worker in an actor with one processor; Ray does not start it again, its supervisor does.
+    """A worker in an actor with one CPU, restarted by its supervisor instead of Ray.
 
     Parameters
     ----------
@@ -98,7 +97,7 @@ class RayWorker:
         self._end = self._actor.run.remote()
 
     def pid(self) -> int | None:
-        """Ask the actor, for it may not have a process yet."""
+        """Ask the actor, which may not have a process yet."""
         ray = load_ray()
         try:
             return int(ray.get(self._actor.pid.remote(), timeout=30))
@@ -106,11 +105,11 @@ class RayWorker:
             return None
 
     def is_alive(self) -> bool:
-        """Whether neither its work nor its process has ended."""
+        """Whether work and process are still running."""
         return not self.wait(0)
 
     def why_ended(self) -> str:
-        """Say whether its work or its process ended, and take away what may be left of it."""
+        """Describe how work or process ended, and remove remains of the actor."""
         ray = load_ray()
         try:
             said = str(ray.get(self._end, timeout=0))
@@ -120,11 +119,11 @@ class RayWorker:
         return f"a Ray actor ({said or 'told to'})"
 
     def tell_to_stop(self) -> None:
-        """Call the actor's other method."""
+        """Call the actor's stop method."""
         self._actor.stop.remote()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its work."""
+        """Wait for the end of its work."""
         return bool(load_ray().wait([self._end], timeout=seconds)[0])
 
     def kill(self) -> None:
@@ -140,13 +139,13 @@ def load_ray() -> Any:
         import ray
     except ImportError as error:
         raise MissingBackendError(
-            f"serve --workers-on ray needs ray: pip install 'bitdose[ray]' ({error})"
+            f"serve {argument('workers_on', 'ray')} needs ray: pip install 'bitdose[ray]' ({error})"
         ) from error
     return ray
 
 
 def connect(address: str, n_workers: int) -> Any:
-    """Connect to a cluster; an empty address starts one on this machine, reachable from it alone.
+    """Connect to a cluster; an empty address starts one on this machine, reachable from it only.
 
     Raises
     ------
@@ -167,18 +166,18 @@ def connect(address: str, n_workers: int) -> Any:
         ray.init(logging_level=logging.ERROR, **({"address": address} if address else alone))
     except (OSError, ValueError, RuntimeError, ray.exceptions.RayError) as error:
         place = f"at {address}" if address else "on this machine"
-        raise BitdoseError(f"--workers-on: no Ray {place} ({type(error).__name__})") from error
+        raise BitdoseError(f"{argument('workers_on')}: no Ray {place} ({type(error).__name__})") from error
     return ray
 
 
 def _knock(address: str) -> None:
-    """See whether anybody is there: Ray itself asks for minutes."""
+    """Check for a listener, since Ray retries for minutes."""
     if found := _HOST_AND_PORT.fullmatch(address):
         socket.create_connection((found[1], int(found[2])), timeout=_KNOCK_S).close()
 
 
 def main(settings: Settings, _name: str) -> None:
-    """Drive the actors until told to stop or the service is gone; a process of its own."""
+    """Run the actors until stopped or the service is gone, as the driver process."""
     told = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     try:

@@ -1,4 +1,4 @@
-"""An image as a browser shows it: one plane, a window of its samples, an 8-bit PNG."""
+"""Rendering for browsers: one windowed plane as an 8-bit PNG."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ MOST_LEVEL = 65_535
 
 
 def window_of(text: str) -> tuple[float, float] | None:
-    """Read ``CENTER,WIDTH``; None where the text is empty.
+    """Parse ``CENTER,WIDTH``; None for an empty text.
 
     Raises
     ------
     UsageError
-        If it is no such pair.
+        If the text is not such a pair.
 
     Examples
     --------
@@ -45,9 +45,9 @@ def png_of(image: Image, plane: int, window: tuple[float, float] | None) -> byte
     image : Image
         An image, or a volume.
     plane : int
-        Which slice of a volume, from 0.
+        Index of a volume's slice, from 0.
     window : tuple of float or None
-        Center and width, in samples: what lies half a width to either side becomes black and white.
+        Center and width in sample values: center -/+ width/2 become black and white.
         None shows the full range.
 
     Raises

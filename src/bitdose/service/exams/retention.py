@@ -1,4 +1,4 @@
-"""Deleting: exams after their days, uploads after their life, bytes that no row knows."""
+"""Deletion of expired exams, expired uploads and orphaned blobs."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bitdose.service.exams.storage import BlobStore
 
 @dataclass(frozen=True)
 class Swept:
-    """How many were deleted."""
+    """Numbers of deleted objects."""
 
     exams: int
     uploads: int
 
 
 def sweep(engine: Engine, store: BlobStore, *, at: datetime, days: float) -> Swept:
-    """Delete what is due.
+    """Delete expired data.
 
     Parameters
     ----------
@@ -32,7 +32,7 @@ def sweep(engine: Engine, store: BlobStore, *, at: datetime, days: float) -> Swe
     at : datetime
         Now.
     days : float
-        How long exams are kept after they were received; 0 keeps them.
+        Retention of exams after receipt; 0 keeps them.
     """
     with reading(engine) as session:
         uploads = list(session.scalars(select(UploadRow.id).where(UploadRow.expires <= at)))
@@ -46,12 +46,12 @@ def sweep(engine: Engine, store: BlobStore, *, at: datetime, days: float) -> Swe
 
 
 def drop_exam(engine: Engine, store: BlobStore, exam_id: str) -> bool:
-    """Delete an exam with its answer, reviews and bytes; False if there is none."""
+    """Delete an exam with its prediction, reviews and bytes; False if unknown."""
     with sessions(engine).begin() as session:
         row = session.get(ExamRow, exam_id)
         if row is None:
             return False
-        ours = session.get(ExamRow, coded_id(exam_id))  # what the service coded of a pristine exam
+        ours = session.get(ExamRow, coded_id(exam_id))  # the service's coding of a pristine exam
         gone = [row, *([ours] if ours is not None else [])]
         for each in gone:
             session.execute(delete(UploadRow).where(UploadRow.exam_id == each.id))
@@ -63,19 +63,19 @@ def drop_exam(engine: Engine, store: BlobStore, exam_id: str) -> bool:
 
 
 def coded_id(exam_id: str) -> str:
-    """Return the id of the exam that the service makes of a pristine one by coding it."""
+    """Return the id of the service's coding of a pristine exam."""
     return digest(["coded by the service", exam_id])[:32]
 
 
 def drop_orphans(engine: Engine, store: BlobStore, suspects: frozenset[str]) -> tuple[int, frozenset[str]]:
-    """Delete blobs that no row knows and that were suspects at the look before, an hour or more ago.
+    """Delete orphaned blobs that were suspects at the previous check, at least an hour ago.
 
-    A blob may be a moment older than its row, so none is deleted at the first look.
+    A blob is created slightly before its row, so none is deleted at the first check.
 
     Returns
     -------
     tuple
-        How many were deleted, and the suspects for the next look.
+        Number of deleted blobs, and the suspects for the next check.
     """
     present = frozenset(store.names())
     with reading(engine) as session:

@@ -1,21 +1,22 @@
-"""Does the certified point still hold? Agreement and flips of pairs that came in coded and pristine.
+"""Sentinel: monitoring of the certified point by agreement and flips of coded-pristine pairs.
 
 Two sets of figures, for two uses:
 
-- **shown**: the share of pairs whose answers agree or flip, all pairs and by period, with Wilson's interval
-  at the effective sample size (a patient's pairs are alike);
-- **the alarm** is looked at after every pair, for as long as the service runs. An interval of fixed level
-  would raise it by chance alone sooner or later, so it is a test that holds at every moment. Where pairs flip
-  at a rate of at most ``r``, the mixture of likelihood ratios
+- **display**: the share of pairs whose predictions agree or flip, overall and by period, with Wilson's
+  interval at the effective sample size (a patient's pairs are correlated);
+- **the alarm** is evaluated after every pair, for as long as the service runs. An interval of fixed level
+  would eventually raise it by chance, so it is an anytime-valid test. If the flip rate is at most ``r``, the
+  mixture of likelihood ratios
 
   ``E = ∫ p^k (1-p)^(n-k) w(p) dp / (r^k (1-r)^(n-k))``, ``w`` being Jeffreys' prior cut to ``(r, 1)``,
 
-  has a mean of at most 1, and ever exceeds ``1/a`` with a chance of at most ``a`` (Ville's inequality). ``r``
+  has mean at most 1, and ever exceeds ``1/a`` with probability at most ``a`` (Ville's inequality). ``r``
   is the certified upper limit of the flip rate: the alarm is raised when the live rate's lower limit exceeds
-  it. One pair of a patient counts, the first, so that pairs are independent.
+  it. Only the first pair of a patient counts, so that pairs are independent.
 
-A long quiet past would hide a sudden change, so a new test starts at every ``RESTART`` pairs beside the older
-ones, each of which runs for ``SPAN`` pairs. The j-th has ``6 alpha / (pi j)^2``, together at most ``alpha``.
+A long period without flips would mask a sudden change, so a new test starts every ``RESTART`` pairs beside
+the older ones, each of which runs for ``SPAN`` pairs. The j-th has level ``6 alpha / (pi j)^2``, in total at
+most ``alpha``.
 
 References
 ----------
@@ -47,7 +48,7 @@ _HALF = 0.5
 
 @dataclass(frozen=True)
 class Pair:
-    """One exam's two answers, when the second was given, and whose exam it was (its pseudonym)."""
+    """Both predictions of one exam, the time of the second, and the patient's pseudonym."""
 
     at: datetime
     patient: str
@@ -56,30 +57,30 @@ class Pair:
 
     @property
     def flipped(self) -> bool:
-        """Whether the answers differ."""
+        """Whether the predictions differ."""
         return self.coded != self.pristine
 
 
 @dataclass(frozen=True)
 class Alarm:
-    """What the test says now.
+    """State of the test.
 
     Parameters
     ----------
     raised : bool
-        Whether it was ever raised for these pairs.
+        Whether the alarm was ever raised for these pairs.
     since : datetime or None
         The pair that raised it.
     certified : float
-        The upper limit it compares with; NaN where the profile states none.
+        Certified upper limit of the flip rate; NaN if the profile states none.
     low : float
-        The largest rate that is excluded from below, at any moment up to now; NaN without pairs.
+        Running maximum of the lower confidence limit of the rate; NaN without pairs.
     n, flips : int
-        Pairs of different patients, and flips among them.
+        Number of pairs of different patients, and of flips among them.
     alpha : float
-        Chance that it is ever raised while the rate is at most ``certified``.
+        Probability of ever raising the alarm while the rate is at most ``certified``.
     reason : str
-        Why there is nothing to compare with; empty otherwise.
+        Why there is no comparison; empty otherwise.
     """
 
     raised: bool
@@ -102,7 +103,7 @@ class Period:
 
 @dataclass(frozen=True)
 class Watch:
-    """The sentinel's figures."""
+    """Statistics of the sentinel."""
 
     pairs: int
     agreement: Estimate
@@ -112,7 +113,7 @@ class Watch:
 
 
 def certified_flips(profile: Profile) -> tuple[float, str]:
-    """Return the upper limit of the flip rate that a profile shows, and where it stands.
+    """Return a profile's upper limit of the flip rate, and the field that states it.
 
     That of the margin ``flips`` if the rule had one, else the upper end of the interval of ``flips.share``;
     NaN and an empty text where the profile has neither.
@@ -129,18 +130,18 @@ def certified_flips(profile: Profile) -> tuple[float, str]:
 def watch(
     pairs: Sequence[Pair], *, certified: float, alpha: float, period: timedelta = timedelta(days=7)
 ) -> Watch:
-    """Work the pairs out.
+    """Compute the sentinel's statistics.
 
     Parameters
     ----------
     pairs : sequence of Pair
-        Of one profile and one classifier, in any order.
+        Pairs of one profile and one classifier, in any order.
     certified : float
-        Upper limit of the flip rate, in (0, 1); NaN gives no alarm, with the reason.
+        Upper limit of the flip rate, in (0, 1); NaN disables the alarm, with the reason.
     alpha : float
-        Chance of a false alarm ever.
+        Probability of ever raising a false alarm.
     period : datetime.timedelta
-        Width of the periods; they begin with the first pair.
+        Length of the periods, which start with the first pair.
     """
     ordered = sorted(pairs, key=lambda pair: (pair.at, pair.patient))
     flipped = np.array([pair.flipped for pair in ordered], bool)
@@ -155,7 +156,7 @@ def watch(
 
 
 def alarm_of(pairs: Sequence[Pair], *, certified: float, alpha: float) -> Alarm:
-    """Run the test over pairs in the order of time; see the top of this file."""
+    """Run the test over pairs in chronological order; see the top of this module."""
     first = list({pair.patient: pair for pair in reversed(pairs)}.values())
     first.sort(key=lambda pair: (pair.at, pair.patient))
     flips = np.array([pair.flipped for pair in first], int)
@@ -176,11 +177,11 @@ def first_alarm(flips: NDArray[np.int_], *, certified: float, alpha: float) -> i
     Parameters
     ----------
     flips : numpy.ndarray
-        ``(n,)`` 0 or 1, of different patients, in the order of time.
+        ``(n,)`` 0 or 1, of different patients, in chronological order.
     certified : float
         In (0, 1).
     alpha : float
-        Chance that it is ever raised while the rate is at most ``certified``.
+        Probability of ever raising the alarm while the rate is at most ``certified``.
 
     Examples
     --------
@@ -208,7 +209,7 @@ def log_evidence(flips: NDArray[np.int_], rate: float) -> NDArray[np.float64]:
     Parameters
     ----------
     flips : numpy.ndarray
-        ``(n,)`` 0 or 1, in the order of time.
+        ``(n,)`` 0 or 1, in chronological order.
     rate : float
         In (0, 1).
 
@@ -229,9 +230,9 @@ def log_evidence(flips: NDArray[np.int_], rate: float) -> NDArray[np.float64]:
 
 
 def lower_limit(flips: NDArray[np.int_], *, alpha: float) -> float:
-    """Return the largest rate that the pairs up to now have excluded at any moment; 0 if none.
+    """Return the running maximum of the lower confidence limit of the rate; 0 if none.
 
-    With a chance of at least ``1 - alpha`` it never exceeds the true rate, however often it is looked at.
+    With probability at least ``1 - alpha`` it never exceeds the true rate, at any stopping time.
     """
     needed = -math.log(alpha)
     low, high = 0.0, 1.0

@@ -1,13 +1,13 @@
-"""Where the exams' bytes are: a folder, or an object store by URL.
+"""Blob storage of the exams: a folder, or an object store by URL.
 
 The contract:
 
-- a blob has a name of 32 hexadecimal digits and nothing else: no path can be made of it;
-- ``write`` puts bytes at an offset and returns when they would survive a power cut. Whoever calls it keeps
-  the offset; what was written behind that and never counted is written over;
-- ``seal`` makes the first ``n_bytes`` of what was written the blob, whole or not at all, and may be repeated;
-- ``read`` gives a sealed blob, ``delete`` forgets a blob and its pieces, there or not;
-- several processes may use a store; one blob is written by one at a time, for which the caller sees.
+- a blob's name is 32 hexadecimal digits, so it cannot contain a path;
+- ``write`` stores bytes at an offset durably, so that they survive a power cut. The caller tracks the offset;
+  uncounted bytes beyond it are overwritten;
+- ``seal`` atomically turns the first ``n_bytes`` written bytes into the blob, and is idempotent;
+- ``read`` returns a sealed blob, ``delete`` removes a blob and its pieces, existing or not;
+- several processes may use a store; the caller ensures one writer per blob.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _DIGITS = 20
 
 
 class BlobStore(Protocol):
-    """What every store offers; see the contract at the top of this file."""
+    """Interface of a store; see the contract at the top of this module."""
 
     def write(self, name: str, offset: int, data: bytes) -> None:
-        """Write bytes of a blob under way at an offset, durably."""
+        """Write bytes of an unsealed blob at an offset, durably."""
         ...
 
     def seal(self, name: str, n_bytes: int) -> None:
-        """Make the first ``n_bytes`` the blob; raises ``BitdoseError`` if they are not all there."""
+        """Seal the first ``n_bytes`` bytes as the blob; raises ``BitdoseError`` if some are missing."""
         ...
 
     def read(self, name: str) -> bytes:
@@ -41,11 +41,11 @@ class BlobStore(Protocol):
         ...
 
     def delete(self, name: str) -> None:
-        """Forget a blob."""
+        """Delete a blob."""
         ...
 
     def names(self) -> Iterator[str]:
-        """Yield the name of every blob, sealed or under way, at least once."""
+        """Yield the name of every blob, sealed or not, at least once."""
         ...
 
 
@@ -55,7 +55,7 @@ def open_store(url: str) -> BlobStore:
     Parameters
     ----------
     url : str
-        A folder's path, or a URL that fsspec knows: ``s3://bucket/prefix``.
+        Path of a folder, or URL for fsspec: ``s3://bucket/prefix``.
 
     Raises
     ------
@@ -70,14 +70,14 @@ def open_store(url: str) -> BlobStore:
 
 
 def checked_name(name: str) -> str:
-    """Return a blob's name; raises ``UsageError`` for anything else, so that no path gets in."""
+    """Validate a blob's name; raises ``UsageError`` for anything else, such as a path."""
     if not _NAME.fullmatch(name):
         raise UsageError("blob: expected a name of 32 hexadecimal digits")
     return name
 
 
 class LocalStore:
-    """Blobs in a folder: those under way in ``parts``, the sealed ones by the first two digits."""
+    """Blobs in a folder: unsealed ones in ``parts``, sealed ones by their first two digits."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -101,7 +101,7 @@ class LocalStore:
             _sync_folder(self._parts)
 
     def seal(self, name: str, n_bytes: int) -> None:
-        """Cut to length, fsync and move into place."""
+        """Truncate, fsync and rename."""
         part, blob = self._part(name), self._blob(name)
         if not part.exists() and blob.exists():
             return
@@ -146,12 +146,12 @@ class LocalStore:
 
 
 class FsspecStore:
-    """Blobs in anything that fsspec reaches; the pieces under way are objects too, so no machine is bound.
+    """Blobs on any file system of fsspec; unsealed pieces are objects too, so any machine can continue.
 
     Parameters
     ----------
     url : str
-        Such as ``s3://bucket/prefix``; credentials as the backend finds them.
+        Such as ``s3://bucket/prefix``; credentials by the backend's defaults.
     """
 
     def __init__(self, url: str) -> None:
@@ -162,17 +162,17 @@ class FsspecStore:
                 f"storage {url.partition('://')[0]}://: fsspec is missing: pip install 'bitdose[serve]'"
             ) from error
         try:
-            # what another process wrote or deleted must be seen: no listing is kept
+            # changes by other processes must be visible: no cached listings
             self._files, self._root = fsspec.core.url_to_fs(url, use_listings_cache=False)
         except (ImportError, ValueError) as error:
             raise UsageError(f"storage {url.partition('://')[0]}://: {error}") from error
 
     def write(self, name: str, offset: int, data: bytes) -> None:
-        """Put an object named by its offset."""
+        """Write an object named by its offset."""
         self._put(f"{self._parts(name)}/{offset:0{_DIGITS}d}", data)
 
     def seal(self, name: str, n_bytes: int) -> None:
-        """Put the pieces together by following their offsets; pieces off the chain were never counted."""
+        """Concatenate the pieces by their offsets; other pieces were never counted."""
         if self._files.exists(self._blob(name)):
             self._drop_parts(name)
             return
@@ -232,7 +232,7 @@ class FsspecStore:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a new name in a folder survive a power cut, where the system can."""
+    """Make a new name in a folder durable, where the system supports it."""
     if os.name == "nt":
         return
     descriptor = os.open(folder, os.O_RDONLY)

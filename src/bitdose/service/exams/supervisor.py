@@ -1,6 +1,6 @@
-"""Keeps as many workers alive as there should be, wherever they run.
+"""Supervision of a fixed number of workers, local or remote.
 
-A dead one's claims are put back at once and another takes its place, later each time.
+A dead worker's claims are released at once and it is replaced, with exponential backoff.
 """
 
 from __future__ import annotations
@@ -22,40 +22,40 @@ _LONGEST_WAIT_S = 30.0
 
 
 class Running(Protocol):
-    """A worker that was started: a process here, or an actor of a cluster."""
+    """A started worker: a local process, or an actor of a cluster."""
 
     def pid(self) -> int | None:
-        """Return its process's id on its own machine; None where that is not known (any more)."""
+        """Return its process id on its machine; None if unknown."""
         ...
 
     def is_alive(self) -> bool:
-        """Whether it has not ended yet."""
+        """Whether it is still running."""
         ...
 
     def why_ended(self) -> str:
-        """Say how one that is not alive ended, in a few words without a request's text."""
+        """Describe how it ended, in a few words without a request's text."""
         ...
 
     def tell_to_stop(self) -> None:
-        """Let it finish the exams at hand and end; returns at once."""
+        """Ask it to stop after the current exams; return at once."""
         ...
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end at most so long; returns whether it has ended."""
+        """Wait for its end with a timeout; return whether it has ended."""
         ...
 
     def kill(self) -> None:
-        """End it now."""
+        """Kill it."""
         ...
 
 
 Start = Callable[[str], Running]
-"""Starts a worker under a name that no other has or had."""
+"""Factory that starts a worker under a unique name."""
 
 
 @dataclass
 class _Slot:
-    """One worker's place: who is there now, how often it died in a row, and when the next may start."""
+    """Slot of one worker: current worker, consecutive deaths, time of the next start."""
 
     running: Running | None = None
     name: str = ""
@@ -65,16 +65,16 @@ class _Slot:
 
 
 class Workers:
-    """Starts, watches and stops workers.
+    """Supervisor that starts, watches and stops workers.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
-        To put back what a dead one held.
+        Database, to release the claims of dead workers.
     start : callable
-        Starts one.
+        Factory of workers.
     how_many : int
-        Of them.
+        Number of workers.
     """
 
     def __init__(self, engine: Engine, start: Start, how_many: int) -> None:
@@ -84,12 +84,12 @@ class Workers:
 
     @property
     def pids(self) -> list[int]:
-        """Process ids of those alive."""
+        """Process ids of the running workers."""
         found = [slot.running.pid() for slot in self._slots if slot.running and slot.running.is_alive()]
         return [pid for pid in found if pid is not None]
 
     def look(self) -> None:
-        """Start what is due, and bury the dead."""
+        """Start due workers and clean up after dead ones."""
         for slot in self._slots:
             if slot.running is not None and not slot.running.is_alive():
                 self._bury(slot, slot.running)
@@ -98,7 +98,7 @@ class Workers:
                 slot.running = self._start_one(slot.name)
 
     def stop(self) -> None:
-        """Let all finish the exams at hand, then end those that do not."""
+        """Stop all workers after their current exams; kill those that do not stop."""
         running = [slot.running for slot in self._slots if slot.running is not None]
         for each in running:
             each.tell_to_stop()

@@ -1,14 +1,14 @@
-"""Does a file end where its format says? Bytes behind the end can be another file altogether.
+"""Detection of trailing bytes, which could be another file (a polyglot).
 
 | format | end | reference |
 | --- | --- | --- |
 | PNG | the IEND chunk | ISO/IEC 15948, 11.2.5 |
 | JPEG | the first EOI outside a scan | ISO/IEC 10918-1, B.2.1 |
-| JPEG2000 | EOC of a bare codestream, the last box of a JP2 file | ISO/IEC 15444-1, A.4.4 and I.4 |
+| JPEG2000 | EOC of a raw codestream, the last box of a JP2 file | ISO/IEC 15444-1, A.4.4 and I.4 |
 | BMP, WEBP | the size in their header | BITMAPFILEHEADER; RFC 9649, section 2 |
-| DICOM | 128 zeros before ``DICM`` | PS3.10, 7.1: a preamble of one's own makes a second file |
+| DICOM | 128 zeros before ``DICM`` | PS3.10, 7.1: another preamble could start a second file |
 
-TIFF and NIfTI have no end of their own.
+TIFF and NIfTI define no end.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _STANDALONE = (0x01, *range(0xD0, 0xD8))
 
 
 def check_end(format_name: str, data: bytes) -> None:
-    """Refuse a file that goes on behind its end, or stops before it.
+    """Reject a file with trailing bytes, or a truncated one.
 
     Parameters
     ----------
     format_name : str
-        As :func:`bitdose.data.sniff.sniff` names it.
+        Format as returned by :func:`bitdose.data.sniff.sniff`.
     data : bytes
-        The whole file.
+        Contents of the file.
 
     Raises
     ------
     BitdoseError
-        If its end is not the end of its format.
+        If the file does not end at the end of its format.
 
     Examples
     --------

@@ -1,8 +1,8 @@
 """Uploads as rows and bytes: tus 1.0 without HTTP.
 
-The row's offset is the truth. A piece is written, then counted, in one transaction under a lock on the row:
-two requests for one offset cannot both win, and after a crash the sender goes on at the last byte that was
-counted.
+The row's offset is authoritative. A piece is written, then counted, in one transaction under a lock on the
+row: of two requests for one offset only one succeeds, and after a crash the sender resumes at the last
+counted byte.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ _ID = re.compile("[0-9a-f]{32}")
 
 
 class TusError(BitdoseError):
-    """What a tus request did wrong.
+    """Error of a tus request.
 
     Parameters
     ----------
     status : int
         The HTTP status.
     reason : str
-        One line.
+        Reason, one line.
     """
 
     def __init__(self, status: int, reason: str) -> None:
@@ -47,7 +47,7 @@ class TusError(BitdoseError):
 
 @dataclass(frozen=True)
 class Upload:
-    """Where an upload stands."""
+    """State of an upload."""
 
     id: str
     length: int
@@ -57,7 +57,7 @@ class Upload:
 
     @property
     def is_complete(self) -> bool:
-        """Whether all bytes are there."""
+        """Whether the upload is complete."""
         return self.offset == self.length
 
 
@@ -84,7 +84,7 @@ def create(engine: Engine, account_id: int, meta: ExamMeta) -> Upload:
 
 
 def find(engine: Engine, upload_id: str, account_id: int) -> Upload:
-    """Look an upload up; raises ``TusError`` 404 for another account's, 410 for an expired one."""
+    """Return an upload; raises ``TusError`` 404 for another account's, 410 for an expired one."""
     with reading(engine) as session:
         row = session.get(UploadRow, upload_id) if _ID.fullmatch(upload_id) else None
         return _upload(_checked(row, account_id))
@@ -98,7 +98,7 @@ def append(
     Raises
     ------
     TusError
-        409 if the upload stands elsewhere, 413 for more bytes than were announced, 404 and 410.
+        409 for a wrong offset, 413 for more bytes than announced, 404 and 410 as :func:`find`.
     """
     with sessions(engine).begin() as session:
         row = _checked(session.get(UploadRow, upload_id, with_for_update=True), account_id)
@@ -114,7 +114,7 @@ def append(
 
 
 def remove(engine: Engine, store: BlobStore, upload_id: str, account_id: int) -> None:
-    """End an upload; the exam that was made of it stays. Raises as :func:`find` does."""
+    """Delete an upload; its exam stays. Raises like :func:`find`."""
     find(engine, upload_id, account_id)
     drop_upload(engine, store, upload_id)
 
@@ -123,7 +123,7 @@ def _checked(row: UploadRow | None, account_id: int) -> UploadRow:
     if row is None or row.account_id != account_id:
         raise TusError(404, "no such upload")
     if row.expires <= now():
-        raise TusError(410, "the upload has expired: begin anew")
+        raise TusError(410, "the upload has expired: start a new one")
     return row
 
 

@@ -1,7 +1,7 @@
-"""A classifier's process: claims exams, reads them together, writes their answers, until it is told to stop.
+"""Classifier worker: claims exams, classifies them in batches, and stores predictions until stopped.
 
-It stops after the exams at hand when it gets SIGTERM or when the process that started it is gone. Killed at
-any moment it loses nothing: its claims run out, and an answer is there whole or not at all.
+On SIGTERM, or when its parent process is gone, it stops after the current exams. A kill at any time loses
+nothing: its claims expire, and predictions are stored atomically.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from sqlalchemy import Engine, select
 from sqlalchemy.orm import Session
 
 from bitdose.codecs.point import Point
-from bitdose.errors import BitdoseError, CaseError, UsageError
+from bitdose.errors import BitdoseError, CaseError, UsageError, argument
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef
 from bitdose.profile.document import Profile
@@ -56,7 +56,7 @@ _RENEW_S = queue.LEASE.total_seconds() / 3
 
 @dataclass
 class _Job:
-    """One exam on its way; a pristine one without a coded partner gets the server's coding beside it."""
+    """One exam in progress; a pristine one without a coded partner is coded by the server as well."""
 
     exam: Claimed
     item: PreparedInput
@@ -66,7 +66,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class Reader:
-    """What reads: a loaded classifier with its queue and store.
+    """A loaded classifier with its queue and store.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class Reader:
     classifier : Classifier
         Loaded.
     worker : str
-        A name that no other worker has or had.
+        Unique name of the worker.
     """
 
     engine: Engine
@@ -85,7 +85,7 @@ class Reader:
     worker: str
 
     def read_some(self, limit: int) -> int:
-        """Read up to ``limit`` exams that wait; returns how many it took."""
+        """Process up to ``limit`` queued exams; return their number."""
         exams = queue.claim(self.engine, self.worker, limit=limit)
         if not exams:
             return 0
@@ -128,7 +128,7 @@ class Reader:
         job.coded_item = prepared(job.coded.meta, job.coded.payload, self.classifier)
 
     def _settle(self, jobs: Sequence[_Job], reads: Sequence[Read], coded_reads: Iterator[Read]) -> None:
-        """Write all outcomes in one transaction; the bytes that the server coded come before their row."""
+        """Store all outcomes in one transaction; the server's coded bytes are stored before their row."""
         outcomes = [
             (job, read, next(coded_reads) if job.coded_item else None)
             for job, read in zip(jobs, reads, strict=True)
@@ -152,7 +152,7 @@ class Reader:
         return name
 
     def _add_coded(self, session: Session, job: _Job, read: Read | None, blob: str) -> None:
-        """Add the server's coding of a pristine exam as an exam of its own, answered already."""
+        """Add the server's coding of a pristine exam as a separate, classified exam."""
         if job.coded is None or read is None or read.answer is None:
             return
         exam, meta, at = job.exam, job.coded.meta, now()
@@ -182,12 +182,12 @@ class Reader:
 
 
 def load_classifier(settings: Settings, profile: Profile) -> Classifier:
-    """Load the service's classifier; the profile completes an input spec that it lacks.
+    """Load the service's classifier; a missing input spec is taken from the profile.
 
     Raises
     ------
     UsageError
-        If it does not load, or is not the one that the profile is for.
+        If it does not load, or is not the profile's classifier.
     """
     ref = ModelRef(settings.model, settings.weights)
     try:
@@ -199,17 +199,19 @@ def load_classifier(settings: Settings, profile: Profile) -> Classifier:
         found = ModelRef(settings.model, settings.weights, spec).load()
     mine, theirs = found.name.rpartition("@")[2].lower(), profile.classifier.digest
     if not (mine.startswith(theirs) or theirs.startswith(mine)):
-        raise UsageError(f"--model {settings.model}: the profile is for another: digest {theirs}, got {mine}")
+        raise UsageError(
+            f"{argument('model', settings.model)}: the profile is for another: digest {theirs}, got {mine}"
+        )
     return found
 
 
 def new_name() -> str:
-    """Return a worker's name that no other has or had."""
+    """Return a unique name of a worker."""
     return f"{socket.gethostname()[:40]}:{os.getpid()}:{uuid4().hex[:12]}"
 
 
 def work(settings: Settings, worker: str, *, stopped: Callable[[], bool]) -> None:
-    """Read exams until told to stop; trouble with database or store is waited out.
+    """Process exams until stopped; errors of database or store are retried after a wait.
 
     Parameters
     ----------
@@ -218,7 +220,7 @@ def work(settings: Settings, worker: str, *, stopped: Callable[[], bool]) -> Non
     worker : str
         From :func:`new_name`.
     stopped : callable
-        Asked between batches.
+        Checked between batches.
     """
     engine = make_engine(settings.database_url)
     store, profiles = open_store(settings.storage_url), Profiles(engine)
@@ -237,10 +239,10 @@ def work(settings: Settings, worker: str, *, stopped: Callable[[], bool]) -> Non
 
 
 def main(settings: Settings, worker: str) -> None:
-    """Run a worker as a process of its own, started by ``processes.py``."""
+    """Run a worker as a separate process, started by ``processes.py``."""
     told = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: told.set())
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is handled by the parent
     parent = multiprocessing.parent_process()
 
     def stopped() -> bool:
@@ -267,7 +269,7 @@ def _read(reader: Reader, settings: Settings) -> bool:
 
 
 def _pause(reader: Reader) -> None:
-    """Put back what is at hand after trouble, if that is possible, and wait."""
+    """Release the current claims after an error, if possible, and wait."""
     time.sleep(_AFTER_TROUBLE_S)
     try:
         queue.release(reader.engine, reader.worker)
@@ -277,7 +279,7 @@ def _pause(reader: Reader) -> None:
 
 @contextmanager
 def _renewing(engine: Engine, worker: str) -> Iterator[None]:
-    """Prolong the claims while a batch is read, however long it takes."""
+    """Renew the claims while a batch is processed."""
     done = threading.Event()
 
     def beat() -> None:

@@ -1,7 +1,7 @@
-"""Who asks, and may they: a cookie from a browser, or a bearer token from an uploader.
+"""Authentication and authorisation, by a browser's cookie or an uploader's bearer token.
 
-A change by cookie must carry the login's CSRF token in ``X-CSRF-Token``; a token is sent by no browser on
-its own and needs none. A request with an ``Authorization`` header is judged by that alone.
+A change by cookie must include the session's CSRF token in ``X-CSRF-Token``; bearer tokens are never sent
+automatically and need none. A request with an ``Authorization`` header is authenticated by that header only.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _WHO = {"WWW-Authenticate": 'Bearer realm="bitdose"'}
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a request.
+    """Authenticated caller of a request.
 
     Parameters
     ----------
@@ -44,9 +44,9 @@ class Caller:
     role : Role
         What it may do.
     csrf : str
-        What its pages must send with a change; empty with a token.
+        CSRF token for changes; empty with an API token.
     by_token : bool
-        Whether it came with an API token.
+        Whether it used an API token.
     """
 
     id: int
@@ -58,9 +58,9 @@ class Caller:
 
 
 def find_caller(request: Request) -> Caller | None:
-    """Return who makes a request, for pages that send strangers to the login; None for nobody.
+    """Return the caller of a page request, which redirects to the login if None.
 
-    It looks at the login or token only: a change needs :func:`caller`, which checks the CSRF token too.
+    Checks session or token only: a change needs :func:`caller`, which also checks the CSRF token.
     """
     context = context_of(request)
     header = request.headers.get("authorization")
@@ -74,7 +74,7 @@ def caller(
     _cookie: Annotated[object, Depends(_COOKIE)],
     _token: Annotated[object, Depends(_BEARER)],
 ) -> Caller:
-    """Return who makes a request; 401 for nobody, 403 for a change by cookie without its CSRF token."""
+    """Return the caller of a request; 401 if unauthenticated, 403 for a missing CSRF token."""
     found = find_caller(request)
     if found is None:
         raise refuse(401, "log in, or send a token that works", headers=_WHO)
@@ -86,21 +86,21 @@ def caller(
 
 
 def require(*roles: Role, token: bool = True) -> Callable[[Caller], Caller]:
-    """Return a dependency that lets only some roles in, and tokens only where they may.
+    """Return a dependency that requires certain roles, and optionally forbids tokens.
 
     Parameters
     ----------
     roles
-        Who may; none means every role.
+        Allowed roles; empty allows all.
     token : bool
-        Whether an API token will do; what makes or unmakes rights needs a login.
+        Whether an API token is accepted; changes of rights require a login.
     """
 
     def allowed(found: Annotated[Caller, Depends(caller)]) -> Caller:
         if roles and found.role not in roles:
             raise refuse(403, f"this is for: {', '.join(roles)}; you are logged in as: {found.role}")
         if found.by_token and not token:
-            raise refuse(403, "a token may not do this; log in with a browser")
+            raise refuse(403, "not allowed with a token; log in with a browser")
         return found
 
     return allowed

@@ -1,4 +1,4 @@
-"""The app: its middlewares from the outside in, its routers by name."""
+"""The application: middlewares from the outside in, routers by name."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ ROUTERS = (
     "bitdose.service.http.routes.exams",
     "bitdose.service.web.web_pages",
 )
-"""Modules with a ``router`` each; a router's paths are whole, so that the audit names them as they are."""
+"""Modules with a ``router`` each; routers use full paths, which appear in the audit."""
 
 
 def create_app(settings: Settings, *, start_workers: bool = False) -> FastAPI:
-    """Make the service's app: bring the database up to date, install the profile, put the parts together.
+    """Create the service's app: migrate the database, install the profile, assemble the parts.
 
     Parameters
     ----------
     settings : Settings
-        Where things are.
+        Settings of the service.
     start_workers : bool
         Whether to run the housekeeping and ``settings.workers`` classifier processes beside the app.
 
@@ -59,7 +59,7 @@ def create_app(settings: Settings, *, start_workers: bool = False) -> FastAPI:
         version=__version__,
         description=DISCLAIMER,
         openapi_url=f"{API}/openapi.json" if settings.docs else None,
-        docs_url=None,  # its scripts come from elsewhere, which our own headers forbid
+        docs_url=None,  # its scripts come from a CDN, which the security headers forbid
         redoc_url=None,
         redirect_slashes=False,
         lifespan=_with_workers if start_workers else None,
@@ -74,7 +74,7 @@ def create_app(settings: Settings, *, start_workers: bool = False) -> FastAPI:
 
 
 def make_context(settings: Settings) -> Context:
-    """Open the database, bring it up to date, install the settings' profile, open the store."""
+    """Open and migrate the database, install the settings' profile, open the store."""
     engine = make_engine(settings.database_url)
     upgrade(engine)
     if settings.profile:

@@ -1,7 +1,7 @@
-"""The record of every access: who, what, how it ended; also of those that were refused.
+"""Audit log of every access, including rejected ones: account, action, outcome.
 
-It is written before the answer leaves: where it cannot be written, nothing is shown. It holds route
-templates and our own ids, never a path as typed, a query or a body.
+It is written before the response is sent: without the entry, nothing is shown. It contains route templates
+and internal ids, never a raw path, a query or a body.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bitdose.service.http.headers import STATIC
 from bitdose.service.http.metrics import route_of
 
 SILENT = frozenset({"/healthz", "/readyz"})
-"""Asked every few seconds by machines, and they show nothing."""
+"""Polled every few seconds by machines, without exam data."""
 
 _GONE = 499
 _ID = re.compile(r"[0-9A-Za-z_-]{1,64}")
@@ -33,9 +33,9 @@ class Audited:
     Parameters
     ----------
     app : ASGI application
-        What it wraps.
+        The wrapped app.
     engine : sqlalchemy.Engine
-        Where the rows go.
+        Sessions for the audit rows.
     """
 
     def __init__(self, app: ASGIApp, *, engine: Engine) -> None:
@@ -61,7 +61,7 @@ class Audited:
         try:
             await self.app(scope, receive, write)
         finally:
-            if not written:  # it crashed, or the client went away
+            if not written:  # a crash, or a disconnected client
                 await run_sync(self._write, _row(scope, _GONE))
 
     def _write(self, row: AuditRow) -> None:

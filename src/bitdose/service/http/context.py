@@ -1,4 +1,4 @@
-"""What every route may need, made once per process: ``app.state.context``."""
+"""Shared context of the routes, one per process: ``app.state.context``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bitdose.service.settings import Settings
 
 @dataclass(frozen=True)
 class Context:
-    """A web process's things.
+    """Context of a web process.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ class Context:
 
     @property
     def profile(self) -> Profile | None:
-        """The active profile, asked of the database: another process may have changed it."""
+        """The active profile from the database, since another process may have changed it."""
         return self.profiles.active()
 
 

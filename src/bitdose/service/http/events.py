@@ -1,7 +1,7 @@
-"""Exams that were settled, told live to who may see them; one look at the table serves all who listen.
+"""Live events of settled exams; one database query serves all listeners.
 
-Any process may have settled them, so the table is asked, ten times a second while somebody listens. An event
-is sent once to a listener; who reconnects with the last cursor gets what came since, and perhaps a few again.
+Any process may settle exams, so the table is polled ten times a second while there are listeners. An event
+is sent once to a listener; a reconnect with the last cursor returns all later events, perhaps with repeats.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from bitdose.wire import ExamView
 POLL_S = 0.1
 KEEP_S = 15.0
 LONGEST_S = 900.0
-"""A listener then reconnects, and is asked again who it is."""
+"""After this time a listener must reconnect and authenticate again."""
 
 _LOG = logging.getLogger("bitdose.service.http.events")
 
-_OVERLAP = timedelta(seconds=5)  # clocks of several machines, and commits out of order
+_OVERLAP = timedelta(seconds=5)  # tolerance for clock skew and out-of-order commits
 _MOST_REPLAYED = 500
 _MOST_WAITING = 1000
 
@@ -43,14 +43,14 @@ Told = tuple[int, ExamView]
 
 
 class Feed:
-    """One web process's listeners.
+    """Event feed of one web process.
 
     Parameters
     ----------
     engine : sqlalchemy.Engine
-        Where the exams are.
+        Database of the exams.
     profiles : Profiles
-        For what was certified.
+        Profiles, for the certified margins.
     """
 
     def __init__(self, engine: Engine, profiles: Profiles) -> None:
@@ -61,7 +61,7 @@ class Feed:
 
     @contextmanager
     def listening(self) -> Iterator[asyncio.Queue[Told]]:
-        """Give a queue that gets every exam settled from now on, with its sender's account."""
+        """Yield a queue of all exams settled from now on, with the sender's account."""
         queue: asyncio.Queue[Told] = asyncio.Queue(_MOST_WAITING)
         self._queues.add(queue)
         if self._task is None or self._task.done():
@@ -77,10 +77,10 @@ class Feed:
     async def stream(
         self, still: Callable[[], Caller | None], caller: Caller, since: str
     ) -> AsyncIterator[str]:
-        """Yield server-sent events for a caller, first those since a cursor, while they may still see."""
+        """Yield server-sent events for a caller, starting from a cursor, while authorised."""
         with self.listening() as queue:
             yield ": welcome\n\n"
-            start = _moment(since)
+            start = _time_of(since)
             for account_id, view in await run_sync(self._settled, start) if start else []:
                 if may_see(caller, account_id, view.clinic):
                     yield _event(view)
@@ -99,7 +99,7 @@ class Feed:
                     yield _event(view)
 
     async def wait(self, exam_id: str, seconds: float) -> None:
-        """Return when an exam is settled, or after some seconds."""
+        """Wait until an exam is settled, with a timeout in seconds."""
         with self.listening() as queue:
             if await run_sync(self._is_settled, exam_id):
                 return
@@ -116,7 +116,7 @@ class Feed:
         while True:
             try:
                 settled = await run_sync(self._settled, latest - _OVERLAP)
-            except SQLAlchemyError as error:  # the next look may reach the database
+            except SQLAlchemyError as error:  # retry at the next poll
                 _LOG.error("no news: %s", where(error))
                 settled = []
             for account_id, view in settled:
@@ -131,7 +131,7 @@ class Feed:
     def _tell(self, told: Told) -> None:
         for queue in list(self._queues):
             if queue.full():
-                self._queues.discard(queue)  # too slow: it reconnects and asks from its cursor on
+                self._queues.discard(queue)  # too slow: it must reconnect from its cursor
             else:
                 queue.put_nowait(told)
 
@@ -149,7 +149,7 @@ class Feed:
 
 
 def feed_of(request: Request) -> Feed:
-    """Return the feed of the app that serves a request, made at the first listener."""
+    """Return the app's feed, created for the first listener."""
     state = request.app.state
     if not hasattr(state, "feed"):
         context = context_of(request)
@@ -159,12 +159,12 @@ def feed_of(request: Request) -> Feed:
 
 
 def cursor(view: ExamView) -> str:
-    """Write where an event stands: microseconds since 1970, when the exam was settled."""
+    """Return an event's cursor: time of settlement in microseconds since 1970."""
     at = view.answered or view.received
     return str((at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1))
 
 
-def _moment(text: str) -> datetime | None:
+def _time_of(text: str) -> datetime | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 17):  # noqa: PLR2004
         return None
     try:

@@ -1,4 +1,4 @@
-"""What is refused before any route sees it: a foreign host name, a foreign origin, a body without bounds."""
+"""Checks before any route: host name, origin, body size and body timeout."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from bitdose.service.settings import Settings
 from bitdose.wire import UPLOADS
 
 MOST_BODY_BYTES = 1_200_000
-"""Of every request but an upload's: a profile has at most 1 MB."""
+"""Limit for all requests except uploads: a profile has at most 1 MB."""
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 PROBES = frozenset({"/healthz", "/readyz"})
 
 BODY_IDLE_S = 120.0
-"""Longest silence inside a body: a bad link drops out for seconds; who sends nothing takes up a place."""
+"""Longest pause inside a body: a bad link drops out for seconds; a silent client occupies a slot."""
 
 _TOO_LARGE, _TOO_SLOW = 413, 408
 
 
 class Guards:
-    """Middleware that refuses by host (400), origin (403), size (413) and silence (408).
+    """Middleware that rejects by host (400), origin (403), size (413) and timeout (408).
 
-    The origin is the second lock beside the CSRF token; it also keeps another site from logging a browser
-    in under an account of its own. A probe asks by address, so the host of one is not looked at.
+    The origin check complements the CSRF token; it also prevents login CSRF. Health probes use an address, so
+    their host is not checked.
 
     Parameters
     ----------
     app : ASGI application
-        What it wraps.
+        The wrapped app.
     settings : Settings
-        Names, and the largest upload.
+        Settings with allowed names and the upload limit.
     """
 
     def __init__(self, app: ASGIApp, *, settings: Settings) -> None:
@@ -43,7 +43,7 @@ class Guards:
         self.hosts = settings.allowed_hosts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve a request, or refuse it."""
+        """Serve a request, or reject it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -82,7 +82,7 @@ class Guards:
         return None
 
     def _is_own_origin(self, headers: Headers) -> bool:
-        """Whether a change comes from our own pages, or from no page at all (an uploader)."""
+        """Whether a change comes from the service's own pages, or from no page (an uploader)."""
         if headers.get("sec-fetch-site", "none") not in ("same-origin", "none"):
             return False
         origin = headers.get("origin")
@@ -90,7 +90,7 @@ class Guards:
 
 
 async def _soon(receive: Receive) -> Message:
-    """Wait for the next bytes of a body, but not for ever."""
+    """Wait for the next bytes of a body, with a timeout."""
     try:
         async with asyncio.timeout(BODY_IDLE_S):
             return await receive()
@@ -100,7 +100,7 @@ async def _soon(receive: Receive) -> Message:
 
 
 def urlsplit_netloc(origin: str) -> str:
-    """Return an origin's host and port; empty for ``null`` and what is no origin.
+    """Return an origin's host and port; empty for ``null`` and invalid origins.
 
     Examples
     --------

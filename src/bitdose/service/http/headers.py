@@ -1,4 +1,4 @@
-"""What every response tells the browser to forbid."""
+"""Security headers of every response."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ STATIC = "/static/"
 
 
 class SecurityHeaders:
-    """Middleware that sets the headers; what a route does not say may be kept is kept by no cache.
+    """Middleware that sets the headers; responses are uncacheable by default.
 
     Parameters
     ----------
     app : ASGI application
-        What it wraps.
+        The wrapped app.
     secure : bool
-        Whether browsers reach the service by HTTPS.
+        Whether browsers use HTTPS.
     """
 
     def __init__(self, app: ASGIApp, *, secure: bool) -> None:

@@ -1,4 +1,4 @@
-"""Figures for Prometheus: routes by template, never an id, a name or an address."""
+"""Prometheus metrics: routes by template, without ids, names or addresses."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"
 
 
 class Metrics:
-    """One web process's counters, and the queue's state from the database at each look."""
+    """Counters of one web process, and the queue's state from the database at each scrape."""
 
     def __init__(self, engine: Engine) -> None:
         self.registry = CollectorRegistry()
@@ -29,7 +29,7 @@ class Metrics:
         self.requests = Counter("bitdose_requests", "Requests.", (*labels, "status"), registry=self.registry)
         self.seconds = Histogram(
             "bitdose_request_seconds",
-            "Until the answer began.",
+            "Until the response begins.",
             labels,
             registry=self.registry,
             buckets=_BUCKETS,
@@ -37,12 +37,12 @@ class Metrics:
         self.registry.register(_Queue(engine))
 
     def text(self) -> bytes:
-        """Return all figures in Prometheus's text form."""
+        """Return all metrics in Prometheus's text format."""
         return generate_latest(self.registry)
 
 
 class Measured:
-    """Middleware that counts requests and the seconds until their answer began."""
+    """Middleware that counts requests and the seconds until their response begins."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics) -> None:
         self.app = app
@@ -67,22 +67,22 @@ class Measured:
 
 
 def route_of(scope: Scope) -> str:
-    """Return the template of a request's route; ``(none)`` without one, for a path may hold anything."""
+    """Return the template of a request's route; ``(none)`` without one, since a path may contain anything."""
     return str(getattr(scope.get("route"), "path", None) or "(none)")
 
 
 class _Queue(Collector):
-    """Exams by state, the wait of the oldest, and uploads under way."""
+    """Exams by state, wait of the oldest, and unfinished uploads."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
     def describe(self) -> Iterator[Metric]:
-        """Say what comes without asking the database."""
+        """Describe the metrics without querying the database."""
         yield from self._families({}, 0.0, 0)
 
     def collect(self) -> Iterator[Metric]:
-        """Ask the database."""
+        """Query the database."""
         with reading(self.engine) as session:
             states = session.execute(select(ExamRow.state, func.count()).group_by(ExamRow.state)).all()
             oldest = session.scalar(
@@ -98,4 +98,4 @@ class _Queue(Collector):
             exams.add_metric((state.value,), states.get(state.value, 0))
         yield exams
         yield GaugeMetricFamily("bitdose_queue_oldest_seconds", "Wait of the oldest exam.", waited_s)
-        yield GaugeMetricFamily("bitdose_uploads_open", "Uploads under way.", uploads)
+        yield GaugeMetricFamily("bitdose_uploads_open", "Unfinished uploads.", uploads)

@@ -1,4 +1,4 @@
-"""The OpenAPI schema: every operation may answer with a problem, and none with FastAPI's own error form."""
+"""OpenAPI schema: all errors are problem documents instead of FastAPI's own form."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _UNUSED = ("HTTPValidationError", "ValidationError")
 
 
 def use(app: FastAPI) -> None:
-    """Let an app describe its errors as what they are."""
+    """Install the schema with problem documents."""
     plain = app.openapi
 
     def described() -> dict[str, Any]:
@@ -27,14 +27,14 @@ def use(app: FastAPI) -> None:
 
 
 def with_problems(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema whose operations answer wrong requests, and whatever else goes wrong, with problems."""
+    """Return a schema whose operations have problem responses for all errors."""
     for path in schema.get("paths", {}).values():
         for method in _OPERATIONS:
             responses = path.get(method, {}).get("responses")
             if responses is not None:
                 if "422" in responses:
                     responses["422"] = _answer("Wrong request")
-                responses["default"] = _answer("What went wrong, and what to do")
+                responses["default"] = _answer("Error and remedy")
     schemas = schema.setdefault("components", {}).setdefault("schemas", {})
     for name in _UNUSED:
         schemas.pop(name, None)

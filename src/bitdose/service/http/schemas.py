@@ -1,4 +1,4 @@
-"""What the account and admin pages say and hear; the uploader needs none of it."""
+"""Schemas of the account and admin pages; not needed by uploaders."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ class _Document(BaseModel):
 
 
 class PasswordChange(_Document):
-    """One's own password: the old one is asked for again."""
+    """Change of the own password, which requires the old one."""
 
     old: Password
     new: Password
 
 
 class TokenView(_Document):
-    """A token as its owner sees it; its text is never shown again."""
+    """A token as listed to its owner, without its text."""
 
     id: str
     name: str
@@ -35,13 +35,13 @@ class TokenView(_Document):
 
 
 class TokenList(_Document):
-    """The tokens that work."""
+    """The valid tokens."""
 
     tokens: tuple[TokenView, ...]
 
 
 class AccountView(_Document):
-    """An account as an admin sees it."""
+    """An account as shown to an admin."""
 
     id: int
     name: str
@@ -67,7 +67,7 @@ class AccountNew(_Document):
 
 
 class AccountChange(_Document):
-    """What to change; what is not given stays. Every change logs the account out everywhere."""
+    """Changes of an account; omitted fields stay. Every change ends all its sessions."""
 
     role: Role | None = None
     clinic: Clinic | None = None
@@ -76,7 +76,7 @@ class AccountChange(_Document):
 
 
 class KnownProfile(_Document):
-    """A profile in the list; ``warnings`` are those found when it was added."""
+    """A profile in the list, with its warnings at the time of adding."""
 
     id: str
     point: str
@@ -108,14 +108,14 @@ class AuditView(_Document):
 
 
 class AuditPage(_Document):
-    """Some accesses, newest first; ``next`` continues, None at the end."""
+    """A page of accesses, newest first; ``next`` is the cursor of the next page, None at the end."""
 
     entries: tuple[AuditView, ...]
     next: int | None = None
 
 
 class Saved(_Document):
-    """What the exams of some days cost and spared; seconds are of one link, one exam after the other."""
+    """Cost and savings of recent exams; seconds are for one link, exams in sequence."""
 
     days: int
     link: str
@@ -128,7 +128,7 @@ class Saved(_Document):
 
 
 class Share(_Document):
-    """A share with its interval; null where it is undefined, with the reason."""
+    """A share with its interval; null with a reason if undefined."""
 
     value: float | None
     low: float | None
@@ -145,7 +145,7 @@ class SentinelPeriod(_Document):
 
 
 class SentinelView(_Document):
-    """Flips among pairs of coded and pristine answers, beside what was certified; null is undefined."""
+    """Flips among coded-pristine pairs, beside the certified limit; null if undefined."""
 
     profile: str
     pairs: int
@@ -161,6 +161,6 @@ class SentinelView(_Document):
 
 
 class Health(_Document):
-    """A probe's answer."""
+    """Response to a health probe."""
 
     status: str

@@ -1,4 +1,4 @@
-"""Exams as the service shows them, and who may see which."""
+"""Views of exams, and their visibility."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SETTLED = ("answered", "refused", "failed")
 
 
 def visible_to(caller: Caller) -> Any:
-    """Return the condition on exams that a caller may see: a clinic its own, everyone else all."""
+    """Return the filter of exams visible to a caller: own exams for a clinic, all for other roles."""
     if caller.role is not Role.CLINIC:
         return true()
     return ExamRow.clinic == caller.clinic if caller.clinic else ExamRow.account_id == caller.id
@@ -32,7 +32,7 @@ def may_see(caller: Caller, account_id: int, clinic: str) -> bool:
 
 
 def exam_views(session: Session, profiles: Profiles, rows: Sequence[ExamRow]) -> list[ExamView]:
-    """Show exams with their answers, latest reviews, pairs and what was certified, in the order given."""
+    """Return views of exams with predictions, latest reviews, pairs and certified margins, in order."""
     ids = [row.id for row in rows]
     answers = {a.exam_id: a for a in session.scalars(select(AnswerRow).where(AnswerRow.exam_id.in_(ids)))}
     reviews, partners = _reviews(session, ids), _partners(session, ids)
@@ -43,7 +43,7 @@ def exam_views(session: Session, profiles: Profiles, rows: Sequence[ExamRow]) ->
 
 
 def certified_losses(profile: Profile | None) -> tuple[CertifiedLoss, ...]:
-    """Return a profile's margins: accepted, seen, and shown at most."""
+    """Return a profile's margins: accepted loss, observed loss, upper limit."""
     return tuple(
         CertifiedLoss(metric=proof.metric, margin=proof.limit, loss=proof.loss, upper=proof.upper)
         for proof in (profile.evidence.margins if profile else ())
@@ -98,7 +98,7 @@ def _reviews(session: Session, ids: Sequence[str]) -> dict[str, Review]:
 
 
 def _partners(session: Session, ids: Sequence[str]) -> dict[str, str]:
-    """Find the other exam of each pair: same sender, same pair, the other kind."""
+    """Return the partner of each exam: same sender and pair, the other kind."""
     other = aliased(ExamRow)
     same = and_(
         other.account_id == ExamRow.account_id, other.pair == ExamRow.pair, other.kind != ExamRow.kind

@@ -1,4 +1,4 @@
-"""The web pages: small shells that the browser fills through the API, and the files they need.
+"""Web pages: small templates that the browser fills through the API, and their static files.
 
 The JavaScript, the styles and the codecs are built from ``web/`` into ``web/static`` beside this module; a
 wheel ships them. Every string is in ``web/locale``, one file per language, for pages and scripts alike.
@@ -20,7 +20,10 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from sqlalchemy import select
 
 from bitdose import __version__
+from bitdose.codecs.base import BrowserCodec
+from bitdose.codecs.point import Point
 from bitdose.links import LINKS
+from bitdose.metrics.catalogue import METRICS
 from bitdose.profile.document import Profile
 from bitdose.service.db.database import reading
 from bitdose.service.db.tables import ExamRow
@@ -42,7 +45,6 @@ LINKS_BY_ROLE = (
 
 _HOME = {Role.CLINIC: "/send", Role.PHYSICIAN: "/worklist", Role.ADMIN: "/admin"}
 _LANGUAGE_COOKIE = "lang"
-_NO_SHARES = ("auroc", "brier", "ece")
 _YEAR_S = 31_536_000
 _TYPES = {
     ".js": "text/javascript",
@@ -55,7 +57,7 @@ _NOT_BUILT = "the pages are not built here: run 'make web', or install a wheel"
 
 @router.get("/")
 def home(request: Request) -> Response:
-    """Send everybody to the page that is theirs."""
+    """Redirect to the start page of the caller's role."""
     found = find_caller(request)
     return RedirectResponse(_HOME[found.role] if found else "/login", 303)
 
@@ -68,7 +70,7 @@ def login(request: Request) -> Response:
 
 @router.get("/send")
 def send(request: Request) -> Response:
-    """Show the page that codes and sends exams."""
+    """Show the page for coding and sending exams."""
     return _page_for(request, "send", Role.CLINIC)
 
 
@@ -80,25 +82,25 @@ def worklist(request: Request) -> Response:
 
 @router.get("/exams/{exam_id}")
 def exam(request: Request, exam_id: str) -> Response:
-    """Show one exam; the API says whether the caller may see it."""
+    """Show one exam; access is checked by the API."""
     return _page_for(request, "exam", *Role, exam_id=exam_id, profile=_profile_of(request, exam_id))
 
 
 @router.get("/admin")
 def admin(request: Request) -> Response:
-    """Show accounts, profiles, the sentinel and what was spared."""
+    """Show accounts, profiles, the sentinel and the savings."""
     return _page_for(request, "admin", Role.ADMIN, roles=tuple(Role))
 
 
 @router.get("/static/{name}")
 def static(request: Request, name: str) -> Response:
-    """Give one built file; its name changes with its content, so that it is kept for good."""
+    """Return one built file, cacheable indefinitely since its name contains a digest."""
     return _file(request, name, f"public, max-age={_YEAR_S}, immutable")
 
 
 @router.get("/sw.js")
 def service_worker(request: Request) -> Response:
-    """Give the script that keeps the pages usable without a link; it lies at the root to see every page."""
+    """Return the service worker for offline use, at the root so that its scope is every page."""
     return _file(request, "sw.js", "no-cache")
 
 
@@ -128,6 +130,7 @@ def _page(request: Request, name: str, caller: Caller | None, **values: Any) -> 
         for_sending=_for_sending(profile, context.settings.sentinel_share) if profile else None,
         certified=partial(_certified, language),
         level=partial(_level, language),
+        metrics=partial(_metrics, language),
         share_text=partial(_percent, language),
         **values,
     )
@@ -138,7 +141,7 @@ def _page(request: Request, name: str, caller: Caller | None, **values: Any) -> 
 
 
 def _packed(request: Request, html: str) -> Response:
-    """Pack a page for who reads that; none that repeats its own address beside a secret (BREACH)."""
+    """Compress a page if accepted, except pages that reflect their address beside a secret (BREACH)."""
     headers = {"Vary": "Accept-Encoding"}
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return HTMLResponse(html, headers=headers)
@@ -146,7 +149,7 @@ def _packed(request: Request, html: str) -> Response:
 
 
 def _profile_of(request: Request, exam_id: str) -> Profile | None:
-    """Return the profile that an exam was read under; None where the caller may not see the exam."""
+    """Return an exam's profile; None if the exam is not visible to the caller."""
     found, context = find_caller(request), context_of(request)
     if found is None:
         return None
@@ -157,12 +160,13 @@ def _profile_of(request: Request, exam_id: str) -> Profile | None:
 
 
 def _for_sending(profile: Profile, share: float) -> dict[str, Any]:
-    """Return what the browser needs to obey the profile, and the share that the sentinel wants."""
+    """Return the profile's parameters for the browser, and the sentinel's share."""
     links = [{"name": name, **asdict(link)} for name, link in LINKS.items()]
     limits = asdict(profile.limits)
     return {
         "id": profile.id,
         "point": profile.point,
+        "in_browser": _browser_codes(Point.parse(profile.point)),
         "limits": limits,
         "client": profile.client.name,
         "sentinel_share": share,
@@ -171,20 +175,37 @@ def _for_sending(profile: Profile, share: float) -> dict[str, Any]:
     }
 
 
+def _browser_codes(point: Point) -> bool:
+    """Whether the pages' own encoders code a point: its codec says which of its own they do."""
+    codec = point.build_codec()
+    if not isinstance(codec, BrowserCodec):
+        return False
+    return point.unit in codec.browser.units and set(point.options) <= set(codec.browser.options)
+
+
 def _certified(language: str, profile: Profile) -> list[dict[str, str]]:
-    """Say what was certified: metric, loss seen, at most, accepted."""
+    """Return the certified margins as text: metric, observed loss, upper limit, accepted loss."""
     rows = []
     for proof in profile.evidence.margins:
         kind, _, label = proof.metric.partition("[")
-        name = _strings(language).get(f"metric.{kind}", kind) + (f" ({label.rstrip(']')})" if label else "")
-        say = partial(_number, language) if kind in _NO_SHARES else partial(_percent, language)
+        metric = METRICS[kind]
+        name = metric.page_names[language] + (f" ({label.rstrip(']')})" if label else "")
+        say = partial(_percent if metric.percent else _number, language)
         found = {"loss": proof.loss, "upper": proof.upper, "margin": proof.limit}
         rows.append({"metric": name} | {key: say(value) for key, value in found.items()})
     return rows
 
 
+def _metrics(language: str) -> dict[str, dict[str, Any]]:
+    """Return what a script needs to tell of a metric: its name, and whether it is told in percent."""
+    return {
+        kind: {"name": metric.page_names[language], "percent": metric.percent}
+        for kind, metric in METRICS.items()
+    }
+
+
 def _level(language: str, profile: Profile) -> str:
-    """Say the lowest confidence of the margins' one-sided limits."""
+    """Return the lowest confidence level of the margins' one-sided limits as text."""
     return _percent(language, 1 - max(proof.alpha for proof in profile.evidence.margins))
 
 
@@ -198,7 +219,7 @@ def _number(language: str, value: float, *, digits: int = 3) -> str:
 
 
 def _language(request: Request) -> str:
-    """Take the language that was asked for, was kept, or that the browser prefers; English otherwise."""
+    """Return the requested, stored or preferred language; English by default."""
     accepted = [part.strip()[:2].lower() for part in request.headers.get("accept-language", "").split(",")]
     wishes = [request.query_params.get("lang"), request.cookies.get(_LANGUAGE_COOKIE), *accepted]
     return next((wish for wish in wishes if wish in LANGUAGES), LANGUAGES[0])
@@ -233,7 +254,7 @@ def _read(name: str) -> tuple[bytes, bytes]:
 
 
 def _built(name: str) -> tuple[bytes, bytes] | None:
-    """Return a built file as it is and packed; only names that were built are looked up."""
+    """Return a built file, plain and compressed; unknown names are rejected."""
     return _read(name) if name in _names() and name[name.rfind(".") :] in _TYPES else None
 
 

@@ -1,1 +1,1 @@
-"""Where cases run: this process, worker processes."""
+"""Execution engines: this process, worker processes, a Ray cluster."""

@@ -1,7 +1,7 @@
-"""Shared memory in which arrays go from one process to another without a copy in between.
+"""Shared-memory blocks that pass arrays between processes without an extra copy.
 
-The process that makes the blocks owns them, and hands out their names: others map them and never
-remove one, so that none is left behind by a process that dies.
+The process that creates the blocks owns them and hands out their names: others map them and never
+remove one, so that a process that dies leaves none behind.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _MAPPED = 64
 
 
 class Blocks:
-    """So many blocks, each as large as was asked of it.
+    """Pool of a fixed number of blocks, each as large as requested.
 
     Parameters
     ----------
     count : int
-        At most so many are out at a time: who wants one more waits.
+        Limit of blocks in use; a further request waits.
     """
 
     def __init__(self, count: int) -> None:
@@ -35,7 +35,7 @@ class Blocks:
         self._out: dict[str, SharedMemory] = {}
 
     def take(self, n_bytes: int) -> str | None:
-        """Return the name of a block of at least so many bytes; None while none is to be had.
+        """Return the name of a block of at least ``n_bytes`` bytes; None while none is free.
 
         Raises
         ------
@@ -59,17 +59,17 @@ class Blocks:
         return block.name
 
     def give_back(self, name: str) -> None:
-        """Put a block back."""
+        """Return a block to the pool."""
         self._free.append(self._out.pop(name))
 
     def close(self) -> None:
-        """Remove them all."""
+        """Remove all blocks."""
         for block in (*self._free, *self._out.values()):
             _remove(block)
         self._free, self._out = [], {}
 
     def _make(self, n_bytes: int) -> SharedMemory | None:
-        """Make a block whose memory is there: a full device would end a process that writes to it."""
+        """Create a block with allocated memory: a write to a full device would kill the process."""
         block = None
         try:
             block = SharedMemory(create=True, size=n_bytes)
@@ -90,13 +90,13 @@ class Blocks:
 
 
 class Mapped:
-    """The blocks of another process as arrays of this one."""
+    """Blocks of another process, mapped as arrays of this one."""
 
     def __init__(self) -> None:
         self._blocks: dict[str, SharedMemory] = {}
 
     def array(self, name: str, shape: Sequence[int]) -> Batch:
-        """Return a block's first values as float32; the last few blocks stay mapped."""
+        """Return a block's first values as float32; recently used blocks stay mapped."""
         if name not in self._blocks:
             if len(self._blocks) >= _MAPPED:
                 self._blocks.pop(next(iter(self._blocks))).close()

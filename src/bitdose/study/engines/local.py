@@ -1,4 +1,4 @@
-"""Worker processes on this machine: each takes one case at a time, and may die without harm.
+"""Worker processes on this machine: each runs one case at a time, and may die without harm.
 
 A process per core rather than threads: Pillow holds the interpreter's lock while it codes
 JPEG 2000, and while one process codes the other classifies. A worker that dies (a decoder
@@ -19,7 +19,7 @@ from multiprocessing.connection import Connection, wait
 from typing import Any, Protocol, Self
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, CaseError
+from bitdose.errors import BitdoseError, CaseError, argument
 from bitdose.malloc import keep_freed_memory
 from bitdose.models.base import Classifier
 from bitdose.study.engines.task_queue import Homes, Points, Task, TaskQueue
@@ -34,14 +34,14 @@ Orders = tuple[StudyJob, str, int]
 _AHEAD = 16
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "POLARS_MAX_THREADS")
 STOP_SECONDS = 5
-KEPT_FREE_BYTES = 2**26  # what a 1024x1024 X-ray's points free and ask for again
+RETAINED_BYTES = 2**26  # bytes that the points of a 1024x1024 X-ray free and allocate again
 
 
 class Pool(Protocol):
-    """What runs cases: this process, or workers that stay between calls."""
+    """Executor of cases: this process, or workers that persist between calls."""
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Finished]:
-        """Run each case at its points; yield it with its rows as it finishes."""
+        """Run each case at its points; yield each case with its rows as it finishes."""
         ...
 
     def __enter__(self) -> Self:
@@ -49,14 +49,14 @@ class Pool(Protocol):
         ...
 
     def __exit__(self, *_: object) -> None:
-        """Stop what it started."""
+        """Stop the started processes."""
         ...
 
 
 class PrestartedWorkers:
-    """Worker processes that start, and import what they need, while a study is still being planned.
+    """Pre-started workers: processes that start and import while a study is still being planned.
 
-    Those that no pool has taken are stopped at the end.
+    Workers that no pool has taken are stopped at the end of the context.
 
     Parameters
     ----------
@@ -68,20 +68,20 @@ class PrestartedWorkers:
         self._waiting = [_Worker() for _ in range(workers)]
 
     def __enter__(self) -> Self:
-        """Return the crew."""
+        """Return the prestarted."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop who was not taken."""
+        """Stop the workers that no pool has taken."""
         self.dismiss()
 
     def dismiss(self) -> None:
-        """Stop those who still wait: they would hold memory while others work."""
+        """Stop the idle workers, which would hold memory for nothing."""
         while self._waiting:
             self._waiting.pop().stop()
 
     def take(self, orders: Orders) -> _Worker:
-        """Give orders to a process that waits, or to a new one."""
+        """Send orders to a pre-started process, or to a new one."""
         worker = self._waiting.pop() if self._waiting else _Worker()
         worker.tell(orders)
         return worker
@@ -93,33 +93,34 @@ def open_pool(
     workers: int | None,
     n_tasks: int,
     keep_bytes: int = 0,
-    crew: PrestartedWorkers | None = None,
+    prestarted: PrestartedWorkers | None = None,
 ) -> Pool:
-    """Open the pool that suits a plan: workers where the classifier can be loaded by them.
+    """Open the pool for a plan: workers if they can load the classifier, else this process.
 
     Parameters
     ----------
     plan : Plan
-        Its job says what to do, its classifier what to load or to use.
+        Plan with the job and the classifier.
     workers : int or None
         Worker processes; None takes all cores.
     n_tasks : int
-        Tasks to come: one task needs no worker.
+        Number of expected tasks: a single one needs no worker.
     keep_bytes : int
-        Pixels of sources and bytes of shared encodes that the pool keeps in memory, over all workers, for
-        tasks that come back to the same cases.
-    crew : PrestartedWorkers, optional
-        Workers that have started already; they come first.
+        Cache size in bytes, over all workers, for source pixels and shared encodes of repeated cases.
+    prestarted : PrestartedWorkers, optional
+        Pre-started workers, used first.
     """
     count = os.cpu_count() or 1 if workers is None else workers
     if plan.job.model is None or count <= 1 or n_tasks <= 1:
         return HerePool(plan.job, plan.classifier, keep_bytes=keep_bytes)
     team = min(count, n_tasks)
-    return WorkerPool(plan.job, plan.classifier.name, workers=team, keep_bytes=keep_bytes, crew=crew)
+    return WorkerPool(
+        plan.job, plan.classifier.name, workers=team, keep_bytes=keep_bytes, prestarted=prestarted
+    )
 
 
 class HerePool:
-    """Runs cases one after the other in this process."""
+    """Sequential execution in this process."""
 
     def __init__(self, job: StudyJob, classifier: Classifier, *, keep_bytes: int = 0) -> None:
         self._job, self._classifier = job, classifier
@@ -130,7 +131,7 @@ class HerePool:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Have nothing to stop."""
+        """No-op: nothing was started."""
 
     def run(self, tasks: Iterable[Task]) -> Iterator[Finished]:
         """Run the tasks in the order given."""
@@ -139,19 +140,19 @@ class HerePool:
 
 
 class WorkerPool:
-    """Worker processes that load the classifier of ``job.model`` themselves, once.
+    """Pool of worker processes, each of which loads the classifier of ``job.model`` once.
 
     Parameters
     ----------
     job : StudyJob
-        With ``model`` set; its points give way to those of each task.
+        Job with ``model`` set; each task's points replace its points.
     classifier_name : str
-        The planned classifier's name; a worker that loads another one stops the study.
+        Name of the planned classifier; a worker that loads a different one stops the study.
     workers : int
         Number of processes.
     keep_bytes : int
         As for :func:`open_pool`.
-    crew : PrestartedWorkers, optional
+    prestarted : PrestartedWorkers, optional
         As for :func:`open_pool`.
     """
 
@@ -162,11 +163,11 @@ class WorkerPool:
         *,
         workers: int,
         keep_bytes: int = 0,
-        crew: PrestartedWorkers | None = None,
+        prestarted: PrestartedWorkers | None = None,
     ) -> None:
         self._job, self._name, self._keep_bytes = job, classifier_name, keep_bytes // workers
         self._homes: Homes | None = {} if keep_bytes else None
-        self._crew = crew or PrestartedWorkers(0)
+        self._prestarted = prestarted or PrestartedWorkers(0)
         self._team = [self._worker() for _ in range(workers)]
 
     def __enter__(self) -> Self:
@@ -199,12 +200,12 @@ class WorkerPool:
             ready: list[Any] = wait(list(busy))
             for index, task in map(busy.__getitem__, ready):
                 finished = self._finished(self._team[index], task)
-                # Before the rows are on the disk: a worker need not wait for it.
+                # Before the rows are written: the worker need not wait for the disk.
                 self._give_next(index, waiting)
                 yield finished
 
     def _give_next(self, index: int, waiting: TaskQueue) -> None:
-        """Give a free worker its next task, if there is one; a worker that died is replaced first."""
+        """Send a free worker its next task, if any; a dead worker is replaced first."""
         task = waiting.next_for(index)
         if task:
             worker = self._team[index]
@@ -212,22 +213,22 @@ class WorkerPool:
             self._team[index].give(task)
 
     def _finished(self, worker: _Worker, task: Task) -> Finished:
-        """Take what a worker has to say of its task: the case's rows; those of a failure if it died."""
-        (case, points), answer = task, worker.take()
-        if isinstance(answer, Exception):
-            raise answer
-        if answer is None:
+        """Receive a worker's rows for its task, or failed rows if it died."""
+        (case, points), result = task, worker.take()
+        if isinstance(result, Exception):
+            raise result
+        if result is None:
             code = worker.process.exitcode
             error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
-            answer = failed_rows(case, replace(self._job, points=points), self._name, error)
-        return case, answer
+            result = failed_rows(case, replace(self._job, points=points), self._name, error)
+        return case, result
 
     def _replaced(self, worker: _Worker) -> _Worker:
         worker.stop()
         return self._worker()
 
     def _worker(self) -> _Worker:
-        return self._crew.take((self._job, self._name, self._keep_bytes))
+        return self._prestarted.take((self._job, self._name, self._keep_bytes))
 
 
 def run_in_process(cases: Iterable[Case], job: StudyJob, classifier: Classifier) -> Iterator[Finished]:
@@ -236,7 +237,7 @@ def run_in_process(cases: Iterable[Case], job: StudyJob, classifier: Classifier)
 
 
 class _Worker:
-    """One process, the pipe to it, and the case it has; it waits for orders first."""
+    """One process, the pipe to it, and its current case; the process first waits for orders."""
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")
@@ -256,18 +257,18 @@ class _Worker:
         self.tell(task)
 
     def tell(self, what: Orders | Task) -> None:
-        with contextlib.suppress(OSError):  # a dead worker shows itself when its answer is read
+        with contextlib.suppress(OSError):  # a dead worker is detected when its result is read
             self.pipe.send(what)
 
     def take(self) -> list[Row] | Exception | None:
-        """Return the answer, an error that stops the study, or None if the worker died; it is free then."""
+        """Return the rows, an error that stops the study, or None if the worker died; frees the worker."""
         self.task = None
         try:
-            answer: list[Row] | Exception = self.pipe.recv()
+            result: list[Row] | Exception = self.pipe.recv()
         except (EOFError, OSError):
             self.process.join(STOP_SECONDS)
             return None
-        return answer
+        return result
 
     def stop(self) -> None:
         self.process.terminate()
@@ -278,41 +279,41 @@ class _Worker:
 
 
 def _serve(pipe: Connection) -> None:
-    """Be a worker process: take orders, load the classifier once, then answer case by case until stopped."""
+    """Run a worker process: receive orders, load the classifier once, run cases until stopped."""
     be_worker()
-    with contextlib.suppress(EOFError, OSError):  # the parent is gone: nobody to hear, or to tell
+    with contextlib.suppress(EOFError, OSError):  # the parent is gone
         job, name, keep_bytes = pipe.recv()
         kept, classifier = SourceCache(keep_bytes), None
         while True:
             case, points = pipe.recv()
             try:
                 classifier = classifier or loaded(job, name)
-                answer: list[Row] | BitdoseError = _run_safely(case, _part_of(job, points), classifier, kept)
+                result: list[Row] | BitdoseError = _run_safely(case, _part_of(job, points), classifier, kept)
             except BitdoseError as error:
-                answer = error
-            pipe.send(answer)
+                result = error
+            pipe.send(result)
 
 
 def loaded(job: StudyJob, name: str) -> Classifier:
-    """Load the classifier; raises ``BitdoseError`` if it is not the one the study was planned with."""
+    """Load the classifier; raises ``BitdoseError`` if it differs from the planned one."""
     if job.model is None:
         raise BitdoseError("a worker process needs a classifier by reference")
     classifier = job.model.load()
     if classifier.name != name:
         raise BitdoseError(
             f"model: it comes out different each time it is loaded ({name}, then {classifier.name}): "
-            "save its weights and give them with --weights"
+            f"save its weights and give them with {argument('weights')}"
         )
     return classifier
 
 
 def _part_of(job: StudyJob, points: Points) -> StudyJob:
-    """Return the job at some of its points, which are coded as they would be among all."""
+    """Return the job at a subset of its points, coded exactly as among all points."""
     return replace(job, points=points, grid=job.points)
 
 
 def _run_safely(case: Case, job: StudyJob, classifier: Classifier, kept: SourceCache) -> list[Row]:
-    """Run one case; whatever goes wrong inside it is a row, and the study goes on."""
+    """Run one case; any error inside it becomes a failed row, and the study continues."""
     try:
         return run_case(case, job, classifier, kept=kept)
     except BitdoseError:
@@ -322,11 +323,11 @@ def _run_safely(case: Case, job: StudyJob, classifier: Classifier, kept: SourceC
 
 
 def be_worker() -> None:
-    """Settle a worker process: one thread for OpenCV (the processes share the cores), and its memory kept."""
+    """Configure a worker process: one OpenCV thread (processes share cores), freed memory retained."""
     import cv2
 
     cv2.setNumThreads(1)
-    keep_freed_memory(up_to=KEPT_FREE_BYTES)
+    keep_freed_memory(up_to=RETAINED_BYTES)
 
 
 @contextlib.contextmanager
@@ -335,7 +336,7 @@ def quiet_start() -> Iterator[None]:
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
     main = threading.current_thread() is threading.main_thread()
-    # A child inherits this, so that Ctrl-C is the parent's to handle from the child's first moment.
+    # Inherited by the child, so that only the parent handles Ctrl-C from the start.
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN) if main else None
     try:
         yield

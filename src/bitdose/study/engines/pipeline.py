@@ -1,10 +1,10 @@
-"""Coders on all cores, one classifier for all of them: for a device that is there once, as a GPU is.
+"""Pipeline engine: coders on all cores and one classifier process, for a single device such as a GPU.
 
 Each coder takes a case, and its chunks go through shared memory to the classifier's process, many cases'
-chunks in one batch where the device likes large ones. No more chunks are under way than there are
-blocks of shared memory: a coder that finds none free waits. A coder that dies costs its case, which
-becomes a failed row. A classifier's process that dies is started again and sees what it had once more;
-a chunk on which it dies twice, alone, costs its case.
+chunks in one batch where the device is faster with large ones. The number of chunks in flight is limited by
+the blocks of shared memory: a coder waits for a free one. A coder that dies costs its case, which becomes a
+failed row. A classifier process that dies is restarted and repeats its batches; a chunk on which it dies
+again in a batch of its own costs its case.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from bitdose.study.engines.pipeline_peers import (
 )
 from bitdose.study.plan import StudyJob
 from bitdose.study.rows import Row
-from bitdose.study.worker import Chunk, ChunkPredictions, failed_rows, fill_answers, in_order
+from bitdose.study.worker import Chunk, ChunkPredictions, failed_rows, fill_predictions, in_order
 
-# A batch grows to so many samples. Elsewhere chunks stay as they are: a CPU gains nothing.
+# Batch size on a GPU, in samples. On a CPU larger batches gain nothing.
 _MERGED_SAMPLES = {"cuda": 2**24}
-_AHEAD = 2  # batches given to the classifier: the one it works on and the next
+_AHEAD = 2  # batches queued at the classifier: the current and the next one
 _SPARE_BLOCKS = 2
 _MAX_DEATHS = 2
 
@@ -52,7 +52,7 @@ def run_split(
     workers: int,
     merged_samples: int | None = None,
 ) -> Iterator[Finished]:
-    """Run cases in coder processes and one process that classifies for all of them.
+    """Run cases in coder processes and one classifier process.
 
     Parameters
     ----------
@@ -61,12 +61,12 @@ def run_split(
     job : StudyJob
         With ``model`` set.
     classifier : Classifier
-        The planned one; the process that loads another one stops the study.
+        The planned classifier; a process that loads a different one stops the study.
     workers : int
         Number of coders.
     merged_samples : int, optional
-        Chunks of several cases make one batch up to so many samples; the device's usual number if not
-        given. Where a runtime's last digits depend on the size of a batch, the rows' do.
+        Batch size in samples, filled with chunks of several cases; by default the device's usual one. If a
+        runtime's last digits depend on the batch size, so do those of the rows.
 
     Yields
     ------
@@ -94,11 +94,11 @@ class _Peer:
         theirs.close()
 
     def tell(self, what: object) -> None:
-        with contextlib.suppress(OSError):  # a dead one shows itself when it is heard
+        with contextlib.suppress(OSError):  # a dead process is detected when it is read from
             self.pipe.send(what)
 
     def hear(self) -> Any:
-        """Return what it says; None if it died."""
+        """Return the process's message; None if it died."""
         try:
             return self.pipe.recv()
         except (EOFError, OSError):
@@ -115,7 +115,7 @@ class _Peer:
 
 @dataclass(eq=False)
 class _Open:
-    """A case under way: its rows so far, and how many of its chunks wait for their answers."""
+    """A case in flight: its rows so far, and the number of its unclassified chunks."""
 
     case: Case
     rows: list[Row] = field(default_factory=list)
@@ -126,7 +126,7 @@ class _Open:
 
 @dataclass(eq=False)
 class _Coder:
-    """A coder, the case it works on, and the block that it writes to."""
+    """A coder, its current case, and the block that it writes to."""
 
     peer: _Peer
     at: _Open | None = None
@@ -145,7 +145,7 @@ class _Waiting:
 
 
 class _Leader:
-    """Who gives the coders cases and blocks, the classifier batches, and each case its rows."""
+    """Scheduler: sends cases and blocks to coders, batches to the classifier, and collects rows."""
 
     def __init__(
         self, waiting: deque[Case], job: StudyJob, classifier: Classifier, workers: int, limit: int
@@ -167,7 +167,7 @@ class _Leader:
         try:
             while self.waiting or self.open:
                 self._give_cases()
-                self._give_batches()  # first, since what failed cases leave behind is let go here
+                self._give_batches()  # first, since this releases the blocks of failed cases
                 self._give_blocks()
                 yield from self._finished()
                 if not self.open:
@@ -216,7 +216,7 @@ class _Leader:
                 self.classifier.tell([one.inputs for one in batch])
 
     def _batch(self) -> list[_Waiting]:
-        """Take the next batch: one chunk, and those after it that fit in; failed cases' ones are let go."""
+        """Return the next batch: a chunk and its successors that fit; chunks of failed cases are dropped."""
         batch: list[_Waiting] = []
         samples = 0
         while self.chunks:
@@ -257,7 +257,7 @@ class _Leader:
             self._bury(coder, here)
 
     def _bury(self, coder: _Coder, here: _Open) -> None:
-        """Fail the case of a coder that died, and free what it had."""
+        """Fail the case of a coder that died, and free its block."""
         code = coder.peer.process.exitcode
         error = CaseError("worker-died", f"the worker process ended with code {code} on this case")
         here.coded, here.error, coder.at = True, error, None
@@ -277,15 +277,15 @@ class _Leader:
         elif isinstance(said, BitdoseError):
             raise said
         else:
-            for one, answers in zip(self.given.popleft(), said, strict=True):
-                self._answered(one, answers)
+            for one, predictions in zip(self.given.popleft(), said, strict=True):
+                self._classified(one, predictions)
 
-    def _answered(self, one: _Waiting, answers: ChunkPredictions) -> None:
-        fill_answers(one.chunk, answers, self.seen.spec)
+    def _classified(self, one: _Waiting, predictions: ChunkPredictions) -> None:
+        fill_predictions(one.chunk, predictions, self.seen.spec)
         self._let_go(one)
 
     def _try_apart(self, batch: list[_Waiting], error: CaseError) -> None:
-        """Try the chunks of a batch that failed one by one; one that was alone already costs its case."""
+        """Retry the chunks of a failed batch individually; a chunk that was already alone costs its case."""
         if len(batch) == 1:
             batch[0].of.error = error
         for one in reversed(batch):
@@ -293,7 +293,7 @@ class _Leader:
             self.chunks.appendleft(one)
 
     def _restart(self) -> None:
-        """Start another process for the classifier that died, and give it what that one had."""
+        """Restart a classifier process that died, and resend its batches."""
         code = self.classifier.process.exitcode
         if not self.ready:
             self.early_deaths += 1

@@ -1,7 +1,7 @@
-"""The two kinds of process of the split engine, and what they say to the one that leads them.
+"""Coder and classifier processes of the pipeline engine, and their messages to the scheduler.
 
-A coder reads and codes cases and writes what the classifier is to see into shared memory; the
-classifier's process answers. Rows, names of blocks and answers go through pipes; arrays do not.
+A coder reads and codes cases and writes the classifier's inputs into shared memory; the classifier
+process returns predictions. Rows, block names and predictions go through pipes; arrays do not.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bitdose.study.worker import Chunk, ChunkPredictions, ask, coded_chunks, cra
 
 
 class CasePredictions(NamedTuple):
-    """What a coder must know of the classifier: its name, what it wants to see, where it runs."""
+    """Properties of the classifier that a coder needs: name, input specification, device."""
 
     name: str
     spec: InputSpec
@@ -32,26 +32,26 @@ class CasePredictions(NamedTuple):
 
 
 class Room(NamedTuple):
-    """A coder has a chunk of so many bytes and waits for a block."""
+    """Request of a coder for a block of ``n_bytes`` bytes."""
 
     n_bytes: int
 
 
 class CasePart(NamedTuple):
-    """A chunk's rows; its inputs, of this shape, are in the block that the coder was given."""
+    """Rows of a chunk, whose inputs of this shape are in the coder's block."""
 
     chunk: Chunk
     shape: tuple[int, ...]
 
 
 class End(NamedTuple):
-    """A case is coded, or failed."""
+    """End of a case: coded, or failed."""
 
     error: CaseError | None
 
 
 class Inputs(NamedTuple):
-    """A chunk's inputs, for the classifier: the block, their shape, and which of them are pristine."""
+    """Inputs of a chunk for the classifier: block, shape, and mask of pristine inputs."""
 
     block: str
     shape: tuple[int, ...]
@@ -66,14 +66,14 @@ def be_coder(pipe: Connection, job: StudyJob, seen: CasePredictions) -> None:
     """Code case by case until the pipe closes."""
     be_worker()
     mapped = Mapped()
-    with contextlib.suppress(EOFError, OSError):  # the leader is gone: nobody to tell
+    with contextlib.suppress(EOFError, OSError):  # the scheduler is gone
         while True:
             for said in _coded(pipe.recv(), job, seen, mapped, pipe):
                 pipe.send(said)
 
 
 def be_classifier(pipe: Connection, job: StudyJob, name: str) -> None:
-    """Load the classifier, then answer batch by batch until the pipe closes."""
+    """Load the classifier, then classify batch by batch until the pipe closes."""
     be_worker()
     mapped = Mapped()
     with contextlib.suppress(EOFError, OSError):
@@ -113,7 +113,7 @@ def _coded(
 def _answers(
     classifier: Classifier, batch: Sequence[Inputs], mapped: Mapped
 ) -> list[ChunkPredictions] | BitdoseError:
-    """Answer a batch of chunks, a list entry for each; a ``CaseError`` says that it could not be done."""
+    """Classify a batch of chunks; one list entry each, or a ``CaseError`` for a failed batch."""
     try:
         arrays = [mapped.array(one.block, one.shape) for one in batch]
         whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
@@ -127,13 +127,13 @@ def _answers(
 
 
 def _apart(
-    answers: ChunkPredictions, starts: Sequence[int], batch: Sequence[Inputs]
+    predictions: ChunkPredictions, starts: Sequence[int], batch: Sequence[Inputs]
 ) -> Iterator[ChunkPredictions]:
-    """Cut a batch's answers into those of its chunks."""
+    """Split a batch's predictions by chunk."""
     begun = 0
     for start, one in zip(starts, batch, strict=False):
-        mine, plain = answers.probabilities[start : start + one.shape[0]], None
-        if one.pristine and answers.in_fp32 is not None:
-            plain = answers.in_fp32[begun : begun + len(one.pristine)]
+        mine, plain = predictions.probabilities[start : start + one.shape[0]], None
+        if one.pristine and predictions.in_fp32 is not None:
+            plain = predictions.in_fp32[begun : begun + len(one.pristine)]
             begun += len(one.pristine)
         yield ChunkPredictions(mine, plain)

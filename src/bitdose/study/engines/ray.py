@@ -1,15 +1,15 @@
-"""Many machines: the local engine's worker as Ray actors, one case in flight per answer awaited.
+"""Ray engine: the local engine's worker as Ray actors on many machines.
 
 Actors rather than Ray Data: a case is small on the way in and on the way out (a path; a few dozen rows),
-and what is costly is kept by the process (a loaded classifier). Ray Data's blocks would put many cases
+and the costly state is in the process (a loaded classifier). Ray Data's blocks would put many cases
 into one task, so a lost node would repeat a block of them, and finished rows would wait for their
-block's end; its own back-pressure counts bytes that are not there. So each actor takes
-a case at a time and has one more waiting, so that it never idles:
+block's end; its own back-pressure counts bytes that do not apply here. So each actor takes
+a case at a time and has one more queued, so that it never idles:
 
 - the classifier runs on the CPU: one :class:`~bitdose.study.engines.ray_actors.CaseWorker` per CPU;
 - it runs on a GPU: a :class:`~bitdose.study.engines.ray_actors.Coder` per CPU, which hands its arrays
-  through Ray's store, not through this process, to a ``CaseWorker`` per GPU. So many cases may be
-  between the two as the classifiers can take soon, and no more: the store's size does not grow.
+  through Ray's store, not through this process, to a ``CaseWorker`` per GPU. The number of cases between
+  the two stages is bounded by the classifiers' throughput, so the store does not grow.
 
 An actor that dies, with its process or its node, is replaced while the cluster has room; the cases it
 had run again elsewhere. A case on which three processes died is a failed row, as with the local
@@ -27,7 +27,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, CaseError, UsageError
+from bitdose.errors import BitdoseError, CaseError, UsageError, argument
 from bitdose.study.engines.local import Finished
 from bitdose.study.engines.ray_actors import CaseWorker, Coder, Order
 from bitdose.study.engines.ray_session import connected, import_ray
@@ -35,14 +35,14 @@ from bitdose.study.plan import Plan
 from bitdose.study.rows import Row
 from bitdose.study.worker import failed_rows
 
-_IN_HAND = 2  # cases given to an actor: the one it works on and the next
+_IN_HAND = 2  # cases queued at an actor: the current and the next one
 _MAX_DEATHS = 3
-_LOOK_S = 5.0  # between two looks at the cluster's size
-_START_S = 300.0  # without any actor at work: the cluster has no room
+_LOOK_S = 5.0  # between two checks of the cluster's size
+_START_S = 300.0  # without any running actor: the cluster has no room
 
 
 def check_ray(plan: Plan) -> None:
-    """Refuse, before anything is written, what no Ray worker could run.
+    """Reject, before anything is written, a plan that no Ray worker can run.
 
     Raises
     ------
@@ -53,7 +53,8 @@ def check_ray(plan: Plan) -> None:
     """
     if plan.job.model is None:
         raise UsageError(
-            "--engine ray: the classifier must be given by reference (a file, module:factory or a name): "
+            f"{argument('engine', 'ray')}: the classifier must be given by reference (a file, "
+            "module:factory or a name): "
             "one handed over as an object runs in its own process only; use the local engine"
         )
     import_ray()
@@ -69,7 +70,7 @@ def run_in_ray(
     plan : Plan
         The study; ``plan.spec.address`` names the cluster.
     cases : sequence of Case
-        Those to run.
+        Cases to run.
     workers : int, optional
         Actors that code; None takes one per CPU of the cluster.
     split : bool, optional
@@ -98,7 +99,7 @@ def run_in_ray(
 
 @dataclass(eq=False)
 class _Member:
-    """One actor: what it is, and the cases given to it, the oldest first."""
+    """One actor and its queued cases, oldest first."""
 
     actor: Any
     codes: bool
@@ -109,7 +110,7 @@ class _Member:
 
 @dataclass(frozen=True)
 class _Event:
-    """What came back of one call: its case (None: the actor's start), its result, and the arrays' address."""
+    """Result of one call: its case (None for the actor's start), its value, and the arrays' address."""
 
     member: _Member
     call: int
@@ -118,9 +119,9 @@ class _Event:
 
 
 class Team:
-    """The actors of one study, what each has in hand, and what comes back.
+    """The actors of one study, their queues, and their results.
 
-    ``repeated`` counts how often a case was given out again because its process or node was lost.
+    ``repeated`` counts the cases that were rescheduled because of a lost process or node.
     """
 
     def __init__(
@@ -139,7 +140,7 @@ class Team:
         self.repeated = 0
 
     def run(self) -> Iterator[Finished]:
-        """Give out cases and take rows until none is left."""
+        """Schedule cases and yield rows until none is left."""
         self._recruit()
         free = self._members
         while self._waiting or self._coded or any(member.cases for member in self._members):
@@ -153,7 +154,7 @@ class Team:
                 free = self._members
                 continue
             yield from self._take(event)
-            # After a plain answer only who gave it has a hand free; with 1,000 actors that matters.
+            # After a normal result only its actor has become free; the shortcut matters with 1,000 actors.
             plain = event.member.is_ready and event.future.exception() is None and not self._split
             free = [event.member] if plain else self._members
 
@@ -164,11 +165,11 @@ class Team:
         self._members = []
 
     def _recruit(self) -> None:
-        """Start as many actors as the cluster has room for, and cases are left for."""
+        """Start as many actors as the cluster has room for and the remaining cases need."""
         found = self._ray.cluster_resources()
         self._looked_at = time.monotonic()
         left = len(self._waiting) + len(self._coded) + sum(len(member.cases) for member in self._members)
-        # One at least, also where there is no room yet: what waits for room makes a cluster grow.
+        # At least one, even without room: a pending actor triggers autoscaling.
         coders = min(self._workers or max(1, int(found.get("CPU", 0))), left) - self._failed_starts
         wanted = {True: coders, False: min(max(1, int(found.get("GPU", 0))), left) if self._split else 0}
         for codes, count in wanted.items():
@@ -185,9 +186,9 @@ class Team:
         self._await(member, None, member.actor.ready.remote())
 
     def _give_out(self, members: Sequence[_Member]) -> None:
-        """Give actors that are ready their next cases; one that codes ahead of the classifiers waits."""
+        """Send ready actors their next cases; a coder too far ahead of the classifiers waits."""
         for member in members:
-            # Towards the end nobody keeps a case waiting that another could work on.
+            # Near the end no actor queues a case that another could run.
             most = _IN_HAND if not member.codes or len(self._waiting) > len(self._members) else 1
             while member.is_ready and len(member.cases) < most:
                 if not member.codes:
@@ -208,7 +209,7 @@ class Team:
             self._await(member, case, member.actor.run.remote(case))
 
     def _is_ahead(self) -> bool:
-        """Whether enough cases are between the stages: coded, being coded, or being classified."""
+        """Whether enough cases are in flight: being coded, coded, or being classified."""
         readers = sum(not member.codes for member in self._members)
         between = len(self._coded) + sum(len(m.cases) for m in self._members)
         coders = len(self._members) - readers
@@ -222,7 +223,7 @@ class Team:
         ref.future().add_done_callback(lambda done: self._events.put(_Event(member, call, done, arrays)))
 
     def _take(self, event: _Event) -> Iterator[Finished]:
-        """Act on one event; an actor that is gone has none to come that count."""
+        """Handle one event; events of a removed actor are ignored."""
         member, error = event.member, event.future.exception()
         if member.is_gone:
             return
@@ -250,21 +251,22 @@ class Team:
         self._failed_starts += 1
         if not self._members:
             raise BitdoseError(
-                f"--engine ray: no worker can start: {_last_line(error)}; BitDose must be installed on every "
+                f"{argument('engine', 'ray')}: no worker can start: {_last_line(error)}; BitDose "
+                "must be installed on every "
                 "machine of the cluster"
             ) from error
 
     def _finished(self, case: Case, event: _Event) -> Iterator[Finished]:
-        answer = event.future.result()
-        if event.arrays is not None and answer is None:
+        result = event.future.result()
+        if event.arrays is not None and result is None:
             self._coded.append((case, event.arrays))
             return
-        if isinstance(answer, BitdoseError):
-            raise answer
-        yield case, answer
+        if isinstance(result, BitdoseError):
+            raise result
+        yield case, result
 
     def _lost(self, member: _Member) -> Iterator[Finished]:
-        """Replace an actor; the case it worked on counts a death, the one that waited does not."""
+        """Replace an actor; its current case counts a death, its queued case does not."""
         cases = list(member.cases.values())
         member.cases.clear()
         self._leave(member)
@@ -274,7 +276,7 @@ class Team:
         self._recruit()
 
     def _failed(self, case: Case, error: Exception) -> Iterator[Finished]:
-        """Repeat a case whose arrays were lost with a node; what the actor itself raised is a failed row."""
+        """Reschedule a case whose arrays were lost with a node; an actor's own error is a failed row."""
         if isinstance(getattr(error, "cause", error), self._ray.exceptions.RayError):
             yield from self._again(case)
         else:
@@ -298,7 +300,8 @@ class Team:
             self._working_at = time.monotonic()
         elif time.monotonic() - self._working_at > _START_S:
             raise BitdoseError(
-                f"--engine ray: no worker could start in {_START_S:.0f} s: the cluster has no CPU "
+                f"{argument('engine', 'ray')}: no worker could start in {_START_S:.0f} s: the "
+                "cluster has no CPU "
                 "(or GPU) free"
             )
 
@@ -308,7 +311,7 @@ class Team:
         self._end(member)
 
     def _end(self, member: _Member) -> None:
-        with contextlib.suppress(Exception):  # it is gone already, or the cluster is
+        with contextlib.suppress(Exception):  # the actor or the cluster is already gone
             self._ray.kill(member.actor)
 
 

@@ -1,8 +1,8 @@
-"""What runs in Ray's processes: two actors around the worker's own functions.
+"""The two Ray actors, wrappers of the worker's functions.
 
 Each checks before its first case that this machine has the planned classifier and the planned library
 versions: rows of another JPEG library are rows of another study. An error that stops the study is
-returned, not raised, so that it comes back as one line and not as Ray's story of it.
+returned, not raised, so that it arrives as one line and not as Ray's traceback.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from bitdose.data.base import Case
-from bitdose.errors import BitdoseError, CaseError
+from bitdose.errors import BitdoseError, CaseError, argument
 from bitdose.models.base import Classifier, InputSpec
 from bitdose.study.engines.local import run_in_process
 from bitdose.study.plan import StudyJob, codec_libraries
@@ -22,12 +22,12 @@ from bitdose.study.rows import Row
 from bitdose.study.two_stage import CodedCase, classify_case, prepare_case
 from bitdose.study.worker import failed_rows
 
-Answer = list[Row] | BitdoseError
+Result = list[Row] | BitdoseError
 
 
 @dataclass(frozen=True)
 class Order:
-    """What an actor is told once: the job, and what must be the same wherever it runs."""
+    """Initial order of an actor: the job, and the properties that must be equal on every machine."""
 
     job: StudyJob
     model: str
@@ -36,14 +36,14 @@ class Order:
 
 
 class CaseWorker:
-    """Has the classifier: takes whole cases, or those that a coder prepared."""
+    """Actor with the classifier: runs whole cases, or classifies prepared ones."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
         self._classifier: Classifier | None = None
 
     def ready(self) -> BitdoseError | None:
-        """Load the classifier; return what is wrong with this machine, or None."""
+        """Load the classifier; return a mismatch of this machine, or None."""
         try:
             _prepare_process(self._order)
             self._classifier = _load(self._order)
@@ -51,7 +51,7 @@ class CaseWorker:
             return error
         return None
 
-    def run(self, case: Case) -> Answer:
+    def run(self, case: Case) -> Result:
         """Return a case's rows."""
         if self._classifier is None:
             return BitdoseError("a Ray worker was given a case before it was ready")
@@ -61,7 +61,7 @@ class CaseWorker:
             return error
         return rows
 
-    def read(self, prepared: CodedCase) -> Answer:
+    def read(self, prepared: CodedCase) -> Result:
         """Return the rows of a case that a coder prepared."""
         order = self._order
         if self._classifier is None:
@@ -71,27 +71,27 @@ class CaseWorker:
         except BitdoseError as error:
             return error
         except Exception as unexpected:  # noqa: BLE001
-            # The edge of the engine, as in the local one: the kind of error alone is kept.
+            # The edge of the engine, as in the local one: only the type of the error is retained.
             failure = CaseError("crashed", f"{type(unexpected).__name__} while the case was worked on")
             return failed_rows(prepared.case, order.job, order.model, failure)
 
 
 class Coder:
-    """The codecs' stage: needs a CPU and no classifier."""
+    """Actor of the coding stage: needs a CPU and no classifier."""
 
     def __init__(self, order: Order) -> None:
         self._order = order
 
     def ready(self) -> BitdoseError | None:
-        """Return what is wrong with this machine, or None."""
+        """Return a mismatch of this machine, or None."""
         try:
             _prepare_process(self._order)
         except BitdoseError as error:
             return error
         return None
 
-    def code(self, case: Case) -> tuple[Answer | None, CodedCase | None]:
-        """Return either the rows of a case that needs no classifier, or its arrays for one."""
+    def code(self, case: Case) -> tuple[Result | None, CodedCase | None]:
+        """Return the rows of a case that needs no classification, or else its arrays."""
         order = self._order
         try:
             prepared = prepare_case(case, order.job, order.spec, order.model)
@@ -101,7 +101,7 @@ class Coder:
 
 
 def _prepare_process(order: Order) -> None:
-    """Give the process one thread, and compare its libraries with the plan's."""
+    """Limit the process to one thread, and compare its library versions with the plan's."""
     import cv2
 
     cv2.setNumThreads(1)
@@ -111,24 +111,26 @@ def _prepare_process(order: Order) -> None:
         for name, planned in order.identity[table].items():
             if found.get(name) != planned:
                 raise BitdoseError(
-                    f"--engine ray: the machine {socket.gethostname()} has {name} {found.get(name)}, this "
+                    f"{argument('engine', 'ray')}: the machine {socket.gethostname()} has {name} "
+                    f"{found.get(name)}, this "
                     f"study was planned with {planned}: install the same on every machine"
                 )
 
 
 def _load(order: Order) -> Classifier:
-    """Load the classifier and make sure that it is the one the study was planned with, on its device."""
+    """Load the classifier and check that it is the planned one, on the planned device."""
     if order.job.model is None:
         raise BitdoseError("a worker process needs a classifier by reference")
     classifier = order.job.model.load()
     if classifier.name != order.model:
         raise BitdoseError(
             f"model: it comes out different each time it is loaded ({order.model}, then {classifier.name}): "
-            "save its weights and give them with --weights"
+            f"save its weights and give them with {argument('weights')}"
         )
     if classifier.device != order.identity["device"]:
         raise BitdoseError(
-            f"--engine ray: the machine {socket.gethostname()} runs the classifier on {classifier.device}, "
+            f"{argument('engine', 'ray')}: the machine {socket.gethostname()} runs the classifier "
+            f"on {classifier.device}, "
             f"this study was planned on {order.identity['device']}: start it on a machine like the workers'"
         )
     return classifier

@@ -1,8 +1,7 @@
 """A connection to Ray: a cluster's, this process's own, or a local Ray that ends with the study.
 
-Ray says a good deal on its own account; a study's output is its own. So nothing of Ray reaches stdout
-or stderr here, no dashboard starts and no usage statistics leave the machine. Ray's log files stay
-where Ray puts them.
+A study's output contains none of Ray's messages: stdout and stderr of Ray are silenced, no dashboard starts
+and no usage statistics leave the machine. Ray's log files stay in their usual place.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from bitdose.errors import BitdoseError, MissingBackendError
+from bitdose.errors import BitdoseError, MissingBackendError, argument
 
 INSTALL = "pip install 'bitdose[ray]'"
 
@@ -28,7 +27,7 @@ _QUIET = {
 }
 _ANSWER_S = 10.0
 _STDERR = 2
-_STORE_BYTES = 256 * 2**20  # of a local Ray without a GPU, where only rows pass
+_STORE_BYTES = 256 * 2**20  # of a local Ray without a GPU, whose store holds only rows
 
 
 def import_ray() -> Any:
@@ -38,23 +37,25 @@ def import_ray() -> Any:
     try:
         import ray
     except ImportError as error:
-        raise MissingBackendError(f"--engine ray: Ray is missing: {INSTALL} ({error})") from error
+        raise MissingBackendError(
+            f"{argument('engine', 'ray')}: Ray is missing: {INSTALL} ({error})"
+        ) from error
     return ray
 
 
 @contextlib.contextmanager
 def connected(address: str, *, workers: int | None = None, small_store: bool = True) -> Iterator[Any]:
-    """Connect to Ray, and leave it as it was found.
+    """Connect to Ray, and restore its state afterwards.
 
     Parameters
     ----------
     address : str
         A cluster's address; empty takes that of ``RAY_ADDRESS`` (a submitted job has it), else starts
-        Ray on this machine and stops it at the end. A process that is connected already stays so.
+        Ray on this machine and stops it at the end. A process that is already connected stays connected.
     workers : int, optional
         CPUs of a local Ray; None takes the machine's.
     small_store : bool
-        Whether a local Ray's store needs room for rows only, not for arrays.
+        Whether a local Ray's store holds only rows, no arrays.
 
     Yields
     ------
@@ -66,7 +67,7 @@ def connected(address: str, *, workers: int | None = None, small_store: bool = T
     MissingBackendError
         If Ray is not installed.
     BitdoseError
-        If no cluster answers at the address, or Ray does not start.
+        If no cluster responds at the address, or Ray does not start.
     """
     ray = import_ray()
     if ray.is_initialized():
@@ -96,23 +97,26 @@ def _start(ray: Any, target: str, workers: int | None, *, small_store: bool) -> 
     try:
         with _own_signals(), _silent():
             ray.init(**options)
-    except Exception as error:  # Ray raises many kinds: what they say counts
+    except Exception as error:  # Ray raises many types of error: only their text is used
         said = (str(error).strip().splitlines() or [""])[0] or type(error).__name__
         if target == "local":
-            raise BitdoseError(f"--engine ray: Ray does not start on this machine: {said}") from error
+            raise BitdoseError(
+                f"{argument('engine', 'ray')}: Ray does not start on this machine: {said}"
+            ) from error
         raise BitdoseError(
-            f"--address {target}: no Ray cluster that this BitDose can join: {said}; is it of the same Ray, "
+            f"{argument('address', target)}: no Ray cluster that this BitDose can join: {said}; is "
+            "it of the same Ray, "
             "and where it asks for a token, is RAY_AUTH_MODE=token set here?"
         ) from error
 
 
 @contextlib.contextmanager
 def _silent() -> Iterator[None]:
-    """Keep stderr shut while Ray starts: half of what it says there comes from below Python."""
+    """Silence stderr at file-descriptor level while Ray starts: part of its output bypasses Python."""
     with open(os.devnull, "w", encoding="utf-8") as nothing, contextlib.redirect_stderr(nothing):
         try:
             before = os.dup(_STDERR)
-        except OSError:  # this process has none
+        except OSError:  # this process has no stderr
             yield
             return
         os.dup2(nothing.fileno(), _STDERR)
@@ -124,27 +128,28 @@ def _silent() -> Iterator[None]:
 
 
 def _check_answers(target: str) -> None:
-    """Refuse an address where nobody listens: Ray would go on asking there for a long time."""
+    """Reject an address without a listener: Ray would retry for a long time."""
     host, sign, port = target.removeprefix("ray://").rpartition(":")
-    if not sign:  # "local", "auto": Ray finds its own
+    if not sign:  # "local", "auto": resolved by Ray
         return
     try:
         socket.create_connection((host.strip("[]"), int(port)), _ANSWER_S).close()
     except (OSError, ValueError, OverflowError) as error:
         raise BitdoseError(
-            f"--address {target}: expected HOST:PORT of a Ray cluster's head, and nothing answers there "
+            f"{argument('address', target)}: expected HOST:PORT of a Ray cluster's head, and "
+            "nothing answers there "
             f"({error}); 'ray start --head' prints it"
         ) from error
 
 
 class _Muted:
-    """Stdout without what Ray's own threads print there, of lost workers: Ray has no setting for it."""
+    """Stdout without the messages of Ray's threads about lost workers, which Ray cannot disable."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, unless a thread of Ray's does."""
+        """Write, unless called from a thread of Ray."""
         if threading.current_thread().name.startswith("ray_"):
             return len(text)
         return self._stream.write(text)
@@ -155,7 +160,7 @@ class _Muted:
 
 @contextlib.contextmanager
 def _own_signals() -> Iterator[None]:
-    """Keep this process's handlers of Ctrl-C and termination, which Ray replaces with its own."""
+    """Preserve this process's handlers of Ctrl-C and termination, which Ray replaces."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -1,4 +1,4 @@
-"""Tasks in line for workers: a case goes back to the worker that keeps its source."""
+"""Task queue with affinity: a case returns to the worker that caches its source."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ Homes = dict[str, int]
 
 
 class TaskQueue:
-    """Tasks on their way to workers: each case goes to the worker that keeps its source, if it is free.
+    """Queue of tasks: each case goes to the worker that caches its source, if that one is free.
 
     Parameters
     ----------
     tasks : iterable of Task
-        Read as they are needed, a few ahead.
+        Tasks, read lazily, a few ahead.
     homes : dict or None
-        Worker by the name of the case that it keeps, added to; None where nothing is kept.
+        Worker by the id of its cached case, updated here; None without a cache.
     ahead : int
-        Tasks among which a worker's own are looked for.
+        Number of queued tasks that are searched for a worker's own cases.
     """
 
     def __init__(self, tasks: Iterable[Task], homes: Homes | None, *, ahead: int) -> None:
@@ -33,7 +33,7 @@ class TaskQueue:
         self._read_on()
 
     def next_for(self, worker: int) -> Task | None:
-        """Take the first task that is the worker's own or nobody's; any if there is none; None at the end."""
+        """Return the first task cached by this worker or by none; else any task; None at the end."""
         if not self._near:
             return None
         homes = self._homes if self._homes is not None else {}

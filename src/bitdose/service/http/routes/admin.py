@@ -1,4 +1,4 @@
-"""Run the service: accounts and profiles; what was accessed, spared and watched is in ``figures``."""
+"""Administration: accounts and profiles; reports are in ``admin_reports``."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def edit_account(
     request: Request,
     admin: Admin,  # noqa: ARG001
 ) -> AccountView:
-    """Change an account's role, clinic, password or whether it may log in; logs it out everywhere."""
+    """Change an account's role, clinic, password or disabled state; ends all its sessions."""
     try:
         with sessions(context_of(request).engine).begin() as session:
             row = _row(session, account_id)
@@ -77,7 +77,7 @@ def edit_account(
 
 @router.delete("/accounts/{account_id}", status_code=204, responses=declared(401, 403, 404, 409))
 def delete_account(account_id: AccountId, request: Request, admin: Admin) -> Response:  # noqa: ARG001
-    """Remove an account that never sent or judged an exam; any other can be disabled."""
+    """Remove an account without exams and reviews; others can be disabled."""
     try:
         with sessions(context_of(request).engine).begin() as session:
             remove_account(session, _row(session, account_id))
@@ -96,7 +96,7 @@ def list_profiles(request: Request, admin: Admin) -> KnownProfiles:  # noqa: ARG
 
 @router.post("/profiles", status_code=201, responses=declared(401, 403))
 def add_profile(document: Document, request: Request, admin: Admin) -> KnownProfile:  # noqa: ARG001
-    """Add a profile after verifying it; it is obeyed once it is activated."""
+    """Verify and add a profile; it takes effect once activated."""
     context = context_of(request)
     try:
         added, findings = profiles.add_profile(context.engine, document, context.settings)
@@ -109,7 +109,7 @@ def add_profile(document: Document, request: Request, admin: Admin) -> KnownProf
 
 @router.post("/profiles/{profile_id}/activate", responses=declared(401, 403, 404))
 def activate_profile(profile_id: ProfileId, request: Request, admin: Admin) -> KnownProfile:  # noqa: ARG001
-    """Obey a profile from now on; it is verified again."""
+    """Activate a profile after verifying it again."""
     context = context_of(request)
     try:
         found = profiles.activate_profile(context.engine, profile_id, context.settings)

@@ -1,4 +1,4 @@
-"""What an admin looks at: accesses, bytes and seconds spared, the sentinel."""
+"""Reports for admins: audit log, bytes and seconds saved, sentinel."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from bitdose.wire import API, ExamKind, ExamState, Role
 router = APIRouter(prefix=f"{API}/admin", tags=["admin"])
 
 Admin = Annotated[Caller, Depends(require(Role.ADMIN, token=False))]
-Days = Annotated[int, Query(ge=1, le=3660, description="How many days back.")]
+Days = Annotated[int, Query(ge=1, le=3660, description="Number of past days.")]
 LinkText = Annotated[
-    str, Query(max_length=100, description="A link's name or figures: gprs, up=44k,rtt=750ms.")
+    str, Query(max_length=100, description="Link, by name or parameters: gprs, up=44k,rtt=750ms.")
 ]
 Cursor = Annotated[int, Query(ge=1, le=2**31 - 1, description="Only entries before this one.")]
 Many = Annotated[int, Query(ge=1, le=500)]
@@ -56,7 +56,7 @@ def audit(
 
 @router.get("/stats", responses=declared(401, 403))
 def stats(request: Request, admin: Admin, days: Days = 30, link: LinkText = "gprs") -> Saved:  # noqa: ARG001
-    """Sum up the bytes and seconds that coding spared, against sending the source files."""
+    """Return the bytes and seconds saved by coding, compared with sending the source files."""
     try:
         parsed = Link.parse(link)
     except UsageError as error:
@@ -66,7 +66,7 @@ def stats(request: Request, admin: Admin, days: Days = 30, link: LinkText = "gpr
 
 @router.get("/sentinel", responses=declared(401, 403, 409))
 def sentinel(request: Request, admin: Admin) -> SentinelView:  # noqa: ARG001
-    """Compare the live flips of the active profile's pairs with what was certified."""
+    """Compare the live flip rate of the active profile with the certified limit."""
     context = context_of(request)
     profile = context.profile
     if profile is None:
@@ -89,9 +89,9 @@ def sentinel(request: Request, admin: Admin) -> SentinelView:  # noqa: ARG001
 
 
 def saved(engine: Engine, link: Link, *, days: int) -> Saved:
-    """Return what the exams of the last days cost and spared.
+    """Return cost and savings of the exams of the last days.
 
-    Only coded exams that were not refused count: a pristine one spares nothing, it was sent to compare.
+    Only accepted coded exams count: a pristine one saves nothing, it is sent for comparison.
     Seconds are those of :func:`bitdose.links.seconds` per exam, each on a connection of its own.
     """
     since = ExamRow.received >= clock.now() - timedelta(days=days)
@@ -127,5 +127,5 @@ def _number(value: float) -> float | None:
 
 
 def _storable(text: str) -> str:
-    """Return a text that a database can compare with: PostgreSQL takes no zero byte."""
+    """Return a text without zero bytes, which PostgreSQL rejects."""
     return text.replace("\x00", "")

@@ -1,4 +1,4 @@
-"""Log in and out, who am I, my password, my tokens."""
+"""Login, logout, own account, own password, own tokens."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TokenId = Annotated[str, Path(pattern=r"^[0-9a-f]{32}$")]
 
 @router.post("/login", responses=declared(401, 403, 429))
 def login(given: LoginRequest, request: Request, response: Response) -> Account:
-    """Log in; the answer sets the cookie and carries the CSRF token."""
+    """Log in; the response sets the cookie and contains the CSRF token."""
     context = context_of(request)
     row = check_login(context.engine, request, given.name, given.password)
     name = sessions.cookie_name(secure=context.settings.secure_cookies)
@@ -60,7 +60,7 @@ def logout(request: Request, asking: LoggedIn) -> Response:  # noqa: ARG001  # t
 
 @router.get("/me", responses=declared(401))
 def me(asking: Asking) -> Account:
-    """Say who is logged in; a browser's answer carries the CSRF token."""
+    """Return the own account; for a browser with the CSRF token."""
     return _account(asking)
 
 
@@ -79,7 +79,7 @@ def change_password(given: PasswordChange, request: Request, asking: LoggedIn) -
 
 @router.get("/tokens", responses=declared(401, 403))
 def list_tokens(request: Request, asking: LoggedIn) -> TokenList:
-    """List one's own tokens that work."""
+    """List the own valid tokens."""
     with reading(context_of(request).engine) as session:
         found = tokens.list_tokens(session, asking.id)
     views = (TokenView(id=row.id, name=row.name, created=row.created, used=row.used) for row in found)
@@ -88,7 +88,7 @@ def list_tokens(request: Request, asking: LoggedIn) -> TokenList:
 
 @router.post("/tokens", status_code=201, responses=declared(401, 403, 409))
 def make_token(given: TokenRequest, request: Request, asking: LoggedIn) -> TokenMade:
-    """Make an API token; its text is in this answer only."""
+    """Create an API token; its text is in this response only."""
     try:
         with writers(context_of(request).engine).begin() as session:
             row, text = tokens.make_token(session, asking.id, given.name, now=clock.now())
@@ -109,7 +109,7 @@ def revoke_token(token_id: TokenId, request: Request, asking: LoggedIn) -> Respo
 
 
 def check_login(engine: Engine, request: Request, name: str, password: str) -> AccountRow:
-    """Return the account of a name and its password; one answer for all that is wrong, in one time.
+    """Return the account of a name and password; all failures have one message and one duration.
 
     Raises
     ------
@@ -136,7 +136,7 @@ def check_login(engine: Engine, request: Request, name: str, password: str) -> A
 
 
 def _same(session: Session, checked: AccountRow) -> AccountRow:
-    """Return an account as it is now, locked; refused if it changed while its password was checked."""
+    """Return an account, locked; rejected if it changed during the password check."""
     row = session.get(AccountRow, checked.id, with_for_update=True)
     if row is None or row.disabled or row.password != checked.password:
         raise refuse(401, _WRONG, headers={"WWW-Authenticate": "Cookie"})

@@ -1,4 +1,4 @@
-"""Exams: list, one, its image, a verdict, deletion, and news as they come."""
+"""Exams: list, details, image, review, deletion, live events."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _NONE = "there is no such exam"
 
 @router.get(EVENTS, response_class=StreamingResponse)
 async def events(request: Request, who: Anyone) -> StreamingResponse:
-    """Send every exam that is settled from now on, or since ``Last-Event-ID``, as server-sent events."""
+    """Stream every exam settled from now on, or since ``Last-Event-ID``, as server-sent events."""
     since = request.headers.get("last-event-id", "")
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     stream = feed_of(request).stream(lambda: find_caller(request), who, since)
@@ -84,7 +84,7 @@ async def exam(
     who: Anyone,
     wait: Annotated[float, Query(ge=0, le=MOST_WAIT_S)] = 0.0,
 ) -> ExamView:
-    """Show one exam; with ``wait``, as soon as it is settled, or after so many seconds."""
+    """Return one exam; with ``wait`` once it is settled, or after a timeout in seconds."""
     context = context_of(request)
     found = await run_sync(_one, context, who, exam_id)
     if wait and found.state in (ExamState.QUEUED, ExamState.READING):
@@ -101,30 +101,30 @@ def image(
     window: Annotated[str, Query(max_length=40)] = "",
     plane: Annotated[int, Query(ge=0, le=MOST_LEVEL, alias="slice")] = 0,
 ) -> Response:
-    """Show the image that the classifier saw as an 8-bit PNG; ``window=CENTER,WIDTH`` in its own samples."""
+    """Return the classifier's image as an 8-bit PNG; ``window=CENTER,WIDTH`` in sample values."""
     context = context_of(request)
     with reading(context.engine) as session:
         row = _visible(session, who, exam_id)
     if not row.blob:
-        raise refuse(404, "the exam was refused; its image was not kept")
+        raise refuse(404, "the exam was refused; its image was not stored")
     try:
         span = window_of(window)
         shown = read_image(ExamMeta.model_validate(row.meta), context.store.read(row.blob))
         png = png_of(shown, plane, span)
     except BitdoseError as error:
         raise refuse(400, str(error)) from error
-    headers = {"Cache-Control": "no-store"}  # every look is an access that is checked and audited
+    headers = {"Cache-Control": "no-store"}  # every view is an authorised and audited access
     return Response(png, media_type="image/png", headers=headers)
 
 
 @router.post(_EXAM + "/review", responses=declared(404, 409, 422))
 def review(request: Request, exam_id: str, who: Physician, body: Review) -> ExamView:
-    """Write a physician's verdict on an answer; the latest counts, and the service says who and when."""
+    """Store a physician's verdict on a prediction; the latest is valid, with author and time."""
     context = context_of(request)
     with sessions(context.engine).begin() as session:
         row = _visible(session, who, exam_id)
         if row.state != ExamState.ANSWERED:
-            raise refuse(409, f"the exam is {row.state}: there is no answer to judge")
+            raise refuse(409, f"the exam is {row.state}: there is no prediction to review")
         profile = context.profiles.get(row.profile)
         labels = profile.classifier.input.labels if profile else ()
         if body.label and labels and body.label not in labels:
@@ -137,7 +137,7 @@ def review(request: Request, exam_id: str, who: Physician, body: Review) -> Exam
 
 @router.delete(_EXAM, status_code=204, responses=declared(404))
 def remove(request: Request, exam_id: str, who: Remover) -> Response:
-    """Delete an exam with its answer, reviews and bytes."""
+    """Delete an exam with its prediction, reviews and bytes."""
     context = context_of(request)
     with reading(context.engine) as session:
         _visible(session, who, exam_id)
@@ -152,7 +152,7 @@ def _one(context: Context, who: Caller, exam_id: str) -> ExamView:
 
 
 def _visible(session: Session, who: Caller, exam_id: str) -> ExamRow:
-    """Find an exam; one that the caller may not see is one that is not there."""
+    """Return an exam; an invisible one is reported as unknown."""
     row = None
     if _ID.fullmatch(exam_id):
         row = session.scalar(select(ExamRow).where(ExamRow.id == exam_id, visible_to(who)))
@@ -170,6 +170,6 @@ def _read_cursor(text: str) -> tuple[datetime, Any]:
         match = _CURSOR.fullmatch(base64.urlsafe_b64decode(text.encode()).decode())
         if match is not None:
             return datetime.fromisoformat(match[1]), match[2]
-    except ValueError:  # no base64, no text, no moment
+    except ValueError:  # invalid base64, text or timestamp
         pass
-    raise refuse(400, "cursor: expected the one that the page before gave as next")
+    raise refuse(400, "cursor: expected the value of next of the previous page")

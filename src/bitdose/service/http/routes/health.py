@@ -1,4 +1,4 @@
-"""Is the process alive, can it serve, and its figures."""
+"""Liveness, readiness and metrics."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ Admin = Annotated[Caller, Depends(require(Role.ADMIN))]
 
 @router.get("/healthz")
 def healthz() -> Health:
-    """Answer: the process is alive."""
+    """Return that the process is alive."""
     return Health(status="ok")
 
 
 @router.get("/readyz", responses=declared(503))
 def readyz(request: Request) -> Health:
-    """Answer 200 if exams can be taken, 503 with the first thing that is missing."""
+    """Return 200 if exams can be accepted, else 503 with the first obstacle."""
     if problem := _missing(context_of(request)):
         raise refuse(503, problem)
     return Health(status="ready")
@@ -38,12 +38,12 @@ def readyz(request: Request) -> Health:
 
 @router.get("/metrics", response_class=Response, responses=declared(401, 403))
 def metrics(request: Request, asking: Admin) -> Response:  # noqa: ARG001  # the dependency is the check
-    """Return the figures in Prometheus's text form; a scraper sends an admin's API token."""
+    """Return the metrics in Prometheus's text format; requires an admin's API token."""
     return Response(context_of(request).metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _missing(context: Context) -> str:
-    """Return the first thing that keeps the service from taking exams; empty where nothing does."""
+    """Return the first obstacle to accepting exams; empty if ready."""
     try:
         with reading(context.engine) as session:
             current = is_current(session.connection())
@@ -51,7 +51,7 @@ def _missing(context: Context) -> str:
             return "the database is of another version"
         active_profile(context.profiles)
     except SQLAlchemyError:
-        return "the database does not answer"
+        return "the database does not respond"
     except NoProfileError as error:
         return str(error)
     return ""

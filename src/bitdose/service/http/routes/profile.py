@@ -1,4 +1,4 @@
-"""The active profile, for those who have to obey it."""
+"""The active profile, for uploaders."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ router = APIRouter(tags=["profile"])
 def profile(
     request: Request, response: Response, _who: Annotated[Caller, Depends(caller)]
 ) -> ProfileView | Response:
-    """Return the active profile and what an exam costs on the named links; 304 to who has it already.
+    """Return the active profile and an exam's expected time on the named links; 304 if unchanged.
 
-    It is packed for those who read that: on GPRS a second less before the first exam.
+    Compressed if accepted, which saves a second on GPRS before the first exam.
     """
     context = context_of(request)
     try:

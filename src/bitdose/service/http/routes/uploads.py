@@ -1,7 +1,7 @@
 """tus 1.0: creation, creation-with-upload, expiration, checksum, termination.
 
-What comes before a link breaks is kept, also of a piece with a checksum: the payload's own SHA-256 is checked
-at its end.
+Bytes received before a lost connection are retained, also of a piece with a checksum: the payload's SHA-256
+is verified at the end.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ _ID = "/{upload_id}"
 @router.options(UPLOADS, status_code=204)
 @router.options(UPLOADS + _ID, status_code=204)
 def abilities(request: Request) -> Response:
-    """Say which parts of tus are spoken."""
+    """Return the supported parts of tus."""
     most = context_of(request).settings.max_upload_bytes
     headers = {
         "Tus-Version": TUS_VERSION,
@@ -71,25 +71,25 @@ def abilities(request: Request) -> Response:
 
 @router.post(UPLOADS, status_code=201, responses=declared(400, 412, 413, 415, 422, 429, 503))
 async def create(request: Request, sender: Sender) -> Response:
-    """Open an upload for one exam, after a look at what is said of it; its first bytes may come along."""
+    """Create an upload for one exam after checking its metadata; may include the first bytes."""
     _check_version(request)
     context = context_of(request)
     meta = _meta(request)
     _check_length(request, meta, context)
     if reason := await run_sync(_refusal, context, meta):
-        request.state.detail = reason  # into the record of accesses: no exam will tell of it
+        request.state.detail = reason  # into the audit log, since there will be no exam
         raise refuse(422, reason, headers=_VERSION)
     upload = await run_sync(_create, context, sender, meta)
     status, headers = 201, {"Location": f"{UPLOADS}/{upload.id}"}
     if request.headers.get("content-type") == _STREAM:
-        answer = await _receive(request, _Writer(context, sender, upload), status, headers)
-        return await _with_view(request, sender, answer)
+        response = await _receive(request, _Writer(context, sender, upload), status, headers)
+        return await _with_view(request, sender, response)
     return Response(status_code=status, headers=_headers(upload) | headers)
 
 
 @router.head(UPLOADS + _ID, responses=declared(404, 410, 412))
 async def stand(request: Request, upload_id: str, sender: Sender) -> Response:
-    """Say where an upload stands, and once it is complete, which exam it became."""
+    """Return an upload's offset and, once complete, its exam."""
     _check_version(request)
     context = context_of(request)
     upload = await run_sync(_find, context, upload_id, sender)
@@ -98,7 +98,7 @@ async def stand(request: Request, upload_id: str, sender: Sender) -> Response:
 
 @router.patch(UPLOADS + _ID, status_code=204, responses=declared(400, 404, 409, 410, 412, 413, 415))
 async def append(request: Request, upload_id: str, sender: Sender) -> Response:
-    """Take bytes from an offset on."""
+    """Append bytes at an offset."""
     _check_version(request)
     context = context_of(request)
     if request.headers.get("content-type") != _STREAM:
@@ -114,7 +114,7 @@ async def append(request: Request, upload_id: str, sender: Sender) -> Response:
 
 @router.delete(UPLOADS + _ID, status_code=204, responses=declared(404, 410, 412))
 def end(request: Request, upload_id: str, sender: Sender) -> Response:
-    """End an upload; an exam that was made of it stays."""
+    """Delete an upload; its exam stays."""
     _check_version(request)
     context = context_of(request)
     upload = _find(context, upload_id, sender)
@@ -123,7 +123,7 @@ def end(request: Request, upload_id: str, sender: Sender) -> Response:
 
 
 async def _receive(request: Request, store: _Writer, status: int, headers: dict[str, str]) -> Response:
-    """Store the body as it comes, piece by piece; with a checksum, once it is all there."""
+    """Store the body piece by piece on arrival; with a checksum, once complete."""
     expected = _checksum(request)
     announced = request.headers.get("content-length", "0")
     if int(announced) > store.upload.length - store.upload.offset:
@@ -140,20 +140,20 @@ async def _receive(request: Request, store: _Writer, status: int, headers: dict[
     return await _standing(store.context, store.upload, status, headers)
 
 
-async def _with_view(request: Request, sender: Caller, answer: Response) -> Response:
-    """Hold a whole exam's answer until it is settled, for who prefers that (RFC 7240): a round trip less."""
+async def _with_view(request: Request, sender: Caller, response: Response) -> Response:
+    """Delay the response until the exam is settled, on request (RFC 7240), to save a round trip."""
     wish = _WAIT.search(request.headers.get("prefer", ""))
-    made = answer.headers.get(EXAM_HEADER)
+    made = response.headers.get(EXAM_HEADER)
     if wish is None or made is None:
-        return answer
+        return response
     view = await exam(request, made, sender, wait=min(float(wish[1]), MOST_WAIT_S))
-    known = {name: value for name, value in answer.headers.items() if name != "content-length"}
+    known = {name: value for name, value in response.headers.items() if name != "content-length"}
     known["Preference-Applied"] = f"wait={wish[1]}"
-    return Response(view.model_dump_json(), answer.status_code, known, "application/json")
+    return Response(view.model_dump_json(), response.status_code, known, "application/json")
 
 
 class _Writer:
-    """Appends pieces to one upload."""
+    """Writer that appends pieces to one upload."""
 
     def __init__(self, context: Context, sender: Caller, upload: tus.Upload) -> None:
         self.context = context
@@ -172,7 +172,7 @@ class _Writer:
 
 
 async def _take(request: Request, writer: _Writer, expected: bytes | None) -> bool:
-    """Write the body; False, and nothing written, where its checksum is another."""
+    """Write the body; False, without effect, if its checksum differs."""
     digest = hashlib.sha256()
     with tempfile.SpooledTemporaryFile(_IN_MEMORY_BYTES) as held:
         since = time.monotonic()
@@ -184,7 +184,7 @@ async def _take(request: Request, writer: _Writer, expected: bytes | None) -> bo
                 if expected is None and due:
                     await _flush(held, writer)
                     since = time.monotonic()
-        except (ClientDisconnect, HTTPException):  # gone, or silent for too long
+        except (ClientDisconnect, HTTPException):  # disconnected, or timed out
             await _flush(held, writer)
             raise
         if expected is not None and digest.digest() != expected:
@@ -202,7 +202,7 @@ async def _flush(held: IO[bytes], writer: _Writer) -> None:
 
 
 async def _standing(context: Context, upload: tus.Upload, status: int, headers: dict[str, str]) -> Response:
-    """Answer with where an upload stands; make its exam if it is complete and has none yet."""
+    """Return an upload's state; create its exam if it is complete and has none yet."""
     known = _headers(upload) | headers
     if upload.is_complete:
         try:
@@ -211,7 +211,7 @@ async def _standing(context: Context, upload: tus.Upload, status: int, headers: 
             return _mismatch(str(error))
         except NoProfileError as error:
             raise refuse(503, str(error), headers=_VERSION) from error
-        except BitdoseError as error:  # it was ended in the meantime
+        except BitdoseError as error:  # deleted in the meantime
             raise refuse(410, str(error), headers=_VERSION) from error
         known[EXAM_HEADER] = made
     return Response(status_code=status, headers=known)
@@ -247,7 +247,7 @@ def _check_length(request: Request, meta: ExamMeta, context: Context) -> None:
 
 
 def _refusal(context: Context, meta: ExamMeta) -> str:
-    """Say why an exam is refused by its metadata alone, before a slow link carries the body."""
+    """Return why an exam is rejected by its metadata, before a slow link transfers the body."""
     try:
         return meta_refusal(meta, active_profile(context.profiles))
     except NoProfileError as error:
@@ -255,7 +255,7 @@ def _refusal(context: Context, meta: ExamMeta) -> str:
 
 
 def _meta(request: Request) -> ExamMeta:
-    """Read the key ``exam`` of ``Upload-Metadata``; the refusal names fields, never what they held."""
+    """Parse the key ``exam`` of ``Upload-Metadata``; errors name fields, never their values."""
     pairs = [part.split(" ") for part in request.headers.get("upload-metadata", "").split(",")]
     found = [pair[1] for pair in pairs if len(pair) == 2 and pair[0] == "exam"]  # noqa: PLR2004
     try:
@@ -290,7 +290,7 @@ def _checksum(request: Request) -> bytes | None:
 
 
 def _mismatch(detail: str) -> Response:
-    """Answer with tus's own status, which HTTP has no name for."""
+    """Return a response with a tus-specific status code."""
     body = Problem(title="Checksum Mismatch", status=_MISMATCH, detail=detail).model_dump()
     return JSONResponse(body, _MISMATCH, _VERSION, MEDIA_TYPE)
 

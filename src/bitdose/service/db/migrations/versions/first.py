@@ -12,7 +12,7 @@ UTC = sa.DateTime(timezone=True)
 
 
 def upgrade() -> None:
-    """Make every table, those first that others refer to."""
+    """Create every table, referenced ones first."""
     _accounts()
     _audit()
     _profiles()
@@ -26,7 +26,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drop them, the other way round."""
+    """Drop all tables in reverse order."""
     for name in (
         "reviews",
         "answers",

@@ -8,8 +8,8 @@ refused: no client writes them, and a decoder's memory goes by them.
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
 
+from bitdose.codecs.base import StreamHeader
 from bitdose.errors import BitdoseError
 
 _SOC, _EOC = b"\xff\x4f", b"\xff\xd9"
@@ -18,16 +18,7 @@ _SIZ_HEAD = struct.Struct(">HIIIIIIIIH")
 _LONGEST_COMMENT = 100  # OpenJPEG names its version; more is no comment
 
 
-class J2kStream(NamedTuple):
-    """Size in samples, bits per component, all alike."""
-
-    height: int
-    width: int
-    components: int
-    bits: int
-
-
-def read_j2k_stream(data: bytes) -> J2kStream:
+def read_jpeg2000_stream(data: bytes) -> StreamHeader:
     """Read a raw codestream's headers, and check that it is one whole image and nothing else.
 
     Raises
@@ -37,7 +28,7 @@ def read_j2k_stream(data: bytes) -> J2kStream:
 
     Examples
     --------
-    >>> read_j2k_stream(b"GIF89a")
+    >>> read_jpeg2000_stream(b"GIF89a")
     Traceback (most recent call last):
         ...
     bitdose.errors.BitdoseError: JPEG 2000 stream: it does not begin as one
@@ -52,7 +43,7 @@ def read_j2k_stream(data: bytes) -> J2kStream:
     return header
 
 
-def _size(data: bytes) -> J2kStream:
+def _size(data: bytes) -> StreamHeader:
     _, width, height, *rest, count = _SIZ_HEAD.unpack_from(data, 6)
     left, top, tile_width, tile_height, tile_left, tile_top = rest
     parts = {struct.unpack_from("BBB", data, 6 + _SIZ_HEAD.size + 3 * index) for index in range(count)}
@@ -62,7 +53,7 @@ def _size(data: bytes) -> J2kStream:
     depth, step_x, step_y = parts.pop()
     if depth & 0x80 or (step_x, step_y) != (1, 1):
         raise BitdoseError("JPEG 2000 stream: expected unsigned components that are not subsampled")
-    return J2kStream(height, width, count, depth + 1)
+    return StreamHeader(height, width, count, depth + 1)
 
 
 def _main_header_end(data: bytes) -> int:

@@ -1,6 +1,6 @@
-"""A JPEG 2000 stream of exactly Bits Stored, out of an encoder that writes 8 or 16 bits.
+"""JPEG 2000 streams of exactly Bits Stored from an encoder of 8 or 16 bits.
 
-DICOM wants the stream's precision and sign to agree with Bits Stored and Pixel
+DICOM requires the stream's precision and sign to match Bits Stored and Pixel
 Representation (PS3.5 8.2.4). The study's encoder writes 8 or 16 bits only, and another
 encoder would give other bytes at the same point.
 
@@ -32,19 +32,19 @@ def with_precision(stream: bytes, bits: int, *, signed: bool) -> bytes:
     stream : bytes
         An irreversible codestream of samples shifted up to fill 8 or 16 bits.
     bits : int
-        Precision to write, 1 to 16.
+        Precision to write, 1 to 16 bits.
     signed : bool
-        Whether the decoder shall give signed samples.
+        Whether the decoded samples are signed.
 
     Returns
     -------
     bytes
-        The stream, changed in one byte per component.
+        The stream, with one changed byte per component.
 
     Raises
     ------
     ValueError
-        If this is no bare codestream.
+        If ``stream`` is not a raw codestream.
     """
     if stream[: len(_SIZ)] != _SIZ:
         raise ValueError("expected a JPEG 2000 codestream that begins with SOC and SIZ")

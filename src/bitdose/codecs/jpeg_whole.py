@@ -1,7 +1,8 @@
-"""Does a JPEG stream hold all of its image? A decoder says nothing where coded data end early: it invents.
+"""Detection of truncated JPEG streams, for which decoders silently invent pixels.
 
-What it invents depends on what it finds there. So the stream is decoded as it is and with some bytes put in
-behind its coded data, which no decoder of a whole image ever reads: where pixels differ, they were needed.
+Invented pixels depend on the bytes after the coded data. So the stream is decoded as is and with some bytes
+inserted after its coded data, which a decoder never reads for a complete image: differing pixels prove
+truncation.
 """
 
 from __future__ import annotations
@@ -12,42 +13,39 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.data.guard import decoding
 from bitdose.errors import BitdoseError
 
 _EOI, _SOS, _FF = 0xD9, 0xDA, 0xFF
 _RESTARTS = range(0xD0, 0xD8)
 _FILLER = bytes(np.random.default_rng(0).integers(0, 255, 256, np.uint8))  # 255 would begin a marker
 _LAST = b"".join(_FILLER + bytes((_FF, marker)) for marker in (*_RESTARTS, *_RESTARTS)) + _FILLER
-"""Behind a scan: where it ends at a restart, more is read only after the restart that is due."""
+"""Inserted after a scan: at a restart, a decoder reads on only after the expected restart marker."""
 
 
 def check_whole(data: bytes) -> None:
-    """Refuse a JPEG stream whose coded data end before its image does.
+    """Reject a JPEG stream whose coded data are truncated.
 
     Parameters
     ----------
     data : bytes
-        A stream whose size was looked at: it is decoded twice.
+        A stream of checked size, since it is decoded twice.
 
     Raises
     ------
     BitdoseError
-        If it is not whole, or damaged.
+        If it is not whole. A damaged one may raise what its decoder raises.
     """
-    with decoding("JPEG"):
-        whole = np.array_equal(_pixels(data), _pixels(with_filler(data)))
-    if not whole:
+    if not np.array_equal(_pixels(data), _pixels(with_filler(data))):
         raise BitdoseError("JPEG stream: its coded data end before its image does")
 
 
 def with_filler(data: bytes) -> bytes:
-    """Return a stream with bytes put in before every marker that follows coded data, restarts included.
+    """Return a stream with bytes inserted before every marker that follows coded data, restarts included.
 
     Raises
     ------
     BitdoseError
-        If its markers lead nowhere.
+        If its markers are inconsistent.
     """
     try:
         return b"".join(_parts(data))
@@ -73,7 +71,7 @@ def _parts(data: bytes) -> list[bytes]:
 
 
 def _marker(data: bytes, at: int) -> int:
-    """Find the next marker in coded data, where 255 is followed by 0, or by another 255 that fills."""
+    """Find the next marker in coded data; skips stuffed zeros and fill bytes."""
     while True:
         at = data.find(_FF, at)
         if at < 0:

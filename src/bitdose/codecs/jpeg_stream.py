@@ -68,6 +68,37 @@ def read_jpeg_stream(data: bytes) -> JpegStream:
         raise BitdoseError("JPEG stream: it is damaged") from None
 
 
+def excess(given: JpegStream, allowed: JpegStream) -> str:
+    """Say in what a stream is coarser than another that codes the same image; empty where it is not.
+
+    Returns
+    -------
+    str
+        A clause that goes on with ``of`` and the other's name.
+
+    Raises
+    ------
+    BitdoseError
+        If they differ in their number of components.
+    """
+    if len(given.components) != len(allowed.components):
+        raise BitdoseError(f"JPEG stream: {len(given.components)} components")
+    pairs = list(zip(given.components, allowed.components, strict=True))
+    share = max(a / b for g, r in pairs for a, b in zip(g.steps, r.steps, strict=True))
+    if share > 1:
+        return f"its quantisation steps are up to {share:.2g} times those"
+    if any(_fineness(given, index) < _fineness(allowed, index) for index in range(len(pairs))):
+        return "its colour is sampled more coarsely than that"
+    return ""
+
+
+def _fineness(stream: JpegStream, index: int) -> tuple[float, float]:
+    """Share of the largest sampling factors that a component has, down and across."""
+    parts, part = stream.components, stream.components[index]
+    highest, widest = max(p.vertical for p in parts), max(p.horizontal for p in parts)
+    return part.vertical / highest, part.horizontal / widest
+
+
 def _read(data: bytes) -> JpegStream:
     tables: dict[int, tuple[int, ...]] = {}
     frame: _Frame | None = None
