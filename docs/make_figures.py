@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import house
+import layers
 import polars as pl
 
 from bitdose.decision.base import ChainTest, Decision, PointTest
@@ -158,7 +158,7 @@ def _setting(point: str) -> str:
 
 def made() -> str:
     """Return the page with its numbers made anew."""
-    return house.made(PAGE, {"tests": tests_table})
+    return layers.made(PAGE, {"tests": tests_table})
 
 
 def main(arguments: Sequence[str]) -> None:

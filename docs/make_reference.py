@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import house
+import layers
 
 HERE = Path(__file__).parent
 CLI_HEAD = """# Command line
@@ -43,11 +43,14 @@ def command_words() -> list[list[str]]:
     from typer.main import get_command
 
     from bitdose.cli.app import app
+    from bitdose.cli.lazy import LazyGroup
 
     found: list[list[str]] = []
 
     def visit(command: Any, words: list[str]) -> None:
         found.append(words)
+        if isinstance(command, LazyGroup):
+            command.load(command.list_commands(None))
         for name, below in getattr(command, "commands", {}).items():
             visit(below, [*words, name])
 
@@ -122,9 +125,9 @@ def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
 PAGES: dict[str, Callable[[], str]] = {
     "cli.md": cli_page,
     "reference.md": reference_page,
-    "architecture.md": lambda: house.made(HERE / "architecture.md"),
-    "../CONTRIBUTING.md": lambda: house.made(HERE.parent / "CONTRIBUTING.md"),
-    "img/layers.svg": house.picture,
+    "architecture.md": lambda: layers.made(HERE / "architecture.md"),
+    "../CONTRIBUTING.md": lambda: layers.made(HERE.parent / "CONTRIBUTING.md"),
+    "img/layers.svg": layers.picture,
 }
 
 if __name__ == "__main__":

@@ -55,7 +55,7 @@ class Door(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
         """Bind a name, as importing a package does to its parent."""
         if name in CALLS and isinstance(value, ModuleType):
-            value.__class__ = Room
+            value.__class__ = CallablePackage
         super().__setattr__(name, value)
 
     def __dir__(self) -> list[str]:
@@ -63,7 +63,7 @@ class Door(ModuleType):
         return sorted({*super().__dir__(), *NAMES, *CALLS})
 
 
-class Room(ModuleType):
+class CallablePackage(ModuleType):
     """A package that is called as the function of its name."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

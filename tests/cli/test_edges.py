@@ -14,10 +14,10 @@ import pytest
 
 import bitdose.codecs.grid
 from bitdose.cli.app import run
-from bitdose.cli.progress import study_progress
 from bitdose.results.summarize import summarize
 from bitdose.results.table import read_table
 from bitdose.study.progress import StudyProgress
+from bitdose.study.progress_bar import study_progress
 
 
 def study(data: Path, model: Path, out: Path, *more: str) -> list[str]:

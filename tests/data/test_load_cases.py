@@ -134,7 +134,7 @@ def test_parquet_and_cases_file_in_folder(tmp_path: Path) -> None:
         ("", "cannot be read as one"),
         ("path,label\n", "no rows"),
         ("path,class\n1,a\n", "expected a column 'label', got path, class; rename yours"),
-        ("file,label\n1,a\n", r"column 'path', .*rename yours, or name it with --path-column in a study"),
+        ("file,label\n1,a\n", r"column 'path', .*rename yours, or name it with path_column in a study"),
         ("path,label\n1,a\n2,\n3,\n", "got 2 empty cells, first in data row 2"),
         ("path,label\n1,a\n ,b\n", "path: expected a value in every row"),
         ("path,label\n1,a\n2,b,c,d\n", "cannot be read as one"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import logging
 import os
 import sys
 import traceback
@@ -11,23 +12,7 @@ from collections.abc import Sequence
 
 import typer
 
-from bitdose.cli import (
-    compare,
-    compress,
-    data,
-    decide,
-    demo,
-    fetch,
-    links,
-    lists,
-    profile,
-    report,
-    search,
-    send,
-    serve,
-    study,
-    train,
-)
+from bitdose.cli.commands import Commands
 from bitdose.cli.spelling import spelled
 from bitdose.errors import BitdoseError, UsageError
 
@@ -37,7 +22,8 @@ ABOUT = (
 )
 _CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
-_INTERRUPTED = 130  # click's translation of Ctrl-C
+_LOG = logging.getLogger("bitdose")
+_INTERRUPTED = 130  # what click makes of Ctrl-C
 _DEBUG = "BITDOSE_DEBUG"
 _PLAIN = "bitdose.plain"
 _ASCII_SIGNS = {
@@ -51,32 +37,16 @@ _ASCII_SIGNS = {
     "…": "...",
 }
 
+
 app = typer.Typer(
     name="bitdose",
+    cls=Commands,
     help=ABOUT,
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command("demo")(demo.demo)
-app.command("study")(study.study)
-app.command("fetch")(fetch.fetch)
-app.command("report")(report.report)
-app.command("compare")(compare.compare)
-app.command("decide")(decide.decide)
-app.command("search")(search.search)
-app.add_typer(profile.app, name="profile")
-app.command("compress")(compress.compress)
-app.add_typer(data.app, name="data")
-app.command("train")(train.train)
-app.add_typer(serve.app, name="serve")
-app.add_typer(send.app, name="send")
-app.command("links")(links.links)
-app.command("codecs")(lists.codecs)
-app.command("points")(lists.points)
-app.command("models")(lists.models)
 
 
 def _show_version(value: bool) -> None:
@@ -89,11 +59,32 @@ def _show_version(value: bool) -> None:
 
 @app.callback()
 def root(
-    version: bool = typer.Option(
+    context: typer.Context,
+    version: bool = typer.Option(  # noqa: ARG001  its callback acts
         False, "--version", callback=_show_version, is_eager=True, help="Print the version and exit."
+    ),
+    verbose: bool = typer.Option(
+        False, "--verbose", "-v", help="Say on stderr what is decided and how long it takes; tracebacks too."
     ),
 ) -> None:
     """Handle the options of the root command; its help is set above."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+        raise typer.Exit(2)
+    if verbose:
+        _say_more()
+
+
+def _say_more() -> None:
+    """Show the library's log with milliseconds since the start; it never names a patient."""
+    _LOG.handlers[-1:] = [_stderr_handler("%(relativeCreated)7d ms  %(name)s: %(message)s")]
+    _LOG.setLevel(logging.DEBUG)
+
+
+def _stderr_handler(line: str) -> logging.Handler:
+    shown = logging.StreamHandler(sys.stderr)
+    shown.setFormatter(logging.Formatter(line))
+    return shown
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -104,6 +95,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code; errors are one line on stderr."""
+    level, handlers = _LOG.level, list(_LOG.handlers)
+    _LOG.addHandler(_stderr_handler("bitdose: %(message)s"))
+    try:
+        return _run(arguments)
+    finally:
+        _LOG.setLevel(level)
+        _LOG.handlers[:] = handlers
+
+
+def _run(arguments: list[str]) -> int:
     try:
         _check_text(arguments)
         code = app(arguments, prog_name="bitdose", standalone_mode=False)
@@ -119,6 +120,8 @@ def run(arguments: list[str]) -> int:
             message = error.format_message()  # type: ignore[attr-defined]
             # The bare command has already printed its help.
             return _fail(f"{message} (see 'bitdose --help')", 2) if message else 2
+        if _LOG.isEnabledFor(logging.DEBUG):
+            traceback.print_exc()
         if os.environ.get(_DEBUG) == "1":
             raise
         return _fail(_unexpected(error), 1)

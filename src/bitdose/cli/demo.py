@@ -24,11 +24,12 @@ def demo(
     Example: bitdose demo --out demo-run
     """
     from bitdose.api import open_run
-    from bitdose.cli.progress import study_progress, tell_of_missing_loops
+    from bitdose.cli.progress import tell_of_missing_loops
     from bitdose.cli.rule_options import make_rule
     from bitdose.data.phantoms import write_phantoms
     from bitdose.errors import UsageError
     from bitdose.study.plan import make_plan
+    from bitdose.study.progress_bar import study_progress
     from bitdose.study.run import run_study
     from bitdose.study.spec import StudySpec
 

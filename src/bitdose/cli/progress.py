@@ -1,19 +1,14 @@
-"""Progress display of a study or a training: a bar with ETA, and intermediate results."""
+"""What a person sees before a study and while a training runs."""
 
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.progress import Progress
-
-    from bitdose.study.progress import StudyProgress
-
-_REFRESH_SECONDS = 0.5
 
 
 def tell_of_missing_loops() -> None:
@@ -23,63 +18,6 @@ def tell_of_missing_loops() -> None:
     native = state()
     if not native.available:
         print(f"bitdose: {native.line()}", file=sys.stderr)
-
-
-@contextmanager
-def study_progress(total: int) -> Iterator[Callable[[StudyProgress], None] | None]:
-    """Show progress on stderr if it is a terminal; yield the watcher, or None."""
-    if not sys.stderr.isatty():
-        yield None
-        return
-    from rich.console import Console, Group
-    from rich.live import Live
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    bar = Progress(
-        TextColumn("cases"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]}"),
-        TextColumn("ETA"),
-        TimeRemainingColumn(elapsed_when_finished=True),
-    )
-    task = bar.add_task("cases", total=total, rate="")
-    started = time.monotonic()
-    console = Console(stderr=True)
-    with Live(bar, console=console, refresh_per_second=4, transient=True) as live:
-        shown = 0.0
-
-        def watch(tally: StudyProgress) -> None:
-            nonlocal shown
-            now = time.monotonic()
-            rate = f"{tally.cases / max(now - started, 1e-9):.2f}/s"
-            bar.update(task, completed=tally.skipped + tally.cases, rate=rate)
-            if now - shown > _REFRESH_SECONDS:
-                shown = now
-                live.update(Group(bar, *chain_lines(tally, console.width)))
-
-        yield watch
-
-
-def chain_lines(tally: StudyProgress, width: int) -> list[str]:
-    """Return one line per chain: the accuracy so far in percent, from weak to strong.
-
-    Examples
-    --------
-    >>> from bitdose.study.progress import StudyProgress
-    >>> tally = StudyProgress()
-    >>> row = {"status": "ok", "case_label": "a", "predicted": "a"}
-    >>> tally.add([row | {"codec_chain": "jpeg", "point": f"jpeg:q{q}"} for q in (90, 30)])
-    >>> chain_lines(tally, 80)
-    ['  accuracy % jpeg            100 100']
-    """
-    lines = []
-    for chain, points in tally.accuracy_by_chain().items():
-        values = " ".join(f"{100 * accuracy:3.0f}" for _, accuracy in points)
-        lines.append(f"  accuracy % {chain:<15} {values}"[:width])
-    if tally.failed_cases:
-        lines.append(f"  failed cases: {tally.failed_cases}"[:width])
-    return lines
 
 
 class TrainingBar:

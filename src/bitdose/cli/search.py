@@ -71,9 +71,10 @@ def search(
     Example: bitdose search xrays/cases.csv --split test --model net.onnx --margin accuracy=0.02
     """
     from bitdose.api import open_run
-    from bitdose.cli.progress import study_progress, tell_of_missing_loops
+    from bitdose.cli.progress import tell_of_missing_loops
     from bitdose.cli.study import class_mapping, early_workers, make_spec
     from bitdose.search.run import search as run_search
+    from bitdose.study.progress_bar import study_progress
 
     spec = make_spec(
         data, points=tuple(points) if points else None, model=model, split=split, limit=limit,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _DEFAULT = "files"
 _EXTRA = ("httpx", "pydantic")
 _LOCK_S = 2.0
+_THREAD_VARIABLES = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "OPENCV_FOR_THREADS_NUM")
 
 Files = Annotated[
     list[Path] | None, typer.Argument(metavar="FILES", help="Images, DICOM files, or folders of them.")
@@ -314,6 +316,7 @@ def _clinic(
     as_json: bool,
     given: Sequence[Path] = (),
 ) -> Iterator[_Clinic]:
+    _stay_small()
     from bitdose.client.sending.connection import Server, connect, read_token
     from bitdose.client.sending.profile_source import ProfileRequest, profile_of_file
 
@@ -338,6 +341,15 @@ def _clinic(
         names = Pseudonyms(folder)
         intake = Intake(queue, names, found.profile, server=server.name, sentinel_share=share)
         yield _Clinic(queue, folder, server, client, intake, teller, paths)
+
+
+def _stay_small() -> None:
+    """Let memory depend on the exams alone, whatever the number of cores; called before numpy is loaded."""
+    from bitdose.malloc import give_back_freed_memory
+
+    for variable in _THREAD_VARIABLES:
+        os.environ.setdefault(variable, "1")
+    give_back_freed_memory()
 
 
 def _link(text: str | None) -> Link | None:

@@ -103,8 +103,8 @@ def study(
     engine: Annotated[
         Text,
         typer.Option(
-            help="local; split: one classifier process for all, as with a GPU; ray: many machines, the same "
-            "rows. [default: local]"
+            help="local; pipeline: one classifier process for all, as with a GPU; ray: many machines, the "
+            "same rows. [default: local]"
         ),
     ] = None,
     address: Annotated[
@@ -221,7 +221,7 @@ def early_workers(spec: StudySpec, workers: int | None) -> PrestartedWorkers:
 def _run(
     plan: Plan, folder: Path, workers: int | None, *, url: str, prestarted: PrestartedWorkers, **how: bool
 ) -> RunOutcome:
-    from bitdose.cli.progress import study_progress
+    from bitdose.study.progress_bar import study_progress
     from bitdose.study.run import run_study
     from bitdose.study.shards import Shards
 

@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 
 from bitdose.codecs.base import ChainCodec, ChainDecoder, EachCodec
 from bitdose.codecs.coded import (
+    LARGE_SAMPLES,
     Coded,
     Streams,
     decode_by,
@@ -42,7 +43,6 @@ __all__ = [
 
 # Below this a layered encode costs up to 0.5 dB (packet headers weigh more on small images)
 # and saves little: see benchmarks/layered.py.
-_WORTH_SHARING_SAMPLES = 2**18
 
 
 class SharedStreams:
@@ -190,7 +190,7 @@ def _together(planes: list[Image], chain: Sequence[Point], *, exact: bool) -> _E
     kind = type(chain[0].build_codec())
     if len(chain) == 1:
         return None
-    if not exact and planes[0].pixels.size >= _WORTH_SHARING_SAMPLES and hasattr(kind, "encode_chain"):
+    if not exact and planes[0].pixels.size >= LARGE_SAMPLES and hasattr(kind, "encode_chain"):
         return _encode_shared
     return _encode_each if hasattr(kind, "encode_each") else None
 

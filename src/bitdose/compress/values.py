@@ -81,6 +81,11 @@ def remap_values(dataset: Any, samples: Samples) -> None:
 def decimal(value: float) -> str:
     """Format a number as a Decimal String of at most 16 characters.
 
+    Raises
+    ------
+    CaseError
+        If the number has no Decimal String.
+
     Examples
     --------
     >>> decimal(4095 / 255), decimal(2.0), decimal(-1 / 3e-7)

@@ -44,6 +44,11 @@ def decode_jpeg2000(data: bytes, header: J2kHeader) -> tuple[Image, tuple[str, .
 
     Components of different depth are unsupported. Signed samples are shifted up by half their
     range, as a named step.
+
+    Raises
+    ------
+    CaseError
+        ``unsupported`` for components of different depth, or above 16 bits.
     """
     import imagecodecs
 

@@ -59,6 +59,11 @@ def to_grey_image(frames: NDArray[Any], dataset: Any) -> tuple[Image, tuple[str,
     -------
     tuple of Image and tuple of str
         The image, and the names of the applied steps.
+
+    Raises
+    ------
+    CaseError
+        ``unsupported`` for an unsupported bit depth or number of axes.
     """
     stored_bits = int(dataset.BitsStored)
     if not 1 <= stored_bits <= _MAX_BITS or frames.ndim > _STACK_NDIM:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +31,7 @@ ALL_SPLITS = "all"
 
 
 def load_cases(
-    data: Path,
+    data: Path | str,
     *,
     split: str | None = None,
     limit: int | None = None,
@@ -44,7 +44,7 @@ def load_cases(
 
     Parameters
     ----------
-    data : pathlib.Path
+    data : pathlib.Path or str
         Folder, or CSV or Parquet table, in the layout described at the top of this module.
     split : str, optional
         Split to load; ``all`` for every split. Required if there are several.
@@ -70,20 +70,39 @@ def load_cases(
         option names a missing split or label.
     """
     data = Path(data)
-    if limit is not None and limit < 1:
-        raise UsageError(f"limit {limit}: expected at least 1, or none for all cases")
     try:
         found, has_patients = _found(data, path_column, label_column)
     except OSError as error:  # an unreadable folder, or a path that is too long
         raise UsageError(f"data {data.name!r}: cannot be read: {error.strerror}") from error
-    _check_ids(found)
-    _check_patients(found)  # a case without a patient is its own patient
-    cases = _renamed(found, classes or {})
-    labels = tuple(sorted({case.label for case in cases}))
-    chosen = _split_name(cases, split)
-    kept = [case for case in cases if chosen in (ALL_SPLITS, case.split)]
     name = plain_text(data.resolve().name if data.is_dir() else data.stem)
-    return CaseSet(name, tuple(_limited(kept, limit, seed)), labels, chosen, has_patients)
+    every = CaseSet(name, tuple(found), (), ALL_SPLITS, has_patients)
+    return select_cases(every, split=split, limit=limit, classes=classes, seed=seed)
+
+
+def select_cases(
+    cases: CaseSet,
+    *,
+    split: str | None = None,
+    limit: int | None = None,
+    classes: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> CaseSet:
+    """Choose among cases that are listed already, by the same rules as :func:`load_cases`.
+
+    Raises
+    ------
+    UsageError
+        As :func:`load_cases`.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"limit {limit}: expected at least 1, or none for all cases")
+    _check_ids(cases.cases)
+    _check_patients(cases.cases)  # a case that names none is its own patient
+    renamed = _renamed(cases.cases, classes or {})
+    labels = tuple(sorted({case.label for case in renamed}))
+    chosen = _split_name(renamed, split)
+    kept = [case for case in renamed if chosen in (ALL_SPLITS, case.split)]
+    return CaseSet(cases.name, tuple(_limited(kept, limit, seed)), labels, chosen, cases.has_patients)
 
 
 def _found(data: Path, path_column: str, label_column: str) -> tuple[list[Case], bool]:
@@ -109,7 +128,7 @@ def _rows(indices: Iterable[int]) -> str:
     return " and ".join(str(index + 1) for index in indices)
 
 
-def _check_ids(cases: list[Case]) -> None:
+def _check_ids(cases: Sequence[Case]) -> None:
     seen: dict[str, int] = {}
     repeats = [(seen.setdefault(case.id, row), row) for row, case in enumerate(cases)]
     doubled = [pair for pair in repeats if pair[0] != pair[1]]
@@ -120,7 +139,7 @@ def _check_ids(cases: list[Case]) -> None:
         )
 
 
-def _check_patients(cases: list[Case]) -> None:
+def _check_patients(cases: Sequence[Case]) -> None:
     """Reject a patient in two splits; the message has counts and rows, but no names."""
     first: dict[str, int] = {}
     clashes: dict[str, tuple[int, int]] = {}
@@ -136,7 +155,7 @@ def _check_patients(cases: list[Case]) -> None:
         )
 
 
-def _renamed(cases: list[Case], classes: Mapping[str, str]) -> list[Case]:
+def _renamed(cases: Sequence[Case], classes: Mapping[str, str]) -> list[Case]:
     known = sorted({case.label for case in cases})
     for label in classes:
         if label not in known:

@@ -120,7 +120,13 @@ def open_pillow(format_name: str, data: bytes) -> Any:
 
 
 def from_pillow(file: Any) -> tuple[Image, tuple[str, ...]]:
-    """Decode an opened Pillow image and convert it to grey or RGB."""
+    """Decode an opened Pillow image and convert it to grey or RGB.
+
+    Raises
+    ------
+    CaseError
+        ``unsupported`` for a Pillow mode that is neither grey nor RGB.
+    """
     if file.mode.startswith("I;16"):
         return Image(np.asarray(file).astype(np.uint16), _DEEP_BITS), ()
     if file.mode in _WIDE_MODES:
@@ -199,6 +205,13 @@ def _oriented(image: Image, orientation: int) -> tuple[Image, tuple[str, ...]]:
 
 def orient(pixels: NDArray[Any], orientation: int) -> NDArray[Any]:
     """Apply an EXIF orientation, 1 to 8, to stored pixels.
+
+    Parameters
+    ----------
+    pixels : numpy.ndarray
+        ``(H, W)`` or ``(H, W, C)``.
+    orientation : int
+        EXIF orientation, 1 to 8.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Reading one case's file: the only way from a path to a :class:`~bitdose.data.base.Source`.
+"""Reading one case: the only way from a path or an array to a :class:`~bitdose.data.base.Source`.
 
 The file's bytes are read once; digest, size and pixels all come from these bytes. The
 format is known by content, never by extension. Whatever goes wrong is a
@@ -14,6 +14,7 @@ format is known by content, never by extension. Whatever goes wrong is a
 | ``too-large`` | more pixels than ``max_pixels``, or than memory holds |
 | ``no-pixels`` | a DICOM object without pixel data |
 | ``wrong-frames`` | DICOM pixel data that disagree with rows, columns and frames |
+| ``changed-pixels`` | a data set gave other pixels than when the study was planned |
 """
 
 from __future__ import annotations
@@ -21,15 +22,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import get_args
 
-from bitdose.data.base import Color, Source
+from bitdose.data.base import Case, Color, Source
 from bitdose.data.decoded import MAX_PIXELS, Decoded
 from bitdose.data.guard import decoding
 from bitdose.data.sniff import sniff
 from bitdose.errors import CaseError, UsageError
 from bitdose.hashing import bytes_digest
-from bitdose.image import to_grey
+from bitdose.image import Image, to_grey
 
 _READ_HERE = "PNG, JPEG, JPEG 2000, TIFF, WebP, BMP, DICOM and NIfTI are read"
+
+
+def read_case(case: Case, *, color: Color = "keep", max_pixels: int = MAX_PIXELS) -> Source:
+    """Read a case's file, or take the pixels it holds; otherwise as :func:`read_source`."""
+    if case.pixels is None:
+        return read_source(case.path, color=color, max_pixels=max_pixels)
+    image, steps = _colored(case.pixels.read(), (case.pixels.mapping,), color)
+    mapping = "; ".join(filter(None, steps))
+    return Source(image, "array", None, None, case.pixels.digest, mapping)
 
 
 def read_source(path: Path, *, color: Color = "keep", max_pixels: int = MAX_PIXELS) -> Source:
@@ -68,8 +78,6 @@ def read_source(path: Path, *, color: Color = "keep", max_pixels: int = MAX_PIXE
 
 def read_bytes(data: bytes, *, color: Color = "keep", max_pixels: int = MAX_PIXELS) -> Source:
     """Read the image or volume in the bytes of a file; otherwise as :func:`read_source`."""
-    if color not in get_args(Color):
-        raise UsageError(f"color {color!r}: expected one of {', '.join(get_args(Color))}")
     if not data:
         raise CaseError("empty-file", "the file holds no byte")
     name = sniff(data)
@@ -77,9 +85,16 @@ def read_bytes(data: bytes, *, color: Color = "keep", max_pixels: int = MAX_PIXE
         raise CaseError("unreadable", f"the content is of no known format; {_READ_HERE}")
     with decoding(name):
         image, lossy, steps = _decode(name, data, max_pixels)
-    if color == "grey" and image.photometric == "RGB":
-        image, steps = to_grey(image), (*steps, "rgb>grey")
+    image, steps = _colored(image, steps, color)
     return Source(image, name, lossy, len(data), bytes_digest(data), "; ".join(steps))
+
+
+def _colored(image: Image, steps: tuple[str, ...], color: Color) -> tuple[Image, tuple[str, ...]]:
+    if color not in get_args(Color):
+        raise UsageError(f"color {color!r}: expected one of {', '.join(get_args(Color))}")
+    if color == "grey" and image.photometric == "RGB":
+        return to_grey(image), (*steps, "rgb>grey")
+    return image, steps
 
 
 def _decode(name: str, data: bytes, max_pixels: int) -> Decoded:

@@ -80,21 +80,45 @@ def table_rows(
     UsageError
         If the file is no table, is empty, lacks a column, or has empty paths or labels.
     """
-    text_columns = (path_column, label_column, *_OWN)
-    frame = _read(path, text_columns)
+    frame = _read(path, (path_column, label_column, *_OWN))
+    return frame_rows(frame, path.name, path.parent, path_column=path_column, label_column=label_column)
+
+
+def frame_rows(
+    frame: pl.DataFrame, name: str, folder: Path, *, path_column: str = "path", label_column: str = "label"
+) -> tuple[list[Case], int]:
+    """List the cases of a table in memory, as :func:`table_rows` does those of a file.
+
+    Parameters
+    ----------
+    frame : polars.DataFrame
+        The table.
+    name : str
+        What messages call it.
+    folder : pathlib.Path
+        What its paths are relative to.
+    path_column, label_column : str
+        The columns that hold the file and the class.
+
+    Raises
+    ------
+    UsageError
+        As :func:`table_rows`.
+    """
     for option, column in ((argument("path_column"), path_column), (argument("label_column"), label_column)):
         if column not in frame.columns:
             raise UsageError(
-                f"data {path.name!r}: expected a column {column!r}, got {', '.join(frame.columns)}; "
+                f"data {name!r}: expected a column {column!r}, got {', '.join(frame.columns)}; "
                 f"rename yours, or name it with {option} in a study"
             )
     if frame.is_empty():
-        raise UsageError(f"data {path.name!r}: the table has no rows; expected one per case")
-    rows = frame.to_dicts()
+        raise UsageError(f"data {name!r}: the table has no rows; expected one per case")
+    own = [c for c in dict.fromkeys((path_column, label_column, *_OWN)) if c in frame.columns]
+    rows = frame.with_columns(_as_text(name, frame[column]) for column in own).to_dicts()
     for column in (path_column, label_column):
-        _check_filled(path, rows, column)
+        _check_filled(name, rows, column)
     n_named = sum(bool(row.get("patient")) for row in rows)
-    return [_case(path.parent, row, path_column, label_column) for row in rows], n_named
+    return [_case(folder, row, path_column, label_column) for row in rows], n_named
 
 
 def _case(folder: Path, row: dict[str, Any], path_column: str, label_column: str) -> Case:
@@ -117,11 +141,11 @@ def _scalar(value: Any) -> Scalar:
     return str(value)
 
 
-def _check_filled(path: Path, rows: list[dict[str, Any]], column: str) -> None:
+def _check_filled(name: str, rows: list[dict[str, Any]], column: str) -> None:
     empty = [number for number, row in enumerate(rows, 1) if not row[column]]
     if empty:
         raise UsageError(
-            f"{column}: expected a value in every row of {path.name}, got {len(empty)} empty cells, first in "
+            f"{column}: expected a value in every row of {name}, got {len(empty)} empty cells, first in "
             f"data row {empty[0]}; fill or remove these rows"
         )
 
@@ -141,11 +165,10 @@ def _read(path: Path, text_columns: tuple[str, ...]) -> pl.DataFrame:
             f"data {path.name!r}: expected a CSV or Parquet table with a header, got a file that "
             f"cannot be read as one ({type(error).__name__}); check its contents"
         ) from None
-    own = [name for name in dict.fromkeys(text_columns) if name in frame.columns]
-    return frame.with_columns(_as_text(path, frame[name]) for name in own)
+    return frame
 
 
-def _as_text(path: Path, cells: pl.Series) -> pl.Series:
+def _as_text(name: str, cells: pl.Series) -> pl.Series:
     """Convert a column to text; nested and binary columns have no text form for labels."""
     import polars as pl
 
@@ -155,7 +178,7 @@ def _as_text(path: Path, cells: pl.Series) -> pl.Series:
             return cells.cast(pl.String).str.strip_chars()
     except pl.exceptions.PolarsError:
         pass
-    raise UsageError(f"column {cells.name!r} of {path.name}: expected text or numbers, got {kind}") from None
+    raise UsageError(f"column {cells.name!r} of {name}: expected text or numbers, got {kind}") from None
 
 
 def _check_utf8(path: Path) -> None:

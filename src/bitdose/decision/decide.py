@@ -175,8 +175,9 @@ def worst_p(test: PointTest) -> float:
 
 
 def cost_of(test: PointTest, rule: Rule) -> float:
-    """Return what the objective makes small."""
-    return {"ratio": -test.ratio_file, "bytes": test.mean_bytes, "seconds": test.seconds}[rule.objective]
+    """Return what the objective makes small; where no file's size is known, a ratio is of raw pixels."""
+    ratio = test.ratio_pixels if math.isnan(test.ratio_file) else test.ratio_file
+    return {"ratio": -ratio, "bytes": test.mean_bytes, "seconds": test.seconds}[rule.objective]
 
 
 def pareto(tests: Iterable[PointTest], rule: Rule) -> list[PointTest]:

@@ -175,6 +175,9 @@ class CallableClassifier:
         Where it runs.
     in_fp32 : Classifier, optional
         The same network in fp32, where this one is of another precision.
+    known_by : str
+        What the digest in ``name`` is of, in words for the manifest, where that is less than the whole
+        classifier; empty where it is the whole.
 
     Examples
     --------
@@ -189,6 +192,7 @@ class CallableClassifier:
     name: str = "callable"
     device: str = "cpu"
     in_fp32: Classifier | None = None
+    known_by: str = ""
 
     def predict(self, batch: Batch) -> Probabilities:
         """Return ``(N, K)`` probabilities; raises ``UsageError`` for outputs of another shape."""

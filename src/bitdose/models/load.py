@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -13,10 +14,11 @@ import numpy as np
 
 from bitdose.errors import MissingBackendError, UsageError, argument, command
 from bitdose.image import Image
-from bitdose.models.base import FP32, CallableClassifier, Classifier
+from bitdose.models.base import FP32, Batch, CallableClassifier, Classifier
 from bitdose.models.prepare import prepare
 from bitdose.models.runtime import cpu_ms, sample_inputs
 
+_LOG = logging.getLogger(__name__)
 SHIPPED = {"phantom": "shipped/phantom.onnx"}
 REFERENCE = ("covid-next", "brain-tumor")
 RUNTIMES = ("onnxruntime", "openvino", "auto")
@@ -160,6 +162,7 @@ def choose_runtime(ref: ModelRef) -> tuple[ModelRef, str]:
     if ref.precision != FP32:
         return replace(ref, runtime="openvino"), f"runtime: openvino, the one with {ref.precision}"
     runtime, said = _measured(ref.model, json.dumps(dict(ref.flags), sort_keys=True))
+    _LOG.info("%s", said)
     return replace(ref, runtime=runtime), said
 
 
@@ -191,13 +194,25 @@ def probe(classifier: Classifier) -> None:
     shape = (spec.slices or _PROBE_SLICES, *plane) if spec.takes_volumes else plane
     batch = prepare(Image(np.zeros(shape, np.uint8)), spec)[None]
     try:
-        classifier.predict(batch)
+        found = classifier.predict(batch)
     except UsageError:
         raise
     except Exception as error:  # any model, any runtime: what it raises is not ours to know
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"model: cannot take an input of shape {batch.shape} as its spec says: {first_line}"
         raise UsageError(message) from error
+    if np.isnan(found).any() and _are_logits(classifier, batch):
+        raise UsageError(
+            "model: output: expected probabilities, got values outside [0, 1]: a network that ends without "
+            f"softmax gives logits; say so with {argument('output', 'logits')}"
+        )
+
+
+def _are_logits(classifier: Classifier, batch: Batch) -> bool:
+    """Whether numbers were refused as probabilities; a blank input may well give none at all."""
+    if not isinstance(classifier, CallableClassifier) or classifier.spec.output != "probabilities":
+        return False
+    return bool(np.isfinite(np.asarray(classifier.function(batch), np.float64)).all())
 
 
 def check_labels(model_labels: tuple[str, ...], data_labels: tuple[str, ...]) -> None:

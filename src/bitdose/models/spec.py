@@ -22,6 +22,10 @@ _FP32_KEY = "fp32"
 Fields = dict[str, Any]
 
 
+class LabelsMissingError(UsageError):
+    """Neither the model nor its user says what its outputs stand for."""
+
+
 def merge_spec(sources: Mapping[str, Fields]) -> InputSpec:
     """Merge sources, first to last, into a spec.
 
@@ -53,7 +57,7 @@ def merge_spec(sources: Mapping[str, Fields]) -> InputSpec:
             merged[key] = value
             origin.setdefault(key, name)
     if "labels" not in merged:
-        raise UsageError(
+        raise LabelsMissingError(
             "model: labels are missing: give them in the model's metadata, in a sidecar "
             f'MODEL.json ({{"labels": [...]}}) or with {argument("labels", ["a", "b", "c"])}'
         )

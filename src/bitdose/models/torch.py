@@ -8,13 +8,13 @@ import importlib
 import inspect
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bitdose.errors import MissingBackendError, UsageError, argument
 from bitdose.hashing import file_digest
-from bitdose.models.base import FP32, CallableClassifier, identified
+from bitdose.models.base import FP32, CallableClassifier, InputSpec, RawModel, identified
 from bitdose.models.spec import Fields, fields_of, merge_spec, sidecar_fields
 from bitdose.models.weights import load_weights
 
@@ -129,12 +129,20 @@ def _classifier(
     """Make a classifier of a module; in bf16 the layers that bear it run in it, the others in fp32."""
     spec, device = merge_spec(sources), _device(torch)
     module = module.to(device).eval()
-    if device == "cuda":
-        torch.backends.cudnn.allow_tf32 = False  # else convolutions are in TF32 under the name of fp32
 
     def run(batch: Any) -> Any:
         with torch.inference_mode():
             return module(torch.from_numpy(batch).to(device)).float().cpu().numpy()
+
+    return _in_precision(run, spec, known_as, device=device, precision=precision)
+
+
+def _in_precision(
+    run: RawModel, spec: InputSpec, known_as: tuple[str, str], *, device: str, precision: str
+) -> CallableClassifier:
+    torch = import_torch()
+    if device == "cuda":
+        torch.backends.cudnn.allow_tf32 = False  # else convolutions are in TF32 under the name of fp32
 
     def run_in_bf16(batch: Any) -> Any:
         with torch.autocast(device, dtype=torch.bfloat16):
@@ -147,12 +155,59 @@ def _classifier(
     return CallableClassifier(run_in_bf16, spec, name, device, plain)
 
 
-def _identity(module: Any) -> str:
-    """Digest of a module's weights as they stand and of the source file that defines it."""
+def module_classifier(module: Any, flags: Fields, *, precision: str = FP32) -> CallableClassifier:
+    """Make a classifier of a module as it stands, on the device where it is.
+
+    It runs in evaluation mode without gradients; each call leaves the module's mode as it was. Its
+    identity is its ``state_dict``, its class and what it prints as; a ``bitdose_spec`` of it is read.
+
+    Raises
+    ------
+    UsageError
+        If its spec is incomplete.
+    """
+    torch = import_torch()
+    kind = type(module)
+    origin = f"{kind.__name__}.bitdose_spec"
+    sources = {"bitdose_spec": fields_of(getattr(module, "bitdose_spec", {}), origin=origin), "input": flags}
+    weights = next(iter(module.state_dict().values()), None)
+    device = torch.device("cpu") if weights is None else weights.device
+
+    def run(batch: Any) -> Any:
+        with _evaluating(module), torch.inference_mode():
+            return module(torch.from_numpy(batch).to(device)).float().cpu().numpy()
+
+    state = _state_digest(module)
+    state.update(f"{kind.__module__}.{kind.__qualname__}\n{module!r}".encode())
+    known_as = (kind.__name__, state.hexdigest())
+    spec = merge_spec(sources)
+    return _in_precision(run, spec, known_as, device=device.type, precision=precision)
+
+
+@contextlib.contextmanager
+def _evaluating(module: Any) -> Iterator[None]:
+    """Put a module into evaluation mode, and each of its parts back into its own after it."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
+
+
+def _state_digest(module: Any) -> hashlib._Hash:
+    """Digest a module's weights as they stand; the caller may add to it."""
     state = hashlib.sha256()
     for name, tensor in sorted(module.state_dict().items()):
         state.update(name.encode())
         state.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+    return state
+
+
+def _identity(module: Any) -> str:
+    """Digest of a module's weights as they stand and of the source file that defines it."""
+    state = _state_digest(module)
     with contextlib.suppress(OSError, TypeError):  # built in a session: there is no file
         state.update(Path(inspect.getfile(type(module))).read_bytes())
     return state.hexdigest()

@@ -47,9 +47,11 @@ COLUMNS: dict[str, Column] = {
     ),
     "codec_library": Column("string", False, "library and version that coded"),
     "codec_mapping": Column("string", False, "bit depth mapping around the codec; empty if none"),
-    "bytes_file": Column("int64", True, "size of the source file"),
+    "bytes_file": Column("int64", True, "size of the source file; null where the case came as an array"),
     "bytes_pixels": Column("int64", True, "size of the original's raw pixels"),
-    "bytes_coded": Column("int64", True, "size of the coded stream; for pristine, of the source file"),
+    "bytes_coded": Column(
+        "int64", True, "size of the coded stream; for pristine, of the source file, of an array's raw pixels"
+    ),
     "encode_ms": Column(
         "double", False, "encoding time; what streams made together share is shared out evenly"
     ),

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from bitdose.codecs.grid import chains_of, expand_points
 from bitdose.codecs.point import Point
+from bitdose.data.base import CaseSet
 from bitdose.decision.base import Decision
 from bitdose.decision.registration import SEARCH, is_search
 from bitdose.errors import UsageError, argument
@@ -31,7 +32,8 @@ from bitdose.study.engines.local import Pool, PrestartedWorkers, open_pool
 from bitdose.study.engines.task_queue import Task
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.progress import StudyProgress
-from bitdose.study.run import Watcher, check_failures, terminable
+from bitdose.study.progress_bar import Watcher
+from bitdose.study.run import check_failures, terminable
 from bitdose.study.spec import StudySpec
 from bitdose.study.store import MANIFEST, Store, disk_errors, read_manifest, read_run, write_manifest
 
@@ -70,6 +72,7 @@ def search(
     out: Path,
     *,
     classifier: Classifier | None = None,
+    cases: CaseSet | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
     prestarted: PrestartedWorkers | None = None,
@@ -87,6 +90,8 @@ def search(
         The run folder.
     classifier : Classifier, optional
         A loaded classifier in place of ``spec.model``.
+    cases : CaseSet, optional
+        Cases that came as Python objects, in place of ``spec.data``.
     workers : int, optional
         As for ``run_study``.
     progress : callable, optional
@@ -117,7 +122,10 @@ def search(
     chains = chains_of(expand_points(spec.points))
     grid = {name: [str(point) for point in points] for name, points in chains.items()}
     names = (rule.select, rule.confirm) if rule.select else ("",)
-    plans = {name: make_plan(replace(whole, split=name) if name else whole, classifier) for name in names}
+    plans = {
+        name: make_plan(replace(whole, split=name) if name else whole, classifier, cases=cases)
+        for name in names
+    }
     sizes = {name: len(plan.cases.cases) for name, plan in plans.items()}
     _claim(out, plans[rule.select], {"grid": grid, "sizes": sizes})
     race = Racing(rule, grid, sizes, seconds=seconds_on(rule), seed=spec.seed)

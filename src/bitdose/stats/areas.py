@@ -133,7 +133,17 @@ def clustered_area(
 
 
 def clustered_interval(area: Area, patients: NDArray[Any], *, level: float = 0.95) -> Estimate:
-    """Return the estimate of :func:`clustered_area` for an area that is known."""
+    """Return the estimate of :func:`clustered_area` for an area that is known.
+
+    Parameters
+    ----------
+    area : Area
+        The area and its parts, from :func:`~bitdose.stats.delong.area_of`.
+    patients : numpy.ndarray
+        ``(n_cases,)`` cluster of each case.
+    level : float
+        Confidence level in (0, 1).
+    """
     if area.reason:
         return undefined(area.reason, level=level, unit="patient")
     n, found = np.unique(patients).size, spread_between(area.positive, _influence(area), patients)
@@ -217,6 +227,18 @@ def turned_pairs(positive: Bools, score_a: Floats, score_b: Floats) -> float:
     """Return the share of positive-negative pairs that two scores rank differently.
 
     A pair tied by one of them counts half. Time ``O(n log² n)``.
+
+    Parameters
+    ----------
+    positive : numpy.ndarray
+        ``(n_cases,)`` bool.
+    score_a, score_b : numpy.ndarray
+        ``(n_cases,)`` float scores.
+
+    Returns
+    -------
+    float
+        Share in [0, 1].
 
     Examples
     --------

@@ -105,7 +105,15 @@ def delong(positive: ArrayLike, score: ArrayLike, *, level: float = 0.95) -> Est
 
 
 def delong_interval(area: Area, *, level: float = 0.95) -> Estimate:
-    """Return the estimate of :func:`delong` for an area that is known."""
+    """Return the estimate of :func:`delong` for an area that is known.
+
+    Parameters
+    ----------
+    area : Area
+        The area and its parts, from :func:`area_of`.
+    level : float
+        Confidence level in (0, 1).
+    """
     if area.reason:
         return undefined(area.reason, level=level)
     parts = area.above, area.below

@@ -66,7 +66,19 @@ class LossTest:
 
 
 def untestable(reason: str, *, margin: float, alpha: float, n: int = 0, unit: str = "case") -> LossTest:
-    """Return an undefined test with its reason; it does not pass."""
+    """Return an undefined test with its reason; it does not pass.
+
+    Parameters
+    ----------
+    reason : str
+        Why the test is undefined.
+    margin, alpha : float
+        Margin and level of the test.
+    n : int
+        Number of resampling units.
+    unit : str
+        The resampling unit: ``case`` or ``patient``.
+    """
     return LossTest(math.nan, math.nan, math.nan, margin, alpha, "undefined", n, unit, reason)
 
 

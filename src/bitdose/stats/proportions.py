@@ -104,6 +104,16 @@ def mcnemar_midp(gained: int, lost: int) -> float:
 
     ``p = 2 P(X <= min(b, c)) - P(X = min(b, c))``, X ~ Binomial(b + c, 1/2)
 
+    Parameters
+    ----------
+    gained, lost : int
+        Cases wrong before and right after, and the reverse.
+
+    Returns
+    -------
+    float
+        p-value in (0, 1].
+
     References
     ----------
     Fagerland 2013, BMC Med Res Methodol 13:91, doi 10.1186/1471-2288-13-91.
@@ -127,6 +137,18 @@ def smallest_provable_loss(n: int, *, level: float = 0.95) -> float:
 
     ``z² / (n + z²)``: the lower Tango limit without discordant cases. A margin below it
     cannot be shown by any outcome; NaN for ``n = 0``.
+
+    Parameters
+    ----------
+    n : float
+        Number of cases, or their effective number.
+    level : float
+        Confidence level in (0, 1).
+
+    Returns
+    -------
+    float
+        Loss in [0, 1]; NaN for ``n = 0``.
 
     Examples
     --------

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import platform
 import sys
@@ -15,15 +17,17 @@ from bitdose.codecs.base import CODECS
 from bitdose.codecs.grid import expand_points
 from bitdose.codecs.point import Point
 from bitdose.data.base import Case, CaseSet, Color
-from bitdose.data.load import load_cases
+from bitdose.data.load import load_cases, select_cases
 from bitdose.hashing import digest
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef, check_labels, choose_runtime, probe
+from bitdose.models.spec import LabelsMissingError
 from bitdose.native.library import state
 from bitdose.results.schema import SCHEMA_VERSION
 from bitdose.results.table import CASES_DIGEST, cases_digest
 from bitdose.study.spec import StudySpec
 
+_LOG = logging.getLogger(__name__)
 _LIBRARIES = (
     "imagecodecs",
     "nibabel",
@@ -82,7 +86,7 @@ class Plan:
         )
 
 
-def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
+def make_plan(spec: StudySpec, classifier: Classifier | None = None, *, cases: CaseSet | None = None) -> Plan:
     """Plan a study: read the list of cases, load and probe the classifier, expand the points.
 
     Parameters
@@ -91,6 +95,9 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
         The study specification.
     classifier : Classifier, optional
         A loaded classifier (any callable in a ``CallableClassifier``) in place of ``spec.model``.
+    cases : CaseSet, optional
+        Cases that came as Python objects, in place of ``spec.data``; split, limit and classes of the spec
+        apply to them.
 
     Raises
     ------
@@ -98,15 +105,29 @@ def make_plan(spec: StudySpec, classifier: Classifier | None = None) -> Plan:
         If data, points and model are inconsistent.
     """
     points = expand_points(spec.points)
-    cases = find_cases(spec)
-    spec = spec if classifier else with_runtime(spec)[0]
+    cases = find_cases(spec, cases)
+    spec, loaded = (spec, classifier) if classifier else _loaded(with_runtime(spec)[0], cases.labels)
     reference = None if classifier else _reference(spec)
-    loaded = classifier or _reference(spec).load()
     check_labels(loaded.spec.labels, cases.labels)
     probe(loaded)
     job = StudyJob(points, spec.color, spec.exact, spec.ssim, reference)
     identity = _identity(spec, cases, job, loaded)
-    return Plan(spec, cases, job, loaded, identity, _manifest(spec, cases, identity))
+    return Plan(spec, cases, job, loaded, identity, _manifest(spec, cases, identity, loaded))
+
+
+def _loaded(spec: StudySpec, labels: tuple[str, ...]) -> tuple[StudySpec, Classifier]:
+    """Load the classifier; one without labels has the data's, in sorted order as with ``ImageFolder``."""
+    try:
+        return spec, _reference(spec).load()
+    except LabelsMissingError:
+        spec = spec.updated(input=spec.input | {"labels": list(labels)})
+        found = _reference(spec).load()
+        _LOG.warning(
+            "labels: the model names none, so its outputs are taken for the data's classes in sorted order: "
+            "%s; where they stand in another, name them in that order",
+            ", ".join(labels),
+        )
+        return spec, found
 
 
 def with_runtime(spec: StudySpec) -> tuple[StudySpec, str]:
@@ -119,17 +140,15 @@ def _reference(spec: StudySpec) -> ModelRef:
     return ModelRef(spec.model, spec.weights, spec.input, spec.runtime, spec.precision)
 
 
-def find_cases(spec: StudySpec) -> CaseSet:
-    """List a spec's cases; raises ``UsageError`` as the reader of the list does."""
-    return load_cases(
-        Path(spec.data),
-        split=spec.split,
-        limit=spec.limit,
-        classes=spec.classes,
-        path_column=spec.path_column,
-        label_column=spec.label_column,
-        seed=spec.seed,
-    )
+def find_cases(spec: StudySpec, cases: CaseSet | None = None) -> CaseSet:
+    """List a spec's cases, of those given or of its data; raises ``UsageError`` as ``load_cases`` does."""
+    chosen: dict[str, Any] = {
+        "split": spec.split, "limit": spec.limit, "classes": spec.classes, "seed": spec.seed
+    }  # fmt: skip
+    if cases is not None:
+        return select_cases(cases, **chosen)
+    columns: dict[str, Any] = {"path_column": spec.path_column, "label_column": spec.label_column}
+    return load_cases(Path(spec.data), **columns, **chosen)
 
 
 def difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
@@ -181,16 +200,22 @@ def _identity(spec: StudySpec, cases: CaseSet, job: StudyJob, classifier: Classi
 
 
 def _case_identity(case: Case) -> list[Any]:
-    try:
-        size = case.path.stat().st_size
-    except (OSError, ValueError):  # missing, or not a path: reported when it is read
-        size = -1
-    return [case.id, case.label, case.patient, case.split, size, dict(case.columns)]
+    """Return what a case is known by: its file's size, or its pixels' digest, beside what its row says."""
+    pixels: int | str = -1
+    if case.pixels:
+        pixels = case.pixels.digest
+    else:
+        with contextlib.suppress(OSError, ValueError):  # missing, or not a path: reported when it is read
+            pixels = case.path.stat().st_size
+    return [case.id, case.label, case.patient, case.split, pixels, dict(case.columns)]
 
 
-def _manifest(spec: StudySpec, cases: CaseSet, identity: dict[str, Any]) -> dict[str, Any]:
+def _manifest(
+    spec: StudySpec, cases: CaseSet, identity: dict[str, Any], classifier: Classifier
+) -> dict[str, Any]:
     """Return the provenance of the numbers for an assessor; no patient data."""
-    return {
+    known_by = getattr(classifier, "known_by", "")
+    found = {
         "bitdose": _version("bitdose"),
         "schema": SCHEMA_VERSION,
         "identity": identity,
@@ -207,6 +232,7 @@ def _manifest(spec: StudySpec, cases: CaseSet, identity: dict[str, Any]) -> dict
         "python": platform.python_version(),
         "native": state().to_dict(),
     }
+    return found | ({"model_known_by": known_by} if known_by else {})
 
 
 def _processor() -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 from bitdose.codecs.coding import code_points
 from bitdose.codecs.grid import expand_points
 from bitdose.codecs.point import Point
-from bitdose.data.read import read_source
+from bitdose.data.base import CaseSet
+from bitdose.data.read import read_case
 from bitdose.errors import CaseError
 from bitdose.image import Image
 from bitdose.study.plan import find_cases
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 Variants = Callable[[str, Sequence[str]], list[Image]]
 
 
-def variants_of(folder: Path, table: pl.DataFrame | None = None) -> Variants:
+def variants_of(folder: Path, table: pl.DataFrame | None = None, *, cases: CaseSet | None = None) -> Variants:
     """Return a function from a case id and points to the images that the classifier's input came from.
 
     Whole chains are encoded as in the study, so that layered streams are identical.
@@ -33,25 +34,27 @@ def variants_of(folder: Path, table: pl.DataFrame | None = None) -> Variants:
         Run folder; its study file names the data.
     table : polars.DataFrame, optional
         Rows of the run, if already read.
+    cases : CaseSet, optional
+        The cases of a study that had them as Python objects.
 
     Raises
     ------
     UsageError
-        If the study file or the data is not there any more. The function itself raises
-        ``CaseError`` for a case that is gone, or whose file is no longer the one studied.
+        If the study file or the data is not there any more, or the cases were Python objects and are not
+        given. The function itself raises ``CaseError`` for a case that is gone, or whose file is no longer
+        the one studied.
     """
     spec = load_spec(folder / STUDY_FILE)
     rows = read_run(folder) if table is None else table
     with_digest = rows.lazy().select("case_id", "case_digest").unique().drop_nulls().collect()
     digests = dict(with_digest.iter_rows())
-    cases = find_cases(spec)
-    paths = {case.id: case.path for case in cases.cases}
+    known = {case.id: case for case in find_cases(spec, cases).cases}
     grid = expand_points(spec.points)
 
     def load(case_id: str, points: Sequence[str]) -> list[Image]:
-        if case_id not in paths:
+        if case_id not in known:
             raise CaseError("missing-file", "the case is no longer in the data")
-        source = read_source(paths[case_id], color=spec.color)
+        source = read_case(known[case_id], color=spec.color)
         if source.digest != digests.get(case_id, source.digest):
             raise CaseError("changed-file", "the file has changed since it was studied")
         asked = [Point.parse(text) for text in points]

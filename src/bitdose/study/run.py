@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -13,15 +15,17 @@ from types import FrameType
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, UsageError, argument, command
 from bitdose.hashing import file_digest
+from bitdose.native.library import load as load_native
 from bitdose.study.engines.local import Finished, PrestartedWorkers, open_pool
-from bitdose.study.engines.pipeline import run_split
+from bitdose.study.engines.pipeline import run_pipeline
 from bitdose.study.engines.ray import check_ray, run_in_ray
 from bitdose.study.plan import Plan, difference
 from bitdose.study.progress import StudyProgress
+from bitdose.study.progress_bar import Watcher
 from bitdose.study.shards import Shards
 from bitdose.study.store import MANIFEST, DoneCase, Store, read_manifest, write_manifest
 
-Watcher = Callable[[StudyProgress], None]
+_LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,7 @@ def run_study(
         Run folder.
     workers : int, optional
         Worker processes; None takes all cores, with Ray those of the cluster. A classifier given as
-        an object runs in this process.
+        an object runs in this process, while the others code.
     resume : bool
         Whether to continue in a folder with results.
     retry_failed : bool
@@ -94,7 +98,7 @@ def run_study(
             done = store.done()
         before = sum(was.failed for was in done.values())
         todo = [case for case in plan.cases.cases if case.id not in done]
-        tally, interrupted = StudyProgress(skipped=len(done)), False
+        tally, interrupted, began = StudyProgress(skipped=len(done)), False, time.perf_counter()
         try:
             with terminable(), contextlib.closing(_engine(plan, todo, workers, prestarted)) as finished:
                 for case, rows in finished:
@@ -107,6 +111,10 @@ def run_study(
                     check_failures(before + tally.failed_cases, plan)
         except KeyboardInterrupt:
             interrupted = True
+        _LOG.info(
+            "%d of %d cases in %.1f s, %d failed", tally.cases, len(todo), time.perf_counter() - began,
+            tally.failed_cases,
+        )  # fmt: skip
         return RunOutcome(
             folder=out,
             total=len(plan.cases.cases),
@@ -121,19 +129,28 @@ def run_study(
 def _engine(
     plan: Plan, todo: Sequence[Case], workers: int | None, prestarted: PrestartedWorkers | None
 ) -> Generator[Finished, None, None]:
-    """Run cases with the requested engine; a GPU owned by one process takes larger batches."""
+    """Run cases with the requested engine.
+
+    A single classifier, on a GPU or an object of this process, has coders on all cores.
+    """
+    told = "classifier %s on %s by %s; engine %s; loops in C %s"
+    loops = "at work" if load_native() else "absent: studies take longer"
+    _LOG.info(told, plan.classifier.name, plan.classifier.device, plan.spec.runtime, plan.spec.engine, loops)
     if plan.spec.engine == "ray":
         yield from run_in_ray(plan, todo, workers=workers)
         return
     count = os.cpu_count() or 1 if workers is None else workers
-    on_gpu = plan.classifier.device == "cuda" and count > 1 and len(todo) > 1
+    is_single = plan.classifier.device == "cuda" or plan.job.model is None
     early = prestarted or PrestartedWorkers(0)
-    if plan.job.model and (plan.spec.engine == "split" or on_gpu):
+    several = count > 1 and len(todo) > 1
+    if (several and is_single) or (plan.job.model and plan.spec.engine == "pipeline"):
         early.dismiss()
-        yield from run_split(todo, plan.job, plan.classifier, workers=count)
+        _LOG.info("pipeline: %d processes code, this one classifies", count)
+        yield from run_pipeline(todo, plan.job, plan.classifier, workers=count)
         return
     with open_pool(plan, workers=workers, n_tasks=len(todo), prestarted=early) as pool:
         early.dismiss()
+        _LOG.info("%s for %d cases, of at most %d processes", type(pool).__name__, len(todo), count)
         yield from pool.run((case, plan.job.points) for case in todo)
 
 
@@ -199,7 +216,7 @@ def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> 
     for case in plan.cases.cases:
         digest = done[case.id].digest if case.id in done else None
         try:
-            changed += bool(digest and case.path.stat().st_mtime > began and file_digest(case.path) != digest)
+            changed += bool(digest and _file_is_newer(case, began) and file_digest(case.path) != digest)
         except OSError:
             changed += 1
     if changed:
@@ -207,6 +224,11 @@ def _check_unchanged(folder: Path, plan: Plan, done: Mapping[str, DoneCase]) -> 
             f"{argument('out', folder)}: the files of {changed} finished cases have changed or gone since; "
             "choose another folder"
         )
+
+
+def _file_is_newer(case: Case, began: float) -> bool:
+    """Whether a case's file was written after a time; an array's pixels are part of the run's identity."""
+    return case.pixels is None and case.path.stat().st_mtime > began
 
 
 def check_failures(failed: int, plan: Plan) -> None:

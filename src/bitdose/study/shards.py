@@ -41,6 +41,11 @@ def place_of(out: str, default: Path) -> tuple[Path, str]:
     A ``file://`` URL is a plain folder. For any other URL the run folder has the URL's last
     name and is a sibling of ``default``.
 
+    Raises
+    ------
+    UsageError
+        If a URL has no name after the last ``/``.
+
     Examples
     --------
     >>> place_of("s3://bucket/lungs", Path("runs/xrays-net"))

@@ -192,7 +192,13 @@ def read_run(folder: Path) -> pl.DataFrame:
 
 @contextlib.contextmanager
 def disk_errors(folder: Path) -> Iterator[None]:
-    """Translate disk errors into a one-line message with the remedy."""
+    """Translate disk errors into a one-line message with the remedy.
+
+    Raises
+    ------
+    BitdoseError
+        In place of any ``OSError``, with the remedy.
+    """
     try:
         yield
     except OSError as error:

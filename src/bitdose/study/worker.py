@@ -135,14 +135,14 @@ def coded_chunks(
     """
     kept = kept or SourceCache(0)
     try:
-        source = kept.read(case.path, color=job.color)
+        source = kept.read(case, color=job.color)
     except CaseError as error:
         yield Chunk([], np.empty(0, np.float32), failed_rows(case, job, model, error))
         return
-    seen, images, rows, settled = _Seen(), [], [], list[Row]()
+    seen, images, rows, settled = _Seen(), list[Image](), list[Row](), list[Row]()
     limit = _images_per_chunk(source.image, spec, device)
     original = Original(source.image, with_ssim=job.ssim)
-    for point, coded in _variants(source, job, kept.streams(case.path, color=job.color)):
+    for point, coded in _variants(source, job, kept.streams(case, color=job.color)):
         row = identity_columns(case, point, model) | source_columns(source)
         try:
             if isinstance(coded, CaseError):
@@ -152,11 +152,11 @@ def coded_chunks(
         except CaseError as error:
             settled.append(row | {"status": error.status, "reason": error.reason})
             continue
-        rows.append(row)
-        images.append(coded.image)
-        if len(images) >= limit:
+        if images and (len(images) >= limit or not _alike(images[0], coded.image, spec)):
             yield _chunk(rows, images, settled, spec, seen)
             images, rows, settled = [], [], []
+        rows.append(row)
+        images.append(coded.image)
     if rows or settled:
         yield _chunk(rows, images, settled, spec, seen)
 
@@ -244,6 +244,11 @@ def _chunk(rows: list[Row], images: list[Image], settled: list[Row], spec: Input
     return Chunk(waiting, np.stack(inputs) if inputs else np.empty(0, np.float32), settled)
 
 
+def _alike(first: Image, other: Image, spec: InputSpec) -> bool:
+    """Whether two variants fit into one batch: without a size a classifier sees them as they come."""
+    return spec.size is not None or first.pixels.shape == other.pixels.shape
+
+
 def _images_per_chunk(image: Image, spec: InputSpec, device: str) -> int:
     """Return the variants per chunk, as a compromise between batch size and memory."""
     plane = math.prod(spec.size) if spec.size else image.height * image.width
@@ -258,5 +263,5 @@ def _variants(
 ) -> Iterator[tuple[Point, Coded | CaseError]]:
     for point in job.points:
         if point.is_pristine:
-            yield point, Coded(point, source.image, source.file_bytes)
+            yield point, Coded(point, source.image, source.file_bytes or source.image.raw_bytes)
     yield from code_points(source.image, job.points, exact=job.exact, grid=job.grid, shared=shared)

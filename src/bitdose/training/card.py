@@ -13,7 +13,7 @@ from typing import Any
 import polars as pl
 
 from bitdose.data.base import Case, Color
-from bitdose.data.read import read_source
+from bitdose.data.read import read_case
 from bitdose.errors import CaseError
 from bitdose.hashing import file_digest
 from bitdose.models.base import InputSpec, answer
@@ -90,7 +90,7 @@ def judge(cases: Sequence[Case], model: Path, *, color: Color, threads: int = 1)
             "codec_name": PRISTINE, "codec_chain": PRISTINE, "codec_strength": 0.0, "codec_size": "",
         }  # fmt: skip
         try:
-            source = read_source(case.path, color=color)
+            source = read_case(case, color=color)
             probabilities = classifier.predict(prepare(source.image, classifier.spec)[None])
         except CaseError as error:
             rows.append(row | {"status": error.status, "reason": error.reason})

@@ -13,7 +13,7 @@ from typing import IO, Any
 import tomli_w
 
 from bitdose.data.base import Case
-from bitdose.data.read import read_source
+from bitdose.data.read import read_case
 from bitdose.errors import BitdoseError, CaseError, UsageError, argument
 from bitdose.hashing import file_digest
 from bitdose.image import Image
@@ -326,7 +326,7 @@ def _images(cases: Sequence[Case], recipe: Recipe) -> list[Image]:
     images: list[Image] = []
     for case in cases[:: max(1, len(cases) // _COMPARED)][:_COMPARED]:
         try:
-            images.append(read_source(case.path, color=recipe.color).image)
+            images.append(read_case(case, color=recipe.color).image)
         except CaseError:
             continue
     return images

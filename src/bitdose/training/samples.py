@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bitdose.codecs.coding import decode_streams, encode_point
 from bitdose.codecs.point import Point
 from bitdose.data.base import Case
-from bitdose.data.read import read_source
+from bitdose.data.read import read_case
 from bitdose.errors import CaseError
 from bitdose.hashing import rng_for
 from bitdose.image import Image, container
@@ -105,7 +105,7 @@ class SampleReader:
         return sample
 
     def _sample(self, case: Case, point: Point | None) -> Sample:
-        image = read_source(case.path, color=self._recipe.color).image
+        image = read_case(case, color=self._recipe.color).image
         if point is not None:
             image = decode_streams(image, point, encode_point(image, point)).image
         pixels = integer_input(image, self.spec)

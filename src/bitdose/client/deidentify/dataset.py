@@ -104,6 +104,8 @@ def deidentify(data: bytes, identity: Identity) -> bytes:
         dataset.PatientID = dataset.PatientName = identity.pseudonym
         _say_so(dataset)
         _new_file_meta(dataset, identity, bytes_digest(data))
+        pixels = dataset["PixelData"]
+        pixels.value = BytesIO(pixels.value)  # written from where it lies: bytes would be copied twice
         out = BytesIO()
         dcmwrite(out, dataset, enforce_file_format=True)
         return out.getvalue()

@@ -10,7 +10,7 @@ import secrets
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from bitdose.client.sending.connection import RefusedError, check, over_the_line
+from bitdose.client.sending.connection import RefusedError, check, over_the_link
 
 if TYPE_CHECKING:
     import httpx
@@ -46,7 +46,7 @@ def store(client: httpx.Client, data: bytes) -> None:
         "Content-Type": f'multipart/related; type="application/dicom"; boundary={boundary}',
         "Content-Length": str(len(head) + len(data) + len(tail)),
     }
-    with over_the_line():
+    with over_the_link():
         response = client.post("/studies", headers=headers, content=_body(head, data, tail))
     reason = _failure(response)
     if response.status_code == _CONFLICT or reason:

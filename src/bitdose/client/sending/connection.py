@@ -190,7 +190,7 @@ def import_httpx() -> Any:
 
 
 @contextmanager
-def over_the_line() -> Iterator[None]:
+def over_the_link() -> Iterator[None]:
     """Translate connection errors into :class:`LaterError`, certificate errors into :class:`StopError`."""
     library = import_httpx()
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from bitdose.client.sending.connection import LaterError, check, over_the_line
+from bitdose.client.sending.connection import LaterError, check, over_the_link
 from bitdose.compress.run import write_whole
 from bitdose.errors import BitdoseError, argument
 from bitdose.hashing import bytes_digest
@@ -63,7 +63,7 @@ def profile_of_service(client: httpx.Client, folder: Path, server: str) -> Activ
     path = folder / f"profile-{bytes_digest(server.encode('utf-8'))[:16]}.kept"
     tag, data = _kept(path)
     try:
-        with over_the_line():
+        with over_the_link():
             response = client.get(PROFILE, headers={"If-None-Match": tag} if tag else {})
             if not (tag and response.status_code == _NOT_MODIFIED):
                 data = check(response).content

@@ -21,7 +21,7 @@ from bitdose.client.sending.connection import (
     RefusedError,
     Server,
     check,
-    over_the_line,
+    over_the_link,
 )
 from bitdose.client.sending.outbox import Item, ItemState, Outbox, can_wait
 from bitdose.client.sending.tus import PendingUpload, announce, append, find
@@ -248,7 +248,7 @@ class Sender:
         """Poll for a prediction; the service may delay its response until it is ready."""
         asked = time.monotonic()
         try:
-            with over_the_line():
+            with over_the_link():
                 response = check(self._client.get(f"{EXAMS}/{item.exam}", params={"wait": wait_s}))
         except (GoneError, RefusedError) as error:
             self._end(item, ItemState.FAILED, str(error))

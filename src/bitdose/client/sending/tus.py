@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
-from bitdose.client.sending.connection import LaterError, check, over_the_line
+from bitdose.client.sending.connection import LaterError, check, over_the_link
 from bitdose.wire import EXAM_HEADER, TUS_VERSION, UPLOADS, ExamMeta
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def announce(client: httpx.Client, meta: ExamMeta, *, body: bytes = b"", wait_s:
     headers = _VERSION | {"Upload-Length": str(meta.payload_bytes), "Upload-Metadata": f"exam {value}"}
     if body:
         headers |= _BODY | ({"Prefer": f"wait={wait_s}"} if wait_s else {})
-    with over_the_line():
+    with over_the_link():
         response = check(client.post(UPLOADS, headers=headers, content=body or None))
     location = urlsplit(response.headers.get("Location", ""))
     if not location.path:
@@ -78,8 +78,23 @@ def announce(client: httpx.Client, meta: ExamMeta, *, body: bytes = b"", wait_s:
 
 
 def find(client: httpx.Client, path: str) -> PendingUpload:
-    """Return the state of an upload; raises ``GoneError`` if it no longer exists."""
-    with over_the_line():
+    """Return the state of an upload; raises ``GoneError`` if it no longer exists.
+
+    Parameters
+    ----------
+    client : httpx.Client
+        Output of :func:`bitdose.client.sending.connection.connect`.
+    path : str
+        Path of the upload.
+
+    Raises
+    ------
+    GoneError
+        If the upload no longer exists.
+    StopError, LaterError
+        By the service's response.
+    """
+    with over_the_link():
         response = check(client.head(_at(client, path), headers=_VERSION))
     return PendingUpload(path, _offset(response, 0), response.headers.get(EXAM_HEADER, ""))
 
@@ -109,7 +124,7 @@ def append(
     """
     headers = _VERSION | _BODY
     headers |= {"Upload-Offset": str(upload.offset), "Content-Length": str(end - upload.offset)}
-    with over_the_line():
+    with over_the_link():
         response = check(
             client.patch(
                 _at(client, upload.path), headers=headers, content=_pieces(read, upload.offset, end, on_bytes)

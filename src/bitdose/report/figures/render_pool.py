@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from functools import partial
 
+from bitdose.processes import CONTEXT
 from bitdose.report.figures.base import Figure
 from bitdose.report.figures.drawing import Drawing, draw
 
@@ -32,7 +32,7 @@ def aside() -> Iterator[Renderer]:
     if (os.cpu_count() or 1) < 2:  # noqa: PLR2004 -- a second core
         yield here
         return
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _begin) as pool:
+    with ProcessPoolExecutor(1, CONTEXT, _begin) as pool:
         pool.submit(os.getpid)  # starts it: what it needs is loaded when the first figure comes
         # A thread hands one figure after the other over, so that those it has not come to can be taken back.
         hand = ThreadPoolExecutor(1)

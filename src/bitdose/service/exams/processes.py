@@ -8,7 +8,6 @@ Workers are spawned processes: a crash in a decoder or a classifier ends one wor
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from bitdose.processes import CONTEXT
 from bitdose.service.clock import now
 from bitdose.service.db.database import make_engine
 from bitdose.service.exams import ray_workers, worker
@@ -51,8 +51,7 @@ class ProcessWorker:
     def __init__(
         self, settings: Settings, name: str, main: Callable[[Settings, str], None] = worker.main
     ) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._process = context.Process(target=main, args=(settings, name), daemon=True)
+        self._process = CONTEXT.Process(target=main, args=(settings, name), daemon=True)
         self._process.start()
 
     def pid(self) -> int | None:

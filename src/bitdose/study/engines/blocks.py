@@ -58,6 +58,10 @@ class Blocks:
         self._out[block.name] = block
         return block.name
 
+    def copy(self, name: str, shape: Sequence[int]) -> Batch:
+        """Return a copy of the float32 values at the start of a block that is out."""
+        return np.ndarray(tuple(shape), np.float32, self._out[name].buf).copy()
+
     def give_back(self, name: str) -> None:
         """Return a block to the pool."""
         self._free.append(self._out.pop(name))

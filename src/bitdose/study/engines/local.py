@@ -9,7 +9,6 @@ failed row, and is replaced.
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import threading
@@ -22,6 +21,7 @@ from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, CaseError, argument
 from bitdose.malloc import keep_freed_memory
 from bitdose.models.base import Classifier
+from bitdose.processes import CONTEXT
 from bitdose.study.engines.task_queue import Homes, Points, Task, TaskQueue
 from bitdose.study.plan import Plan, StudyJob
 from bitdose.study.rows import Row
@@ -240,9 +240,8 @@ class _Worker:
     """One process, the pipe to it, and its current case; the process first waits for orders."""
 
     def __init__(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self.pipe, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=_serve, args=(theirs,), daemon=True)
         with quiet_start():
             self.process.start()
         theirs.close()
@@ -280,7 +279,7 @@ class _Worker:
 
 def _serve(pipe: Connection) -> None:
     """Run a worker process: receive orders, load the classifier once, run cases until stopped."""
-    be_worker()
+    configure_worker()
     with contextlib.suppress(EOFError, OSError):  # the parent is gone
         job, name, keep_bytes = pipe.recv()
         kept, classifier = SourceCache(keep_bytes), None
@@ -322,7 +321,7 @@ def _run_safely(case: Case, job: StudyJob, classifier: Classifier, kept: SourceC
         return failed_rows(case, job, classifier.name, crash(unexpected))
 
 
-def be_worker() -> None:
+def configure_worker() -> None:
     """Configure a worker process: one OpenCV thread (processes share cores), freed memory retained."""
     import cv2
 

@@ -4,16 +4,16 @@ Each coder takes a case, and its chunks go through shared memory to the classifi
 chunks in one batch where the device is faster with large ones. The number of chunks in flight is limited by
 the blocks of shared memory: a coder waits for a free one. A coder that dies costs its case, which becomes a
 failed row. A classifier process that dies is restarted and repeats its batches; a chunk on which it dies
-again in a batch of its own costs its case.
+again in a batch of its own costs its case. A classifier that is an object of this process classifies here,
+one batch after the other, while the coders go on.
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import multiprocessing
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from typing import Any
@@ -21,17 +21,20 @@ from typing import Any
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, CaseError
 from bitdose.models.base import Classifier
+from bitdose.processes import CONTEXT
 from bitdose.study.engines.blocks import Blocks
 from bitdose.study.engines.local import STOP_SECONDS, Finished, quiet_start
 from bitdose.study.engines.pipeline_peers import (
     READY,
+    Answered,
     CasePart,
     CasePredictions,
     End,
     Inputs,
     Room,
-    be_classifier,
-    be_coder,
+    answers_to,
+    run_classifier,
+    run_coder,
 )
 from bitdose.study.plan import StudyJob
 from bitdose.study.rows import Row
@@ -44,7 +47,7 @@ _SPARE_BLOCKS = 2
 _MAX_DEATHS = 2
 
 
-def run_split(
+def run_pipeline(
     cases: Iterable[Case],
     job: StudyJob,
     classifier: Classifier,
@@ -52,14 +55,14 @@ def run_split(
     workers: int,
     merged_samples: int | None = None,
 ) -> Iterator[Finished]:
-    """Run cases in coder processes and one classifier process.
+    """Run cases in coder processes and one classifier process; a classifier that is an object runs here.
 
     Parameters
     ----------
     cases : iterable of Case
         Taken as coders become free.
     job : StudyJob
-        With ``model`` set.
+        With ``model`` set, a process of its own loads that; without, ``classifier`` answers in this one.
     classifier : Classifier
         The planned classifier; a process that loads a different one stops the study.
     workers : int
@@ -86,9 +89,8 @@ class _Peer:
     """A process and the pipe to it."""
 
     def __init__(self, target: Callable[..., None], *arguments: object) -> None:
-        context = multiprocessing.get_context("spawn")
-        self.pipe, theirs = context.Pipe()
-        self.process = context.Process(target=target, args=(theirs, *arguments), daemon=True)
+        self.pipe, theirs = CONTEXT.Pipe()
+        self.process = CONTEXT.Process(target=target, args=(theirs, *arguments), daemon=True)
         with quiet_start():
             self.process.start()
         theirs.close()
@@ -111,6 +113,24 @@ class _Peer:
         if self.process.is_alive():
             self.process.kill()
         self.pipe.close()
+
+
+class _Here:
+    """A classifier of this process in a peer's place: it answers as soon as it is told."""
+
+    def __init__(self, classifier: Classifier, blocks: Blocks) -> None:
+        self._classifier, self._blocks = classifier, blocks
+        self._said: deque[Answered] = deque()
+
+    def tell(self, batch: Sequence[Inputs]) -> None:
+        arrays = [self._blocks.copy(one.block, one.shape) for one in batch]
+        self._said.append(answers_to(self._classifier, arrays, batch))
+
+    def hear(self) -> Answered:
+        return self._said.popleft()
+
+    def stop(self) -> None:
+        """No-op: nothing was started."""
 
 
 @dataclass(eq=False)
@@ -151,6 +171,7 @@ class _Leader:
         self, waiting: deque[Case], job: StudyJob, classifier: Classifier, workers: int, limit: int
     ) -> None:
         self.waiting, self.job, self.limit = waiting, job, limit
+        self.here = None if job.model else classifier
         self.seen = CasePredictions(classifier.name, classifier.spec, classifier.device)
         count = min(workers, max(1, len(waiting)))
         self.blocks = Blocks(count + _SPARE_BLOCKS)
@@ -159,7 +180,7 @@ class _Leader:
         self.chunks: deque[_Waiting] = deque()
         self.given: deque[list[_Waiting]] = deque()
         self.early_deaths = 0
-        self.classifier = self._classifier()
+        self.classifier: _Peer | _Here = self._classifier()
         self.coders = [_Coder(self._coder()) for _ in range(count)]
 
     def run(self) -> Iterator[Finished]:
@@ -173,7 +194,8 @@ class _Leader:
                 if not self.open:
                     continue
                 busy: dict[Any, _Coder | None] = {c.peer.pipe: c for c in self.coders if c.at}
-                for pipe in wait([*busy, self.classifier.pipe]):
+                theirs = [self.classifier.pipe] if isinstance(self.classifier, _Peer) else []
+                for pipe in wait([*busy, *theirs]):
                     coder = busy.get(pipe)
                     self._hear_coder(coder) if coder else self._hear_classifier()
         finally:
@@ -181,12 +203,14 @@ class _Leader:
                 peer.stop()
             self.blocks.close()
 
-    def _classifier(self) -> _Peer:
-        self.ready = False
-        return _Peer(be_classifier, self.job, self.seen.name)
+    def _classifier(self) -> _Peer | _Here:
+        self.ready = self.here is not None
+        if self.here:
+            return _Here(self.here, self.blocks)
+        return _Peer(run_classifier, self.job, self.seen.name)
 
     def _coder(self) -> _Peer:
-        return _Peer(be_coder, self.job, self.seen)
+        return _Peer(run_coder, self.job, self.seen)
 
     def _give_cases(self) -> None:
         for coder in self.coders:
@@ -214,6 +238,8 @@ class _Leader:
             if batch:
                 self.given.append(batch)
                 self.classifier.tell([one.inputs for one in batch])
+                if self.here:
+                    self._hear_classifier()
 
     def _batch(self) -> list[_Waiting]:
         """Return the next batch: a chunk and its successors that fit; chunks of failed cases are dropped."""
@@ -294,7 +320,7 @@ class _Leader:
 
     def _restart(self) -> None:
         """Restart a classifier process that died, and resend its batches."""
-        code = self.classifier.process.exitcode
+        code = self.classifier.process.exitcode if isinstance(self.classifier, _Peer) else None
         if not self.ready:
             self.early_deaths += 1
             if self.early_deaths > _MAX_DEATHS:

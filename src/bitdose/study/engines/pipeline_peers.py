@@ -16,9 +16,9 @@ import numpy as np
 
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, CaseError
-from bitdose.models.base import Classifier, InputSpec
+from bitdose.models.base import Batch, Classifier, InputSpec
 from bitdose.study.engines.blocks import Mapped
-from bitdose.study.engines.local import be_worker, loaded
+from bitdose.study.engines.local import configure_worker, loaded
 from bitdose.study.plan import StudyJob
 from bitdose.study.worker import Chunk, ChunkPredictions, ask, coded_chunks, crash
 
@@ -59,12 +59,13 @@ class Inputs(NamedTuple):
 
 
 Said = Room | CasePart | End | BitdoseError
+Answered = list[ChunkPredictions] | BitdoseError
 READY = "ready"
 
 
-def be_coder(pipe: Connection, job: StudyJob, seen: CasePredictions) -> None:
+def run_coder(pipe: Connection, job: StudyJob, seen: CasePredictions) -> None:
     """Code case by case until the pipe closes."""
-    be_worker()
+    configure_worker()
     mapped = Mapped()
     with contextlib.suppress(EOFError, OSError):  # the scheduler is gone
         while True:
@@ -72,9 +73,9 @@ def be_coder(pipe: Connection, job: StudyJob, seen: CasePredictions) -> None:
                 pipe.send(said)
 
 
-def be_classifier(pipe: Connection, job: StudyJob, name: str) -> None:
+def run_classifier(pipe: Connection, job: StudyJob, name: str) -> None:
     """Load the classifier, then classify batch by batch until the pipe closes."""
-    be_worker()
+    configure_worker()
     mapped = Mapped()
     with contextlib.suppress(EOFError, OSError):
         try:
@@ -84,7 +85,9 @@ def be_classifier(pipe: Connection, job: StudyJob, name: str) -> None:
             return
         pipe.send(READY)
         while True:
-            pipe.send(_answers(classifier, pipe.recv(), mapped))
+            batch: Sequence[Inputs] = pipe.recv()
+            arrays = [mapped.array(one.block, one.shape) for one in batch]
+            pipe.send(answers_to(classifier, arrays, batch))
 
 
 def _coded(
@@ -110,12 +113,9 @@ def _coded(
         yield CasePart(chunk._replace(inputs=inputs[:0]), inputs.shape)
 
 
-def _answers(
-    classifier: Classifier, batch: Sequence[Inputs], mapped: Mapped
-) -> list[ChunkPredictions] | BitdoseError:
+def answers_to(classifier: Classifier, arrays: Sequence[Batch], batch: Sequence[Inputs]) -> Answered:
     """Classify a batch of chunks; one list entry each, or a ``CaseError`` for a failed batch."""
     try:
-        arrays = [mapped.array(one.block, one.shape) for one in batch]
         whole = arrays[0] if len(arrays) == 1 else np.concatenate(arrays)
         starts = [0, *accumulate(len(array) for array in arrays)]
         pristine = [start + k for start, one in zip(starts, batch, strict=False) for k in one.pristine]

@@ -17,7 +17,7 @@ from bitdose.errors import BitdoseError
 from bitdose.results.table import rows_to_table
 from bitdose.study.engines.blocks import Blocks, Mapped
 from bitdose.study.engines.local import run_in_process
-from bitdose.study.engines.pipeline import run_split
+from bitdose.study.engines.pipeline import run_pipeline
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
@@ -26,32 +26,33 @@ from bitdose.study.store import read_run
 POINTS = ("jpeg:q90,jpeg:q50,jpeg:q5,jpeg2000:4x,jpeg2000:20x,jpeg:q90@32",)
 TIMES = ["encode_ms", "decode_ms"]
 
-# What a child process runs at its start, since it imports the program's file anew.
-_PROGRAM = """
+# What every process of the program runs at its start: ``sitecustomize`` is imported by the interpreter.
+_BROKEN = """
+import multiprocessing
 import os
 from pathlib import Path
 import bitdose.study.engines.pipeline_peers as peers
 from bitdose.models.base import CallableClassifier
 from bitdose.study import worker
 from bitdose.study import source_cache as kept
+"""
+_PROGRAM = """
+from pathlib import Path
 from bitdose.study.plan import make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
 
-{patch}
-
-if __name__ == "__main__":
-    spec = StudySpec(data={data!r}, model={model!r}, points=("jpeg:q90,jpeg:q50",), max_failures=1.0,
-                     engine="split")
-    print(run_study(make_plan(spec), Path("run"), workers={workers}).failed)
+spec = StudySpec(data={data!r}, model={model!r}, points=("jpeg:q90,jpeg:q50",), max_failures=1.0,
+                 engine="pipeline")
+print(run_study(make_plan(spec), Path("run"), workers={workers}).failed)
 """
 _DEADLY_FILE = """
-read = kept.read_source
-def read_source(path, **how):
-    if path.parent.name == "rough" and path.name == "1.png":
+read = kept.read_case
+def read_case(case, **how):
+    if case.id == "rough/1.png":
         os._exit(9)
-    return read(path, **how)
-kept.read_source = read_source
+    return read(case, **how)
+kept.read_case = read_case
 """
 _DEATH_AT_THE_END = """
 import time
@@ -74,8 +75,8 @@ peers.coded_chunks, peers.loaded = coded_and_died, late
 """
 _TOO_LARGE = """
 import time
-from bitdose.study.engines import pipeline as split
-split._MERGED_SAMPLES = {"cpu": 2**22}
+from bitdose.study.engines import pipeline
+pipeline._MERGED_SAMPLES = {"cpu": 2**22}
 coded_chunks, loaded, predict = worker.coded_chunks, peers.loaded, CallableClassifier.predict
 def counted(case, *how, **more):
     for chunk in coded_chunks(case, *how, **more):
@@ -90,7 +91,7 @@ def limited(self, batch):
     if len(batch) > 3:
         Path("merged").touch()
         raise MemoryError
-    if batch.std(axis=(1, 2, 3)).max() > 0.2218 and __name__ != "__main__":
+    if batch.std(axis=(1, 2, 3)).max() > 0.2218 and multiprocessing.parent_process():
         raise ValueError("patient Jane Doe")
     return predict(self, batch)
 peers.coded_chunks, peers.loaded, CallableClassifier.predict = counted, late, limited
@@ -98,7 +99,7 @@ peers.coded_chunks, peers.loaded, CallableClassifier.predict = counted, late, li
 _DEADLY_INPUT = """
 predict = CallableClassifier.predict
 def deadly(self, batch):
-    if batch.std(axis=(1, 2, 3)).max() > {limit} and __name__ != "__main__":
+    if batch.std(axis=(1, 2, 3)).max() > {limit} and multiprocessing.parent_process():
         {before}
         os._exit(7)
     return predict(self, batch)
@@ -131,10 +132,13 @@ def run_program(
 ) -> subprocess.CompletedProcess[str]:
     """Run a study by the split engine in whose processes something was broken on purpose."""
     data, model = map(str, spec)
-    program = _PROGRAM.format(patch=patch, data=data, model=model, workers=workers)
-    (tmp_path / "go.py").write_text(program)
-    command = [sys.executable, "go.py"]
-    return subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240)
+    (tmp_path / "sitecustomize.py").write_text(_BROKEN + patch)
+    (tmp_path / "go.py").write_text(_PROGRAM.format(data=data, model=model, workers=workers))
+    places = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    return subprocess.run(
+        [sys.executable, "go.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": places},
+        capture_output=True, text=True, timeout=240,
+    )  # fmt: skip
 
 
 def blocks_left() -> set[str]:
@@ -145,7 +149,7 @@ def blocks_left() -> set[str]:
 @pytest.mark.parametrize("merged", [None, 2**20])
 def test_rows_are_those_of_the_local_engine(plan: Plan, merged: int | None) -> None:
     """A failed case among them; chunks of one case or of several in a batch: equal to the last bit."""
-    found = table(run_split(plan.cases.cases, plan.job, plan.classifier, workers=3, merged_samples=merged))
+    found = table(run_pipeline(plan.cases.cases, plan.job, plan.classifier, workers=3, merged_samples=merged))
     assert_frame_equal(found, in_one_place(plan), check_exact=True)
     assert set(found["status"]) == {"ok", "truncated"}
 
@@ -153,12 +157,12 @@ def test_rows_are_those_of_the_local_engine(plan: Plan, merged: int | None) -> N
 def test_a_study_asks_for_it_by_name_or_by_its_device(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``engine="split"`` runs so, and goes on by itself where the classifier is on a GPU: the same rows."""
+    """``engine="pipeline"`` runs so, as a classifier on a GPU does by itself: the same rows."""
 
     def stop(tally: object) -> None:
         raise KeyboardInterrupt
 
-    split = replace(plan, spec=plan.spec.updated(engine="split"))
+    split = replace(plan, spec=plan.spec.updated(engine="pipeline"))
     gpu = replace(plan, classifier=replace(plan.classifier, device="cuda"))  # type: ignore[type-var]
     monkeypatch.delattr("bitdose.study.run.open_pool")
     assert run_study(split, tmp_path / "run", workers=2, watch=stop).interrupted

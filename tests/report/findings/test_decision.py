@@ -151,7 +151,7 @@ def test_a_search_tells_the_failure_next_to_what_passed() -> None:
     (row,) = chain_test_rows(made)
     assert row.searched
     assert row.stopped_at == BAD.point
-    assert "raced" in dict(rule_rows(made))["Walks"]
+    assert "raced" in dict(rule_rows(made))["Order of tests"]
 
 
 def test_an_undefined_test_gives_its_reason() -> None:
