@@ -9,7 +9,7 @@ STATIC := src/bitdose/service/web/static/assets.json
 JOBS ?= logical
 PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test check-style check-types check-tests check-long check-sanitize house lint docs results figure web clean
+.PHONY: demo test check-style check-types check-tests check-long check-sanitize house lint docs site results figure web clean
 
 demo: $(VENV)/.core
 	$(BIN)/bitdose demo --out demo-run
@@ -48,12 +48,16 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format .
 	$(BIN)/mypy
 
-figure: demo
+figure: demo  # the README's, and the worked certificate's
 	mkdir -p docs/img
 	cp demo-run/run/figures/accuracy_file.png docs/img/demo-accuracy.png
+	$(BIN)/python docs/make_figures.py demo-run/run
 
 docs: $(VENV)/.dev
 	$(BIN)/python docs/make_reference.py
+
+site: $(VENV)/.dev  # to read it with search: python3 -m http.server --directory site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 results: $(VENV)/.dev
 	$(BIN)/python docs/make_results.py

@@ -1,4 +1,4 @@
-"""Write docs/cli.md and docs/reference.md from the code itself: ``make docs``."""
+"""Write the pages and parts of pages that come from the code itself: ``make docs``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import layers
 
 HERE = Path(__file__).parent
 CLI_HEAD = """# Command line
@@ -120,7 +122,13 @@ def _table(head: tuple[str, ...], rows: list[tuple[object, ...]]) -> str:
     return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.md": cli_page, "reference.md": reference_page}
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "reference.md": reference_page,
+    "architecture.md": lambda: layers.made(HERE / "architecture.md"),
+    "../CONTRIBUTING.md": lambda: layers.made(HERE.parent / "CONTRIBUTING.md"),
+    "img/layers.svg": layers.picture,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

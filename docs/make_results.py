@@ -19,7 +19,7 @@ import polars as pl
 from bitdose.report.figures.base import Figure
 from bitdose.report.figures.drawing import draw
 from bitdose.report.figures.figure_data import confusions, curve
-from bitdose.report.figures.figure_data import nearest as nearest_point
+from bitdose.report.findings.chosen_points import nearest as nearest_point
 from bitdose.report.findings.sentences import findings
 from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.summarize import summarize
@@ -76,7 +76,7 @@ def point_row(point: PointSummary) -> list[str]:
 def ends(name: str) -> str:
     """Return each chain's strongest point, and how far its probabilities are from the pristine ones."""
     head = ("strongest point", "ratio (file)", "PSNR, dB", "accuracy, %", "against pristine, points")
-    head += ("changed answers", "mean change of a probability")
+    head += ("changed predictions", "mean change of a probability")
     rows = []
     for chain in summary_of(name).chains().values():
         point = chain[-1]
@@ -159,7 +159,7 @@ def nearest(summary: Summary, chain: str, ratio: float) -> PointSummary:
 def pairs(arguments: str) -> str:
     """Compare points on the same cases: ``NAME A~B [A~B ...]``, each B against A."""
     name, *texts = arguments.split()
-    head = ("point", "against", "kB per case", "accuracy, %", "difference, points", "changed answers")
+    head = ("point", "against", "kB per case", "accuracy, %", "difference, points", "changed predictions")
     return markdown(head, [pair_row(name, *text.split("~")) for text in texts])
 
 
@@ -179,9 +179,9 @@ def paired(name: str, first: str, second: str) -> pl.DataFrame:
     """Return a row per case classified at both points."""
     table = pl.concat([table_of(part) for part in name.split("+")], how="diagonal_relaxed")
     rows = table.filter(pl.col("status") == OK).unique(["case_id", "point"], keep="first")
-    answers = ["predicted", "bytes_coded"]
-    a = rows.filter(pl.col("point") == first).select("case_id", "case_label", "case_patient", *answers)
-    b = rows.filter(pl.col("point") == second).select("case_id", *answers)
+    columns = ["predicted", "bytes_coded"]
+    a = rows.filter(pl.col("point") == first).select("case_id", "case_label", "case_patient", *columns)
+    b = rows.filter(pl.col("point") == second).select("case_id", *columns)
     names = {"predicted": "predicted_a", "bytes_coded": "bytes_a", "bytes_coded_b": "bytes_b"}
     return a.join(b, on="case_id", suffix="_b").rename(names).sort("case_id")
 
@@ -224,15 +224,15 @@ def elsewhere(names: str) -> str:
 
 
 def strongest(summary: Summary, chain: str, loss: float) -> str:
-    """Walk a chain from mild to harsh; return the last point before a larger loss, with the difference."""
-    kept = None
+    """Follow a chain from weak to strong; return the last point before a larger loss, with the difference."""
+    last = None
     for point in summary.chains()[chain]:
         if not -point.accuracy_difference.value <= loss + 1e-12:
             break
-        kept = point
-    if kept is None:
+        last = point
+    if last is None:
         return "–"
-    return f"**{kept.ratio_file:.0f}:1** {percent(kept.accuracy_difference, sign='+')}"
+    return f"**{last.ratio_file:.0f}:1** {percent(last.accuracy_difference, sign='+')}"
 
 
 def percent(estimate: Estimate, *, sign: str = "") -> str:

@@ -6,6 +6,7 @@ import ast
 import itertools
 import subprocess
 import sys
+import tomllib
 from collections.abc import Collection
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -16,37 +17,10 @@ SRC = Path(__file__).resolve().parents[1] / "src" / "bitdose"
 FILES = sorted(SRC.rglob("*.py"))
 TREES = {path.relative_to(SRC).as_posix(): ast.parse(path.read_text()) for path in FILES}
 
-LAYERS = """
-door
-__init__
-errors
-malloc native hashing processes
-registry lock resample
-image stats wire links
-metrics
-rule
-codecs data models
-results saliency compressed
-datasets study training testing compress decision
-search
-profile
-report
-run
-api
-service client
-cli
-__main__
-"""
-# The rooms of the large packages, in the same order: what stands in one row may not import from its own.
-ROOMS = {
-    "client": "data_dir / deidentify / sending / dicom_node",
-    "report": "atomic pareto / findings / exports figures tables / page / compare / build",
-    "search": "futility / candidates / racing / run_results / run",
-    "service": "clock problems settings / db / accounts exams / http / web",
-    "study": "spec source_cache rows progress store / plan progress_bar / worker recode shards / two_stage"
-    " / engines / run dry_run",
-}
-LEVEL = {noun: level for level, row in enumerate(LAYERS.split("\n")) for noun in row.split()}
+HOUSE = tomllib.loads((Path(__file__).resolve().parents[1] / "docs" / "layers.toml").read_text())
+LAYERS = [row.split() for row in HOUSE["layers"]]
+ROOMS = HOUSE["rooms"]  # of the large packages, in the same order
+LEVEL = {noun: level for level, row in enumerate(LAYERS) for noun in row}
 HEAVY = {
     "numpy",
     "cv2",
@@ -200,7 +174,7 @@ def test_nothing_heavy_is_loaded_before_it_is_needed(code: str) -> None:
 
 def test_the_layers_are_those_of_the_house() -> None:
     """The test knows each noun once, and every package of ``src`` is among them."""
-    nouns = list(itertools.chain(*(row.split() for row in LAYERS.split("\n"))))
+    nouns = list(itertools.chain(*LAYERS))
     assert len(nouns) == len(set(nouns))
     assert {_own_noun(name) for name in TREES} <= set(nouns)
 
