@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bitdose.errors import BitdoseError, UsageError, argument
 from bitdose.rule.rule import Rule, combined_rule
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
     from bitdose.codecs.point import Point
     from bitdose.compress.record import SourceFacts
     from bitdose.compress.run import CompressOutcome
+    from bitdose.data.base import CaseSet
     from bitdose.errors import CaseError
+    from bitdose.models.base import Classifier
     from bitdose.profile.document import Profile
     from bitdose.study.plan import Plan
+    from bitdose.study.progress_bar import Watcher
     from bitdose.study.spec import StudySpec
 
 RUNS = Path("runs")
@@ -81,9 +85,11 @@ def study(
     margins: Any = None,
     alpha: float | None = None,
     labels: Sequence[str] | None = None,
+    patients: Sequence[Any] | None = None,
     workers: int | None = None,
     resume: bool = False,
     retry_failed: bool = False,
+    progress: bool | Watcher = True,
     **options: Any,
 ) -> Run:
     """Measure what compression does to a classifier: every case at every operating point.
@@ -91,9 +97,13 @@ def study(
     Parameters
     ----------
     cases : str, pathlib.Path or other
-        A folder with a sub-folder per class, a CSV or Parquet table, or a study's TOML file.
-    model : str, pathlib.Path or Classifier
-        An ONNX or TorchScript file, ``module:factory``, a shipped classifier, or a loaded one.
+        A folder with a sub-folder per class, a CSV or Parquet table, or a study's TOML file; a polars or
+        pandas DataFrame, ``(arrays, labels)``, a torch data set of ``(image, label)``, or an iterable of
+        ``(id, label, array[, patient])`` (:func:`~bitdose.data.objects.cases_from`).
+    model : str, pathlib.Path, Classifier or other
+        An ONNX or TorchScript file, ``module:factory``, a shipped classifier, or a loaded one; a torch
+        module, a function from a batch to probabilities, a scikit-learn classifier, an ONNX model or
+        session (:func:`~bitdose.models.objects.classifier_from`).
     points : str or sequence of str, optional
         ``"paper"``, ``"quick"``, points and ranges such as ``"jpeg:q90..q10/10@256"``; the paper's grid by
         default.
@@ -104,10 +114,14 @@ def study(
         ``{"accuracy": 0.02}`` and its error rate.
     labels : sequence of str, optional
         The model's labels in the order of its outputs, where the model does not state them.
+    patients : sequence, optional
+        For arrays and data sets: the patient of each image.
     workers : int, optional
         Worker processes; one per core by default.
     resume, retry_failed : bool
         Whether to go on in a folder that holds results, and to run failed cases again.
+    progress : bool or callable
+        Whether to show progress on a terminal or in a notebook; or what is called after each case.
     options
         Further fields of :class:`~bitdose.study.spec.StudySpec`: ``split``, ``limit``, ``classes``,
         ``color``, ``input``, ``runtime``, ``seed``, …
@@ -125,16 +139,17 @@ def study(
     KeyboardInterrupt
         After Ctrl-C; the finished cases are kept and ``resume=True`` goes on.
     """
+    from bitdose.study.plan import make_plan
+    from bitdose.study.progress_bar import watching
     from bitdose.study.run import run_study
 
-    spec = _spec(cases, model, points=points, labels=labels, **options)
-    registered = _registered(spec, rule, margins=margins, alpha=alpha)
-    spec = spec.updated(rule=registered)
-    plan = _plan(spec, model)
+    inputs = _inputs(cases, model, points=points, labels=labels, patients=patients, **options)
+    registered = _registered(inputs.spec, rule, margins=margins, alpha=alpha)
+    plan = make_plan(inputs.spec.updated(rule=registered), inputs.classifier, cases=inputs.cases)
     folder = Path(out) if out is not None else _default_folder(plan)
-    outcome = run_study(
-        plan, folder, workers=workers, resume=resume or retry_failed, retry_failed=retry_failed
-    )
+    again: dict[str, Any] = {"resume": resume or retry_failed, "retry_failed": retry_failed}
+    with watching(len(plan.cases.cases), progress=progress) as watch:
+        outcome = run_study(plan, folder, workers=workers, watch=watch, **again)
     if outcome.interrupted:
         raise KeyboardInterrupt(
             f"{outcome.done} of {outcome.total} cases are done in {folder}; resume=True goes on"
@@ -152,7 +167,9 @@ def search(
     margins: Any = None,
     alpha: float | None = None,
     labels: Sequence[str] | None = None,
+    patients: Sequence[Any] | None = None,
     workers: int | None = None,
+    progress: bool | Watcher = True,
     **options: Any,
 ) -> Run:
     """Find the certified point, measuring only what can change the decision.
@@ -161,7 +178,7 @@ def search(
 
     Parameters
     ----------
-    cases, model, points, out, rule, margins, alpha, labels, workers, options
+    cases, model, points, out, rule, margins, alpha, labels, patients, workers, progress, options
         As for :func:`study`.
 
     Returns
@@ -174,10 +191,11 @@ def search(
     UsageError, BitdoseError, KeyboardInterrupt
         As :func:`study` does; also if there is no margin.
     """
-    from bitdose.models.base import CallableClassifier
     from bitdose.search.run import search as run_search
+    from bitdose.study.progress_bar import watching
 
-    spec = _spec(cases, model, points=points, labels=labels, **options)
+    inputs = _inputs(cases, model, points=points, labels=labels, patients=patients, **options)
+    spec, classifier, held = inputs
     registered = _registered(spec, rule, margins=margins, alpha=alpha)
     if registered is None:
         raise UsageError(f"{argument('margins')}: expected at least one, such as {{'accuracy': 0.02}}")
@@ -185,12 +203,9 @@ def search(
         Path(out) if out is not None else RUNS / f"search-{Path(spec.data).resolve().name.partition('.')[0]}"
     )
     found = run_search(
-        spec,
-        registered,
-        folder,
-        classifier=model if isinstance(model, CallableClassifier) else None,
-        workers=workers,
-    )
+        spec, registered, folder, classifier=classifier, cases=held, workers=workers,
+        progress=partial(watching, progress=progress),
+    )  # fmt: skip
     if found.decision is None:
         raise KeyboardInterrupt(f"{found.rounds} rounds are done in {folder}; the same call goes on")
     return open_run(folder)
@@ -291,14 +306,23 @@ def _ignore(_text: str) -> None:
     """No-op."""
 
 
-def _spec(
+class _Inputs(NamedTuple):
+    """What a study takes: its spec, and the classifier and the cases that came as Python objects."""
+
+    spec: StudySpec
+    classifier: Classifier | None
+    cases: CaseSet | None
+
+
+def _inputs(
     cases: Any,
     model: Any,
     *,
     points: str | Sequence[str] | None,
     labels: Sequence[str] | None,
+    patients: Sequence[Any] | None,
     **options: Any,
-) -> StudySpec:
+) -> _Inputs:
     """Put a spec together: a study file, and over it what is given."""
     from bitdose.study.plan import with_runtime
     from bitdose.study.spec import spec_of
@@ -306,13 +330,44 @@ def _spec(
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
     if points is not None:
         given["points"] = (points,) if isinstance(points, str) else tuple(map(str, points))
-    if labels is not None:
-        given["input"] = {**given.get("input", {}), "labels": list(labels)}
-    by_reference = model is None or isinstance(model, str | Path)
-    if model is not None:
-        given["model"] = str(model) if by_reference else getattr(model, "name", "callable")
-    spec = spec_of(str(cases), **given)
-    return with_runtime(spec)[0] if by_reference else spec
+    classifier = None
+    if model is None or isinstance(model, str | Path):
+        given |= {} if model is None else {"model": str(model)}
+        given |= {} if labels is None else {"input": {**given.get("input", {}), "labels": list(labels)}}
+    else:
+        named, classifier = _object_classifier(model, labels, given)
+        given |= named
+    held = _held(cases, labels or (classifier.spec.labels if classifier else None), patients, given)
+    spec = spec_of(held.name if held else str(cases), **given)
+    return _Inputs(spec if classifier else with_runtime(spec)[0], classifier, held)
+
+
+def _object_classifier(
+    model: Any, labels: Sequence[str] | None, given: dict[str, Any]
+) -> tuple[dict[str, Any], Classifier | None]:
+    """Return what a spec says of a classifier that came as an object, and the classifier if it runs here."""
+    from bitdose.models.load import ModelRef
+    from bitdose.models.objects import classifier_from
+
+    said = {key: given[key] for key in ("input", "weights", "runtime", "precision") if key in given}
+    found = classifier_from(model, labels=labels, **said)
+    if isinstance(found, ModelRef):
+        return {"model": found.model, "input": dict(found.flags)}, None
+    return {"model": found.name}, found
+
+
+def _held(
+    cases: Any, names: Sequence[str] | None, patients: Sequence[Any] | None, given: dict[str, Any]
+) -> CaseSet | None:
+    """Return cases that came as a Python object, all of them; None for a path."""
+    from bitdose.data.objects import cases_from
+
+    if isinstance(cases, str | Path):
+        if patients is not None:
+            raise UsageError("patients: they go with arrays and data sets; a table has a column for them")
+        return None
+    columns = {key: given[key] for key in ("path_column", "label_column") if key in given}
+    return cases_from(cases, names=names, patients=patients, split="all", **columns)
 
 
 def _registered(spec: StudySpec, rule: Rule | None, *, margins: Any, alpha: float | None) -> Rule | None:
@@ -321,12 +376,6 @@ def _registered(spec: StudySpec, rule: Rule | None, *, margins: Any, alpha: floa
             raise UsageError("rule: expected a rule alone, or margins and alpha without one")
         return rule
     return combined_rule(spec.rule, margins=margins, alpha=alpha)
-
-
-def _plan(spec: StudySpec, model: Any) -> Plan:
-    from bitdose.study.plan import make_plan
-
-    return make_plan(spec, None if model is None or isinstance(model, str | Path) else model)
 
 
 def _default_folder(plan: Plan) -> Path:
