@@ -92,3 +92,19 @@ def test_a_search_takes_objects_too(
     assert objects is not None
     assert files is not None
     assert objects.point == files.point
+
+
+def test_a_report_of_arrays_speaks_of_raw_pixels(
+    arrays: tuple[Any, list[str]], texture_model: Path, tmp_path: Path
+) -> None:
+    """There are no source files: no figure is drawn against their ratio, and a sentence says why."""
+    points = ("jpeg:q90", "jpeg:q30", "jpeg:q30@48", "jpeg:q90@48")
+    run = bd.study(arrays, texture_model, points=points, out=tmp_path / "run", progress=False)
+    paths = run.report(images=False)
+    names = {path.name for path in paths.figures}
+    assert "accuracy_pixels.png" in names
+    assert not [name for name in names if "_file" in name]
+    page = paths.html.read_text()
+    assert "60 of 60 cases came as arrays: ratios are of the raw pixels." in page
+    assert ":1 of the source files" not in page
+    assert ":1 of the raw pixels" in page
