@@ -5,17 +5,35 @@ BIN := $(VENV)/bin
 
 STATIC := src/bitdose/service/web/static/assets.json
 
-.PHONY: demo test check-sanitize lint docs results figure web clean
+# One test process per core, as far as memory goes; each file's tests stay together, with what they share.
+JOBS ?= logical
+PYTEST := $(BIN)/python -m pytest -q -n $(JOBS) --maxprocesses 8 --dist loadfile
+
+.PHONY: demo test check-style check-types check-tests check-long check-sanitize house lint docs results figure web clean
 
 demo: $(VENV)/.core
 	$(BIN)/bitdose demo --out demo-run
 
 test: $(VENV)/.dev
 	if command -v npm >/dev/null; then $(MAKE) web || echo 'the pages were not built: their tests skip' >&2; fi
+	$(MAKE) -j3 check-style check-types check-tests
+
+check-style: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+check-types: $(VENV)/.dev
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q
+
+check-tests: $(VENV)/.dev
+	$(PYTEST)
+
+# What `make test` leaves out: simulations, endurance, and whole benchmarks.
+check-long: $(VENV)/.dev
+	$(PYTEST) -m long
+
+house: $(VENV)/.core
+	$(BIN)/python docs/house.py
 
 check-sanitize: $(VENV)/.dev
 	$(BIN)/python tests/native/sanitize.py

@@ -1,24 +1,41 @@
-"""Small real things that many tests need: an image set on disk and a classifier of texture."""
+"""Small real things that many tests need: an image set, a classifier of texture, a table of predictions."""
 
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-import cv2
-import numpy as np
-import pytest
+# Test processes share the cores: a pool of threads in each would only get in the others' way. Before numpy.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
 
+import cv2  # noqa: E402
+import numpy as np  # noqa: E402
+import polars as pl  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+from bitdose.results.table import rows_to_table  # noqa: E402
+
+MakeRows = Callable[..., pl.DataFrame]
 LABELS = ("smooth", "grainy", "rough")
 _NOISE = {"smooth": 2.0, "grainy": 14.0, "rough": 40.0}
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
 def pytest_configure() -> None:
-    """Take SIGINT as a terminal gives it, also under ``nohup`` or ``make test &``: children inherit it."""
+    """Take SIGINT as a terminal gives it, also under ``nohup`` or ``make test &``: children inherit it.
+
+    No drawn example fails for its time: the machine may have other things to do.
+    """
+    settings.register_profile("busy", deadline=None)
+    settings.load_profile("busy")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -104,3 +121,39 @@ def shared() -> Path:
     if not (SHARED / "data").is_dir():
         pytest.skip("the shared real images are not here")
     return SHARED
+
+
+def table_of(
+    answers: Mapping[str, Sequence[str]],
+    truth: Sequence[str],
+    *,
+    patients: Sequence[str] | None = None,
+    splits: Sequence[str] | None = None,
+    coded_bytes: Mapping[str, int] | None = None,
+    classes: Sequence[str] = ("sick", "well"),
+    sure: float = 0.9,
+) -> pl.DataFrame:
+    """Make a table from each point's answers; a point's strength is its place, files have 1,000 bytes."""
+    rows: list[dict[str, Any]] = []
+    for place, (point, given) in enumerate(answers.items()):
+        chain = point.partition(":")[0] + ("@" + point.partition("@")[2] if "@" in point else "")
+        for n, (label, answer) in enumerate(zip(truth, given, strict=True)):
+            rest = (1 - sure) / (len(classes) - 1)
+            rows.append(
+                {
+                    "case_id": f"case-{n:04d}", "case_label": label, "point": point, "codec_chain": chain,
+                    "case_patient": patients[n] if patients else f"case-{n:04d}",
+                    "case_split": splits[n] if splits else "", "codec_strength": float(place),
+                    "bytes_file": 1000, "bytes_pixels": 4000,
+                    "bytes_coded": (coded_bytes or {}).get(point, 1000 // (place + 1)),
+                    "model": "toy@1", "predicted": answer, "status": "ok",
+                    **{f"p_{c}": sure if c == answer else rest for c in classes},
+                }
+            )  # fmt: skip
+    return rows_to_table(rows)
+
+
+@pytest.fixture
+def make_rows() -> MakeRows:
+    """Hand out the table maker."""
+    return table_of

@@ -54,6 +54,7 @@ def model(texture_model: Path, tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.long
 def test_every_part_runs_and_a_study_is_what_the_loops_give(table: Path, model: Path) -> None:
     """All parts end, every ratio is there, and no stream, answer or probability differs from a loop's."""
     where = ["--table", str(table), "--split", "test", "--size", str(SIDE), "--model", str(model)]

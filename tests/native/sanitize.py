@@ -1,6 +1,6 @@
 """Run the tests of the loops in C against a build with the address and undefined-behaviour sanitizers.
 
-    python tests/native/sanitize.py
+    python tests/native/sanitize.py [TEST …]
 
 Copies the package without its compiled library, compiles the sources there with the sanitizers, and runs the
 tests in a process of their own that finds the copy first. Any finding ends that process, and exit code 1
@@ -29,7 +29,7 @@ FLAGS = ("-O1", "-g", "-fno-wrapv", "-fno-omit-frame-pointer", "-fsanitize=addre
 HALTS = "-fno-sanitize-recover=all"
 RUNTIMES = ("libasan.so", "libubsan.so")
 LOADS = "from bitdose.native.library import state; import sys; sys.exit(state().reason or 0)"
-SECONDS = 900
+SECONDS = 1800
 
 
 def main() -> int:
@@ -52,7 +52,17 @@ def main() -> int:
             "UBSAN_OPTIONS": "print_stacktrace=1",
         }
         subprocess.run([sys.executable, "-c", LOADS], env=environment, check=True, timeout=SECONDS)
-        tests = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", *TESTS]
+        tests = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-x",
+            "-p",
+            "no:cacheprovider",
+            "--capture=sys",
+            *(sys.argv[1:] or TESTS),
+        ]
         return subprocess.run(tests, cwd=ROOT, env=environment, timeout=SECONDS).returncode
 
 

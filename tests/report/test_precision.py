@@ -7,7 +7,6 @@ import pytest
 
 from bitdose.report.findings.sentences import findings
 from bitdose.report.page.html import Page, render
-from bitdose.report.tables import summary_rows
 from bitdose.results.schema import PRISTINE
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import Summary
@@ -45,7 +44,7 @@ def test_report_csv_and_json_show_the_fp32_row(summary: Summary) -> None:
     """The page has a row of its own below pristine; the files hold the numbers, in pristine's row alone."""
     page = render(Page("Made up", summary, findings(summary)))
     assert page.index('<th scope="row">pristine</th>') < page.index('<th scope="row">pristine, in fp32</th>')
-    by_point = {row["point"]: row for row in summary_rows(summary)}
+    by_point = {row["point"]: row for row in summary.rows()}
     assert by_point[PRISTINE]["fp32_accuracy"] == 1
     assert by_point[PRISTINE]["fp32_flips_wrong_to_right"] == 0
     assert "fp32_accuracy" not in by_point["jpeg:q10"]

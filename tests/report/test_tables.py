@@ -14,7 +14,7 @@ import pytest
 
 from bitdose.report.atomic import write_atomic
 from bitdose.report.findings.subgroups import subgroups
-from bitdose.report.tables import subgroup_rows, summary_rows, write_csv, write_json
+from bitdose.report.tables import subgroup_rows, write_csv, write_json
 from bitdose.results.summary import Summary
 from bitdose.stats.estimate import undefined
 
@@ -45,7 +45,7 @@ def test_csv_holds_every_number_of_the_json(summary: Summary, tmp_path: Path) ->
     Those of a comparison stand in the row of the downsized point.
     """
     whole = json.loads(write_json(tmp_path / "summary.json", summary).read_text())
-    text = write_csv(tmp_path / "summary.csv", summary_rows(summary)).read_text(encoding="utf-8")
+    text = write_csv(tmp_path / "summary.csv", summary.rows()).read_text(encoding="utf-8")
     rows = list(csv.DictReader(text.splitlines()))
     study = _numbers({k: v for k, v in whole.items() if k not in {"points", "comparisons"}})
     for point, row in zip(whole["points"], rows, strict=True):
@@ -60,7 +60,7 @@ def test_csv_holds_every_number_of_the_json(summary: Summary, tmp_path: Path) ->
 
 def test_columns_have_the_promised_names(summary: Summary) -> None:
     """Estimates, classes and confusion cells are found under their documented names."""
-    row = summary_rows(summary)[3]
+    row = summary.rows()[3]
     point = summary.points[3]
     assert row["accuracy_low"] == point.accuracy.low
     assert row["sensitivity[covid-19]"] == point.classes[2].estimates["sensitivity"].value
@@ -71,7 +71,7 @@ def test_columns_have_the_promised_names(summary: Summary) -> None:
 
 def test_calibration_differences_and_p_values_have_columns(summary: Summary) -> None:
     """Brier, calibration error, every difference of a class and the p value stand under their names."""
-    row, point = summary_rows(summary)[-1], summary.points[-1]
+    row, point = summary.rows()[-1], summary.points[-1]
     assert (row["brier"], row["ece_high"]) == (point.estimates["brier"].value, point.estimates["ece"].high)
     assert row["ece_difference_low"] == point.estimates["ece_difference"].low
     assert row["brier_difference_method"] == "patient-bootstrap-bca"
@@ -107,7 +107,7 @@ def test_subgroups_have_a_row_each(summary: Summary, table: pl.DataFrame, tmp_pa
 def test_undefined_is_empty_with_its_reason(summary: Summary, tmp_path: Path) -> None:
     """NaN is an empty cell, its reason has a column, and a column of reasons is there only if needed."""
     point = summary.points[0].with_estimates(macro_f1=undefined("no case of class 'covid-19'"))
-    rows = summary_rows(replace(summary, points=(point,)))
+    rows = replace(summary, points=(point,)).rows()
     (row,) = csv.DictReader(write_csv(tmp_path / "s.csv", rows).read_text(encoding="utf-8").splitlines())
     assert row["macro_f1"] == ""
     assert row["macro_f1_reason"] == "no case of class 'covid-19'"

@@ -24,7 +24,6 @@ from bitdose.report.figures.figure_data import charted, curve
 from bitdose.report.findings.decision import sentences
 from bitdose.report.findings.phrasing import metric_words, shown_amount
 from bitdose.report.page.html import Page, methods_used, render
-from bitdose.report.tables import summary_rows
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import Summary
 from bitdose.results.table import rows_to_table
@@ -90,7 +89,7 @@ def test_a_metric_of_the_catalogue_needs_no_other_place(made_up: dict[str, Metri
     assert found.low < found.value < found.high
     assert point.estimates["informedness_difference"].high > point.estimates["informedness_difference"].low
     assert point.classes[1].estimates["kept"].method == "wilson"
-    row = summary_rows(summary)[1]
+    row = summary.rows()[1]
     assert row["informedness_low"] == found.low
     assert row["kept_difference[b]"] == point.classes[1].estimates["kept_difference"].value
     written = summary.to_dict()["points"][1]
@@ -230,6 +229,6 @@ def test_a_summary_of_other_metrics_stays_readable(made_up: dict[str, Metric]) -
         for p in summary.points
     )
     older: Summary = replace(summary, points=kept)
-    assert "informedness" not in summary_rows(older)[1]
+    assert "informedness" not in older.rows()[1]
     assert "difference of informedness" not in str(methods_used(older))
     assert catalogue.METRICS["informedness"] is made_up["informedness"]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import io
 import ipaddress
 import os
 import signal
@@ -12,7 +14,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -23,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from sqlalchemy import select
 
+from bitdose.cli.app import run
 from bitdose.service.accounts.passwords import matches
 from bitdose.service.db.database import make_engine, reading
 from bitdose.service.db.tables import AccountRow
@@ -30,10 +32,22 @@ from bitdose.service.db.tables import AccountRow
 PASSWORD = "four plain words here"
 
 
-def _bitdose(*arguments: str, password: str = "", **environ: str) -> subprocess.CompletedProcess[str]:
+def _here(*arguments: str, password: str = "") -> subprocess.CompletedProcess[str]:
+    """Run a call that ends by itself in this process, its password on stdin."""
+    out, err, stdin = io.StringIO(), io.StringIO(), sys.stdin
+    sys.stdin = io.StringIO(password)
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = run(["serve", *arguments])
+    finally:
+        sys.stdin = stdin
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+
+def _bitdose(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bitdose", "serve", *arguments],
-        input=password,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=60,
@@ -44,7 +58,7 @@ def _bitdose(*arguments: str, password: str = "", **environ: str) -> subprocess.
 @pytest.fixture
 def ready(tmp_path: Path) -> Path:
     """Give a data folder with an admin."""
-    done = _bitdose("init", "--name", "Boss", "--data", str(tmp_path / "d"), password=f"{PASSWORD}\n")
+    done = _here("init", "--name", "Boss", "--data", str(tmp_path / "d"), password=f"{PASSWORD}\n")
     assert done.returncode == 0, done.stderr
     return tmp_path / "d"
 
@@ -59,13 +73,13 @@ def test_the_first_admin_is_made_from_stdin(ready: Path) -> None:
 
 def test_a_second_first_admin_is_refused(ready: Path) -> None:
     """``init`` cannot be used to get into a service that has an admin."""
-    done = _bitdose("init", "--name", "mallory", "--data", str(ready), password=f"{PASSWORD}\n")
+    done = _here("init", "--name", "mallory", "--data", str(ready), password=f"{PASSWORD}\n")
     assert (done.returncode, "an admin exists already" in done.stderr) == (2, True)
 
 
 def test_a_weak_password_makes_no_admin(tmp_path: Path) -> None:
     """It is refused with the reason on one line, and is not repeated."""
-    done = _bitdose("init", "--data", str(tmp_path), password="password1234\n")
+    done = _here("init", "--data", str(tmp_path), password="password1234\n")
     assert (done.returncode, done.stderr.count("\n"), "password1234" in done.stderr) == (2, 1, False)
 
 
@@ -84,7 +98,7 @@ def test_a_weak_password_makes_no_admin(tmp_path: Path) -> None:
 )
 def test_a_wrong_call_is_refused_at_once(tmp_path: Path, arguments: list[str], why: str) -> None:
     """One line on stderr that names the option, exit code 2."""
-    done = _bitdose(*arguments, "--data", str(tmp_path / "d"))
+    done = _here(*arguments, "--data", str(tmp_path / "d"))
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert why in done.stderr
 
@@ -124,7 +138,7 @@ def _certificate(folder: Path) -> tuple[Path, Path]:
     return folder / "site.pem", folder / "site.key"
 
 
-@contextmanager
+@contextlib.contextmanager
 def _serving(*arguments: str) -> Iterator[tuple[int, subprocess.Popen[str]]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

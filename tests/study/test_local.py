@@ -40,7 +40,7 @@ def test_a_pool_takes_those_who_have_started_and_the_others_are_stopped(plan: Pl
     assert {row["status"] for found in rows.values() for row in found} == {"ok"}
 
 
-@pytest.mark.parametrize("engine", ["local", "split"])
+@pytest.mark.parametrize("engine", ["local", "pipeline"])
 def test_while_a_study_runs_nobody_waits(
     texture_set: Path, texture_model: Path, tmp_path: Path, engine: str
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from bitdose.errors import UsageError
 from bitdose.results.summarize import summarize
 from bitdose.study.engines.local import run_in_process
-from bitdose.study.engines.pipeline import run_split
+from bitdose.study.engines.pipeline import run_pipeline
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec, load_spec
@@ -65,7 +65,7 @@ def test_the_split_engine_asks_both(rough: Plan) -> None:
     cases, local = rough.cases.cases, {}
     for case, rows in run_in_process(cases, rough.job, rough.classifier):
         local[case.id] = [(row["predicted"], row.get("fp32_predicted")) for row in rows]
-    merged = run_split(cases, rough.job, rough.classifier, workers=1, merged_samples=2**17)
+    merged = run_pipeline(cases, rough.job, rough.classifier, workers=1, merged_samples=2**17)
     for case, rows in merged:
         assert [(row["predicted"], row.get("fp32_predicted")) for row in rows] == local[case.id]
 
@@ -83,11 +83,11 @@ def test_runtimes_and_precisions_never_mix(texture_set: Path, texture_model: Pat
 
 def test_a_study_file_names_runtime_precision_and_engine(texture_set: Path, texture_model: Path) -> None:
     """What the run folder keeps is what a study file takes; a wrong word is an error that names it."""
-    spec = StudySpec(str(texture_set), str(texture_model), runtime="openvino", engine="split")
+    spec = StudySpec(str(texture_set), str(texture_model), runtime="openvino", engine="pipeline")
     path = texture_model.with_name("study.toml")
     path.write_text(spec.to_toml())
     assert load_spec(path) == spec
-    with pytest.raises(UsageError, match="engine: expected local or split or ray, got 'dask'"):
+    with pytest.raises(UsageError, match="engine: expected local or pipeline or ray, got 'dask'"):
         StudySpec("d", "m", engine="dask")
 
 

@@ -173,8 +173,10 @@ def test_a_lost_node_costs_its_cases_in_flight(cluster: Any, plan: Plan, alone: 
         if number == 0:
             ask = lambda _: (os.getpid(), ray.get_runtime_context().get_node_id())  # noqa: E731 -- pickled by value
             places = [member.actor.__ray_call__.remote(ask) for member in team._members]
-            there = {node: pid for pid, node in ray.get(places)}
-        if number == 10:
+            found = ray.get(places)
+            there = {node: pid for pid, node in found}
+            (its,) = (m for m, (_, node) in zip(team._members, found, strict=True) if node == second.node_id)
+        if number >= 10 and its.cases and not its.is_gone and second in whole.worker_nodes:
             os.kill(there[second.node_id], signal.SIGSTOP)  # so that what it has in hand is lost for sure
             whole.remove_node(second, allow_graceful=False)
     with contextlib.suppress(ProcessLookupError):

@@ -224,7 +224,7 @@ def test_study_and_fetch_by_url(
         (["fetch", "s3://"], "expected a name behind the last '/'"),
         (
             ["study", "x", "--model", "phantom", "--engine", "dask"],
-            "--engine: expected local or split or ray, got 'dask'",
+            "--engine: expected local or pipeline or ray, got 'dask'",
         ),
         (
             ["study", "x", "--model", "phantom", "--address", "a:1"],

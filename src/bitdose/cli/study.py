@@ -103,8 +103,8 @@ def study(
     engine: Annotated[
         Text,
         typer.Option(
-            help="local; split: one classifier process for all, as with a GPU; ray: many machines, the same "
-            "rows. [default: local]"
+            help="local; pipeline: one classifier process for all, as with a GPU; ray: many machines, the "
+            "same rows. [default: local]"
         ),
     ] = None,
     address: Annotated[

@@ -14,7 +14,7 @@ import numpy as np
 
 from bitdose.errors import MissingBackendError, UsageError, argument, command
 from bitdose.image import Image
-from bitdose.models.base import FP32, CallableClassifier, Classifier
+from bitdose.models.base import FP32, Batch, CallableClassifier, Classifier
 from bitdose.models.prepare import prepare
 from bitdose.models.runtime import cpu_ms, sample_inputs
 
@@ -201,11 +201,18 @@ def probe(classifier: Classifier) -> None:
         first_line = (str(error).splitlines() or [type(error).__name__])[0]
         message = f"model: cannot take an input of shape {batch.shape} as its spec says: {first_line}"
         raise UsageError(message) from error
-    if spec.output == "probabilities" and np.isnan(found).any():
+    if np.isnan(found).any() and _are_logits(classifier, batch):
         raise UsageError(
             "model: output: expected probabilities, got values outside [0, 1]: a network that ends without "
             f"softmax gives logits; say so with {argument('output', 'logits')}"
         )
+
+
+def _are_logits(classifier: Classifier, batch: Batch) -> bool:
+    """Whether numbers were refused as probabilities; a blank input may well give none at all."""
+    if not isinstance(classifier, CallableClassifier) or classifier.spec.output != "probabilities":
+        return False
+    return bool(np.isfinite(np.asarray(classifier.function(batch), np.float64)).all())
 
 
 def check_labels(model_labels: tuple[str, ...], data_labels: tuple[str, ...]) -> None:

@@ -33,7 +33,7 @@ from bitdose.report.findings.sentences import findings, headline_margin
 from bitdose.report.findings.subgroups import failures, subgroups
 from bitdose.report.page.html import DecisionSection, Page, Picture, render, render_audit
 from bitdose.report.pareto import front
-from bitdose.report.tables import subgroup_rows, summary_rows, write_csv, write_json
+from bitdose.report.tables import subgroup_rows, write_csv, write_json
 from bitdose.results.comparison import RunComparison
 from bitdose.results.schema import OK, PRISTINE
 from bitdose.results.summary import Summary
@@ -167,7 +167,7 @@ def write_report(
     page = replace(_with_links(page, table, links), comparisons=sections)
     written = ReportPaths(
         html=write_atomic(out / "report.html", render(page).encode()),
-        csv=write_csv(out / "summary.csv", summary_rows(summary)),
+        csv=write_csv(out / "summary.csv", summary.rows()),
         json=write_json(out / "summary.json", summary),
         subgroups=write_csv(out / "subgroups.csv", subgroup_rows(groups)),
         figures=(*(path for one in drawn for path in one.files), *compared, *_numbered(out, plates)),

@@ -3,17 +3,37 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bitdose.errors import BitdoseError
+from bitdose.errors import BitdoseError, MissingBackendError
 from bitdose.results.schema import PRISTINE
 from bitdose.stats.estimate import Estimate
+
+if TYPE_CHECKING:
+    import polars as pl
+
+Row = dict[str, Any]
 
 LIKE_RATIO = 1.15
 USEFUL_LOSS = 0.05
 _ESTIMATES = "estimates"
+_NAMES = ("point", "chain", "codec", "quality", "strength", "size", "n_ok", "n_failed")
+_MEASURED = (
+    "ratio_file",
+    "ratio_pixels",
+    "ratio_file_mean",
+    "ratio_pixels_mean",
+    "coded_bytes_per_case",
+    "rate_bpp",
+    "psnr_db",
+    "ssim",
+    "encode_ms",
+    "decode_ms",
+)
+_FLIP_COUNTS = ("n", "changed", "right_to_wrong", "wrong_to_right", "wrong_to_wrong", "mcnemar_midp")
+_P_VALUE = ("p_value", "p_method", "p_reason")
 
 
 @dataclass(frozen=True)
@@ -198,6 +218,46 @@ class Summary:
                 return point
         raise BitdoseError("the results hold no 'pristine' rows to compare with")
 
+    def rows(self) -> list[Row]:
+        """Flatten the summary: one row per point, one column per number.
+
+        An estimate ``e`` becomes ``e``, ``e_low``, ``e_high``, ``e_n``, ``e_unit`` and ``e_method``,
+        and ``e_reason`` where it is undefined; a class's are ``sensitivity[covid-19]``; a cell of
+        the confusion matrix is ``confusion[true→predicted]``. A comparison of downsizing first with
+        not is ``accuracy_minus[full]`` in the row of the downsized point. Columns of the study as a
+        whole are repeated in each row. ``fp32_`` columns, in the row of pristine, are there where the study
+        ran in another precision. NaN stays NaN.
+        """
+        study = _study(self)
+        rows = {point.point: study | _point(point, self.labels) for point in self.points}
+        if self.in_fp32 and PRISTINE in rows:
+            rows[PRISTINE] |= _in_fp32(self.in_fp32)
+        for one in (c for c in self.comparisons if c.small in rows):
+            rows[one.small] |= one.difference.columns("accuracy_minus", of=f"[{one.full}]")
+        return list(rows.values())
+
+    def to_polars(self) -> pl.DataFrame:
+        """Return :meth:`rows` as a DataFrame: a row per point, every number with its limits."""
+        import polars as pl
+
+        rows = self.rows()
+        columns = dict.fromkeys(name for row in rows for name in row)
+        return pl.DataFrame(
+            {name: pl.Series([row.get(name) for row in rows], strict=False) for name in columns}
+        )
+
+    def to_pandas(self) -> Any:
+        """Return :meth:`rows` as a pandas DataFrame; raises ``MissingBackendError`` without pandas."""
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise MissingBackendError(f"pandas is not installed: pip install pandas ({error})") from error
+        return pd.DataFrame(self.rows())
+
+    def __iter__(self) -> Iterator[PointSummary]:
+        """Iterate over the points, pristine first."""
+        return iter(self.points)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the whole as JSON values: NaN as None, infinity as ``"inf"``."""
         plain: dict[str, Any] = _plain(self)
@@ -245,3 +305,48 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None if math.isnan(value) else f"{value}"
     return value
+
+
+def _study(summary: Summary) -> Row:
+    row: Row = {
+        "model": summary.model,
+        "level": summary.level,
+        "resampling_unit": summary.resampling_unit,
+        "n_cases": summary.n_cases,
+        "n_planned": summary.n_planned,
+        "n_patients": summary.n_patients,
+        "n_failed_cases": summary.n_failed_cases,
+        "n_lossy_sources": summary.n_lossy_sources,
+    }
+    row |= {f"case_format[{name}]": count for name, count in summary.case_formats.items()}
+    return row | {f"failures[{reason}]": count for reason, count in summary.failures.items()}
+
+
+def _in_fp32(found: InFp32) -> Row:
+    row = {"fp32_n": found.n, "fp32_largest_gap": found.largest_gap}
+    row |= found.accuracy.columns("fp32_accuracy")
+    row |= found.accuracy_difference.columns("fp32_accuracy_difference")
+    return row | {f"fp32_flips_{name}": getattr(found.flips, name) for name in _FLIP_COUNTS}
+
+
+def _point(point: PointSummary, labels: Sequence[str]) -> Row:
+    row: Row = {name: getattr(point, name) for name in _NAMES}
+    for name, found in point.estimates.items():
+        row |= found.columns(name)
+    row |= {f"flips_{name}": getattr(point.flips, name) for name in _FLIP_COUNTS}
+    row |= {name: getattr(point.flips, name) for name in _P_VALUE}
+    row |= point.flips.share.columns("flips_share")
+    row |= point.flips.harmful_share.columns("flips_harmful_share")
+    row |= {name: getattr(point, name) for name in _MEASURED}
+    for one in point.classes:
+        row |= _class(one)
+    for true, counts in zip(labels, point.confusion, strict=True):
+        row |= {f"confusion[{true}→{name}]": count for name, count in zip(labels, counts, strict=True)}
+    return row
+
+
+def _class(one: ClassSummary) -> Row:
+    row: Row = {f"n[{one.label}]": one.n}
+    for name, found in one.estimates.items():
+        row |= found.columns(name, of=f"[{one.label}]")
+    return row

@@ -49,6 +49,31 @@ class Estimate:
             return f"{self.value:{spec}} ({self.reason})"
         return f"{self.value:{spec}} ({self.low:{spec}} to {self.high:{spec}})"
 
+    def columns(self, name: str, *, of: str = "") -> dict[str, Any]:
+        """Return the estimate as columns of a flat row: ``name``, ``name_low`` and so on.
+
+        Parameters
+        ----------
+        name : str
+            What is estimated.
+        of : str
+            Put behind each name, such as ``[covid-19]``; the reason is there where it is undefined.
+
+        Examples
+        --------
+        >>> list(undefined("no case").columns("f1", of="[a]"))[:3]
+        ['f1[a]', 'f1_low[a]', 'f1_high[a]']
+        """
+        row = {
+            f"{name}{of}": self.value,
+            f"{name}_low{of}": self.low,
+            f"{name}_high{of}": self.high,
+            f"{name}_n{of}": self.n,
+            f"{name}_unit{of}": self.unit,
+            f"{name}_method{of}": self.method,
+        }
+        return row | ({f"{name}_reason{of}": self.reason} if self.reason else {})
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as JSON values, NaN as None."""
         return {k: None if isinstance(v, float) and math.isnan(v) else v for k, v in asdict(self).items()}

@@ -17,7 +17,7 @@ from bitdose.errors import BitdoseError, UsageError, argument, command
 from bitdose.hashing import file_digest
 from bitdose.native.library import load as load_native
 from bitdose.study.engines.local import Finished, PrestartedWorkers, open_pool
-from bitdose.study.engines.pipeline import run_split
+from bitdose.study.engines.pipeline import run_pipeline
 from bitdose.study.engines.ray import check_ray, run_in_ray
 from bitdose.study.plan import Plan, difference
 from bitdose.study.progress import StudyProgress
@@ -143,10 +143,10 @@ def _engine(
     is_single = plan.classifier.device == "cuda" or plan.job.model is None
     early = prestarted or PrestartedWorkers(0)
     several = count > 1 and len(todo) > 1
-    if (several and is_single) or (plan.job.model and plan.spec.engine == "split"):
+    if (several and is_single) or (plan.job.model and plan.spec.engine == "pipeline"):
         early.dismiss()
         _LOG.info("pipeline: %d processes code, this one classifies", count)
-        yield from run_split(todo, plan.job, plan.classifier, workers=count)
+        yield from run_pipeline(todo, plan.job, plan.classifier, workers=count)
         return
     with open_pool(plan, workers=workers, n_tasks=len(todo), prestarted=early) as pool:
         early.dismiss()

@@ -19,7 +19,8 @@ _TABLES: dict[str, tuple[str, ...]] = {
 _DECISION = "decision"  # its keys are those of rule/rule.py, which checks them
 _RENAMED = {("data", "path"): "data", ("model", "path"): "model"}
 COLORS = get_args(Color)
-ENGINES = ("local", "split", "ray")
+ENGINES = ("local", "pipeline", "ray")
+_FORMER = {"split": "pipeline"}  # engines by the names of version 0.1
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class StudySpec:
         Seed of whatever is drawn.
     max_failures : float
         Share of cases that may fail before the study stops, 0 to 1.
-    engine : {"local", "split", "ray"}
+    engine : {"local", "pipeline", "ray"}
         Where cases run; no part of a run's identity, since the rows are the same.
     address : str
         A Ray cluster's; empty starts a Ray on this machine.
@@ -89,6 +90,7 @@ class StudySpec:
 
     def __post_init__(self) -> None:
         """Check what needs no file."""
+        object.__setattr__(self, "engine", _FORMER.get(self.engine, self.engine))
         if self.color not in COLORS:
             raise UsageError(f"{argument('color')}: expected {' or '.join(COLORS)}, got {self.color!r}")
         if self.limit is not None and self.limit < 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from bitdose.report.findings.phrasing import point_words
@@ -97,16 +97,5 @@ def _row(found: RunComparison, point: ComparedPoint) -> dict[str, Any]:
         "cost_difference": point.cost,
     }
     for name, estimate in estimates.items():
-        row |= dict(_flat(name, estimate))
+        row |= estimate.columns(name)
     return row
-
-
-def _flat(name: str, estimate: Estimate) -> Iterator[tuple[str, Any]]:
-    yield name, estimate.value
-    yield f"{name}_low", estimate.low
-    yield f"{name}_high", estimate.high
-    yield f"{name}_n", estimate.n
-    yield f"{name}_unit", estimate.unit
-    yield f"{name}_method", estimate.method
-    if estimate.reason:
-        yield f"{name}_reason", estimate.reason

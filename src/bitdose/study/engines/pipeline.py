@@ -47,7 +47,7 @@ _SPARE_BLOCKS = 2
 _MAX_DEATHS = 2
 
 
-def run_split(
+def run_pipeline(
     cases: Iterable[Case],
     job: StudyJob,
     classifier: Classifier,

@@ -279,7 +279,7 @@ def test_reading_and_verifying_loads_no_table_statistics_or_runtime(saved: Path)
 
 def test_every_key_has_a_line_in_the_schema_page(signed: Profile) -> None:
     """The page names each key of the file by its path, and no other."""
-    page = (Path(__file__).parents[3] / "docs" / "profile-schema.md").read_text("utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "profile-schema.md").read_text("utf-8")
     keys, parts = page.split("## Keys")[1].split("\nEach of `evidence.margins`:")
     shown = {key for line in keys.splitlines() if line.startswith("| `") for key in named(line)}
     document = signed.to_dict()

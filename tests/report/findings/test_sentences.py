@@ -123,7 +123,8 @@ def test_jpeg_end_is_claimed_of_quality_1_alone(summary: Summary) -> None:
 @pytest.mark.parametrize("options", ["+optimize", "+progressive", "+444+optimize"])
 def test_own_huffman_tables_have_no_floor(summary: Summary, options: str) -> None:
     """A chain whose files carry their own tables is not said to run into the default tables' floor."""
-    chain = [replace(p, chain=f"jpeg{options}") for p in summary.chains()["jpeg"]]
+    jpeg = summary.chains()["jpeg"]
+    chain = [replace(p, chain=f"jpeg{options}", point=f"{p.point}{options}") for p in jpeg]
     text = " ".join(findings(replace(summary, points=(summary.points[0], *chain))))
     assert "Huffman" not in text
     assert "goes no further" not in text

@@ -201,6 +201,7 @@ def drawn(make_rows: MakeRows, rng: np.random.Generator, losses: Sequence[float]
     return make_rows(answers, truth)
 
 
+@pytest.mark.long
 def test_a_bad_point_is_certified_no_more_often_than_alpha(make_rows: MakeRows) -> None:
     """Sixty drawn studies, the seventh point at the margin: at alpha 0.2 at most 19 may certify it or worse.
 

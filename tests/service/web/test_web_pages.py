@@ -16,7 +16,7 @@ from bitdose.codecs.point import Point
 from bitdose.metrics.catalogue import METRICS
 from bitdose.service.web import web_pages as pages
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WEB = ROOT / "src/bitdose/service/web"
 SOURCES = ROOT / "web/src"
 LIMIT_BYTES = 300_000

@@ -17,7 +17,7 @@ from bitdose.errors import BitdoseError
 from bitdose.results.table import rows_to_table
 from bitdose.study.engines.blocks import Blocks, Mapped
 from bitdose.study.engines.local import run_in_process
-from bitdose.study.engines.pipeline import run_split
+from bitdose.study.engines.pipeline import run_pipeline
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
@@ -43,7 +43,7 @@ from bitdose.study.run import run_study
 from bitdose.study.spec import StudySpec
 
 spec = StudySpec(data={data!r}, model={model!r}, points=("jpeg:q90,jpeg:q50",), max_failures=1.0,
-                 engine="split")
+                 engine="pipeline")
 print(run_study(make_plan(spec), Path("run"), workers={workers}).failed)
 """
 _DEADLY_FILE = """
@@ -75,8 +75,8 @@ peers.coded_chunks, peers.loaded = coded_and_died, late
 """
 _TOO_LARGE = """
 import time
-from bitdose.study.engines import pipeline as split
-split._MERGED_SAMPLES = {"cpu": 2**22}
+from bitdose.study.engines import pipeline
+pipeline._MERGED_SAMPLES = {"cpu": 2**22}
 coded_chunks, loaded, predict = worker.coded_chunks, peers.loaded, CallableClassifier.predict
 def counted(case, *how, **more):
     for chunk in coded_chunks(case, *how, **more):
@@ -149,7 +149,7 @@ def blocks_left() -> set[str]:
 @pytest.mark.parametrize("merged", [None, 2**20])
 def test_rows_are_those_of_the_local_engine(plan: Plan, merged: int | None) -> None:
     """A failed case among them; chunks of one case or of several in a batch: equal to the last bit."""
-    found = table(run_split(plan.cases.cases, plan.job, plan.classifier, workers=3, merged_samples=merged))
+    found = table(run_pipeline(plan.cases.cases, plan.job, plan.classifier, workers=3, merged_samples=merged))
     assert_frame_equal(found, in_one_place(plan), check_exact=True)
     assert set(found["status"]) == {"ok", "truncated"}
 
@@ -157,12 +157,12 @@ def test_rows_are_those_of_the_local_engine(plan: Plan, merged: int | None) -> N
 def test_a_study_asks_for_it_by_name_or_by_its_device(
     plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``engine="split"`` runs so, and goes on by itself where the classifier is on a GPU: the same rows."""
+    """``engine="pipeline"`` runs so, as a classifier on a GPU does by itself: the same rows."""
 
     def stop(tally: object) -> None:
         raise KeyboardInterrupt
 
-    split = replace(plan, spec=plan.spec.updated(engine="split"))
+    split = replace(plan, spec=plan.spec.updated(engine="pipeline"))
     gpu = replace(plan, classifier=replace(plan.classifier, device="cuda"))  # type: ignore[type-var]
     monkeypatch.delattr("bitdose.study.run.open_pool")
     assert run_study(split, tmp_path / "run", workers=2, watch=stop).interrupted

@@ -82,6 +82,7 @@ def test_with_everything_seen_it_agrees_with_the_test_itself(make_rows: MakeRows
         assert bool(verdict(make_rows, "accuracy=0.05", list(range(lost)), N)) is not test.passed
 
 
+@pytest.mark.long
 def test_it_is_wrong_about_once_in_a_thousand_looks(make_rows: MakeRows) -> None:
     """Of a hundred points that would pass on all cases, at most one is stopped at 24, 48 or 96."""
     rng = np.random.default_rng(1)

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-BENCHMARK = Path(__file__).resolve().parents[1] / "benchmarks" / "links.py"
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "links.py"
 NOT_PERMITTED = 3
 TOLERANCE, SLACK_S = 0.15, 0.05
 SIZES = {
