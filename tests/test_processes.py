@@ -14,26 +14,18 @@ import pytest
 from bitdose.processes import CONTEXT
 
 _STUDY = """
-from pathlib import Path
-from bitdose.data.objects import cases_from
-from bitdose.models.objects import classifier_from
-from bitdose.study.plan import make_plan
-from bitdose.study.progress_bar import watching
-from bitdose.study.run import run_study
-from bitdose.study.spec import StudySpec
+import bitdose as bd
 
 print("begun")
-spec = StudySpec(data={data!r}, model={model!r}, points=("jpeg:q90",))
-plan = make_plan(spec)
-with watching(12, progress=True) as watch:
-    print("loaded by workers:", run_study(plan, Path("first"), workers=2, watch=watch).done)
+run = bd.study({data!r}, {model!r}, points="jpeg:q90", workers=2, out="first")
+print("loaded by workers:", run.table["case_id"].n_unique())
 
 def flat(batch):
     return [[0.5, 0.3, 0.2]] * len(batch)
 
-model = classifier_from(flat, labels=("smooth", "grainy", "rough"))
-plan = make_plan(spec, model, cases=cases_from({data!r}))
-print("a function of this program:", run_study(plan, Path("second"), workers=2).done)
+labels = ("smooth", "grainy", "rough")
+run = bd.study({data!r}, flat, labels=labels, points="jpeg:q90", workers=2, out="second", progress=False)
+print("a function of this program:", run.table["case_id"].n_unique())
 """
 _SAID = ["begun", "loaded by workers: 12", "a function of this program: 12"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -28,14 +29,6 @@ if TYPE_CHECKING:
     from bitdose.study.spec import StudySpec
 
 RUNS = Path("runs")
-
-
-class _Planned(NamedTuple):
-    """A spec, and what came as Python objects in place of its data and model."""
-
-    spec: StudySpec
-    cases: CaseSet | None
-    classifier: Classifier | None
 
 
 def open_run(path: str | Path, *, cases: Any = None) -> Run:
@@ -165,24 +158,18 @@ def study(
     from bitdose.study.progress_bar import watching
     from bitdose.study.run import run_study
 
-    given = {"points": points, "labels": labels, "patients": patients, **options}
-    planned = _planned(cases, model, rule, margins=margins, alpha=alpha, **given)
-    plan = make_plan(planned.spec, planned.classifier, cases=planned.cases)
+    inputs = _inputs(cases, model, points=points, labels=labels, patients=patients, **options)
+    registered = _registered(inputs.spec, rule, margins=margins, alpha=alpha)
+    plan = make_plan(inputs.spec.updated(rule=registered), inputs.classifier, cases=inputs.cases)
     folder = Path(out) if out is not None else _default_folder(plan)
+    again: dict[str, Any] = {"resume": resume or retry_failed, "retry_failed": retry_failed}
     with watching(len(plan.cases.cases), progress=progress) as watch:
-        outcome = run_study(
-            plan,
-            folder,
-            workers=workers,
-            resume=resume or retry_failed,
-            retry_failed=retry_failed,
-            watch=watch,
-        )
+        outcome = run_study(plan, folder, workers=workers, watch=watch, **again)
     if outcome.interrupted:
         raise KeyboardInterrupt(
             f"{outcome.done} of {outcome.total} cases are done in {folder}; resume=True goes on"
         )
-    return open_run(folder, cases=planned.cases)
+    return open_run(folder, cases=inputs.cases)
 
 
 def search(
@@ -222,24 +209,20 @@ def search(
     from bitdose.search.run import search as run_search
     from bitdose.study.progress_bar import watching
 
-    given = {"points": points, "labels": labels, "patients": patients, **options}
-    planned = _planned(cases, model, rule, margins=margins, alpha=alpha, **given)
-    if planned.spec.rule is None:
+    inputs = _inputs(cases, model, points=points, labels=labels, patients=patients, **options)
+    spec, classifier, held = inputs
+    registered = _registered(spec, rule, margins=margins, alpha=alpha)
+    if registered is None:
         raise UsageError(f"{argument('margins')}: expected at least one, such as {{'accuracy': 0.02}}")
-    name = Path(planned.spec.data).resolve().name.partition(".")[0]
+    name = Path(spec.data).resolve().name.partition(".")[0]
     folder = Path(out) if out is not None else RUNS / f"search-{name}"
     found = run_search(
-        planned.spec,
-        planned.spec.rule,
-        folder,
-        classifier=planned.classifier,
-        cases=planned.cases,
-        workers=workers,
-        progress=lambda total: watching(total, progress=progress),
-    )
+        spec, registered, folder, classifier=classifier, cases=held, workers=workers,
+        progress=partial(watching, progress=progress),
+    )  # fmt: skip
     if found.decision is None:
         raise KeyboardInterrupt(f"{found.rounds} rounds are done in {folder}; the same call goes on")
-    return open_run(folder, cases=planned.cases)
+    return open_run(folder, cases=inputs.cases)
 
 
 def compress(
@@ -337,41 +320,68 @@ def _ignore(_text: str) -> None:
     """No-op."""
 
 
-def _planned(
-    cases: Any, model: Any, rule: Rule | None, *, margins: Any, alpha: float | None, **options: Any
-) -> _Planned:
-    """Put a spec together: a study file, or data and model, and over it what is given."""
-    from bitdose.data.objects import cases_from
-    from bitdose.models.load import ModelRef
-    from bitdose.models.objects import classifier_from
+class _Inputs(NamedTuple):
+    """What a study takes: its spec, and the classifier and the cases that came as Python objects."""
+
+    spec: StudySpec
+    classifier: Classifier | None
+    cases: CaseSet | None
+
+
+def _inputs(
+    cases: Any,
+    model: Any,
+    *,
+    points: str | Sequence[str] | None,
+    labels: Sequence[str] | None,
+    patients: Sequence[Any] | None,
+    **options: Any,
+) -> _Inputs:
+    """Put a spec together: a study file, and over it what is given."""
     from bitdose.study.plan import with_runtime
     from bitdose.study.spec import spec_of
 
     given: dict[str, Any] = {key: value for key, value in options.items() if value is not None}
-    labels, patients, points = (given.pop(name, None) for name in ("labels", "patients", "points"))
     if points is not None:
         given["points"] = (points,) if isinstance(points, str) else tuple(map(str, points))
-    held = None
-    if not isinstance(cases, str | Path):
-        held = cases_from(cases, patients=patients, names=labels)
-    elif patients is not None:
-        raise UsageError(
-            f"{argument('patients')}: they go with arrays; a table's are in its column 'patient'"
-        )
-    if labels is not None:
-        given["input"] = {**given.get("input", {}), "labels": list(labels)}
     classifier = None
-    if model is not None and not isinstance(model, str | Path):
-        of_object = {key: given[key] for key in ("input", "weights", "runtime", "precision") if key in given}
-        found = classifier_from(model, **of_object)
-        classifier = None if isinstance(found, ModelRef) else found
-        given["model"] = found.model if isinstance(found, ModelRef) else found.name
-    elif model is not None:
-        given["model"] = str(model)
+    if model is None or isinstance(model, str | Path):
+        given |= {} if model is None else {"model": str(model)}
+        given |= {} if labels is None else {"input": {**given.get("input", {}), "labels": list(labels)}}
+    else:
+        named, classifier = _object_classifier(model, labels, given)
+        given |= named
+    held = _held(cases, labels or (classifier.spec.labels if classifier else None), patients, given)
     spec = spec_of(held.name if held else str(cases), **given)
-    spec = spec if classifier else with_runtime(spec)[0]
-    registered = _registered(spec, rule, margins=margins, alpha=alpha)
-    return _Planned(spec.updated(rule=registered), held, classifier)
+    return _Inputs(spec if classifier else with_runtime(spec)[0], classifier, held)
+
+
+def _object_classifier(
+    model: Any, labels: Sequence[str] | None, given: dict[str, Any]
+) -> tuple[dict[str, Any], Classifier | None]:
+    """Return what a spec says of a classifier that came as an object, and the classifier if it runs here."""
+    from bitdose.models.load import ModelRef
+    from bitdose.models.objects import classifier_from
+
+    said = {key: given[key] for key in ("input", "weights", "runtime", "precision") if key in given}
+    found = classifier_from(model, labels=labels, **said)
+    if isinstance(found, ModelRef):
+        return {"model": found.model, "input": dict(found.flags)}, None
+    return {"model": found.name}, found
+
+
+def _held(
+    cases: Any, names: Sequence[str] | None, patients: Sequence[Any] | None, given: dict[str, Any]
+) -> CaseSet | None:
+    """Return cases that came as a Python object, all of them; None for a path."""
+    from bitdose.data.objects import cases_from
+
+    if isinstance(cases, str | Path):
+        if patients is not None:
+            raise UsageError("patients: they go with arrays and data sets; a table has a column for them")
+        return None
+    columns = {key: given[key] for key in ("path_column", "label_column") if key in given}
+    return cases_from(cases, names=names, patients=patients, split="all", **columns)
 
 
 def _registered(spec: StudySpec, rule: Rule | None, *, margins: Any, alpha: float | None) -> Rule | None:

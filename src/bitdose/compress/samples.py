@@ -69,7 +69,7 @@ class Samples:
 
 
 def stored_samples(frames: NDArray[Any], dataset: Any, syntax: DicomSyntax) -> Samples:
-    """Prepare decoded frames for a codec; the top of this file says how.
+    """Prepare decoded frames for a codec, as defined at the top of this module.
 
     Parameters
     ----------

@@ -61,7 +61,7 @@ def cases_from(
     ----------
     source : object
         A path as for :func:`~bitdose.data.load.load_cases`, one of the forms in the table at the top of
-        this file, or a ``CaseSet`` to choose from.
+        this module, or a ``CaseSet`` to choose from.
     labels : sequence, optional
         For an array alone: the label of each image.
     patients : sequence, optional

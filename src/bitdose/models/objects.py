@@ -58,7 +58,7 @@ def classifier_from(
     Parameters
     ----------
     model : object
-        One of those in the table at the top of this file.
+        One of those in the table at the top of this module.
     labels : sequence of str, optional
         Class names in the order of the outputs; short for ``input={"labels": ...}``.
     input : mapping, optional

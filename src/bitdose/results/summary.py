@@ -109,6 +109,17 @@ class PointSummary:
     decode_ms: float
 
     @property
+    def ratio(self) -> float:
+        """Ratio of the source files, or of the raw pixels where there are no files (cases from arrays)."""
+        return self.ratio_pixels if math.isnan(self.ratio_file) else self.ratio_file
+
+    @property
+    def ratio_words(self) -> str:
+        """``ratio`` with what it is of, such as ``12.3:1 of the source files``."""
+        of = "raw pixels" if math.isnan(self.ratio_file) else "source files"
+        return f"{self.ratio:.1f}:1 of the {of}"
+
+    @property
     def accuracy(self) -> Estimate:
         """Share of cases predicted right."""
         return self.estimates["accuracy"]
@@ -269,17 +280,15 @@ def like_ratio_pairs(
     useful = [pair for pair in pairs if any(p.accuracy_difference.value >= -USEFUL_LOSS for p in pair)]
     # The strongest of the first chain decides; among its partners, the one nearest in ratio.
     chosen = [
-        max(some, key=lambda pair: (pair[0].ratio_file, -_ratios_apart(*pair)))
-        for some in (useful, pairs)
-        if some
+        max(some, key=lambda pair: (pair[0].ratio, -_ratios_apart(*pair))) for some in (useful, pairs) if some
     ]
     return chosen[:1] if chosen[:1] == chosen[1:] else chosen
 
 
 def _ratios_apart(a: PointSummary, b: PointSummary) -> float:
     """Return the absolute logarithm of one file ratio over the other; infinity if one is unknown."""
-    known = a.ratio_file > 0 and b.ratio_file > 0 and a.n_ok and b.n_ok
-    return abs(math.log(a.ratio_file / b.ratio_file)) if known else math.inf
+    known = a.ratio > 0 and b.ratio > 0 and a.n_ok and b.n_ok
+    return abs(math.log(a.ratio / b.ratio)) if known else math.inf
 
 
 def _plain(value: Any) -> Any:

@@ -155,6 +155,8 @@ def all_figures(
     matrices = confusions(summary, points)
     if not summary.chains():
         return (matrices,)
+    some = [basis for basis in bases if any(math.isfinite(ratio_of(p, basis)) for p in summary.points)]
+    bases = some or bases  # arrays have no source files to measure against
     curves = [curve(summary, metric, basis) for basis in bases for metric in charted()]
     qualities = [figure for basis in bases for figure in quality_curves(summary, basis)]
     return (*curves, matrices, flip_bars(summary), *qualities)

@@ -8,6 +8,7 @@ no study of this kind can tell is said to be not answered.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -372,7 +373,9 @@ def _certified(study: _Study) -> Sequence[str]:
     found = decision.certified
     if found is None:
         return ("None: no point was shown to hold every margin.",)
-    ratios = f"{found.ratio_file:.1f}:1 of the source files, {found.ratio_pixels:.1f}:1 of the raw pixels"
+    ratios = f"{found.ratio_pixels:.1f}:1 of the raw pixels"
+    if not math.isnan(found.ratio_file):
+        ratios = f"{found.ratio_file:.1f}:1 of the source files, {ratios}"
     return (f"{found.point}: {point_words(found.point)}; {ratios}, {found.mean_bytes:,.0f} bytes per exam.",)
 
 

@@ -9,11 +9,11 @@ from bitdose.results.summary import PointSummary, Summary
 
 
 def nearest(points: Sequence[PointSummary], ratio_file: float) -> PointSummary | None:
-    """Return the point whose file ratio is nearest on a log scale; None where no ratio is defined."""
-    usable = [p for p in points if p.ratio_file > 0 and math.isfinite(p.ratio_file)]
+    """Return the point whose ratio is nearest on a log scale; None where no ratio is defined."""
+    usable = [p for p in points if p.ratio > 0 and math.isfinite(p.ratio)]
     if not usable:
         return None
-    return min(usable, key=lambda p: abs(math.log(p.ratio_file / ratio_file)))
+    return min(usable, key=lambda p: abs(math.log(p.ratio / ratio_file)))
 
 
 def default_points(summary: Summary, *, ratio_file: float = 40.0) -> tuple[str, ...]:
@@ -24,7 +24,7 @@ def default_points(summary: Summary, *, ratio_file: float = 40.0) -> tuple[str, 
     summary : Summary
         The study.
     ratio_file : float
-        Ratio of the source files to look near.
+        Ratio of the source files to look near; of the raw pixels where there are none.
     """
     chains = summary.chains().values()
     near = [nearest(points, ratio_file) for points in chains]

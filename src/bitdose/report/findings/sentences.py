@@ -52,6 +52,7 @@ def findings(summary: Summary, *, margin: float = MARGIN) -> list[str]:
     sentences += _downsizing(summary)
     sentences.append(_failures(summary))
     sentences += _lossy(summary)
+    sentences += _without_files(summary)
     return sentences
 
 
@@ -249,7 +250,7 @@ def _downsizing(summary: Summary) -> list[str]:
         verdicts = [
             _verdict(named[c.full], named[c.small], c.difference)
             for c in summary.comparisons
-            if {c.full, c.small} <= here and _known(named[c.full].ratio_file, named[c.small].ratio_file)
+            if {c.full, c.small} <= here and _known(named[c.full].ratio, named[c.small].ratio)
         ]
         text = "; ".join(verdicts) or "the two reach no like ratio, so they cannot be compared"
         sentences.append(f"Downsizing first, {small[0].chain} against {full[0].chain}: {text}.")
@@ -257,7 +258,7 @@ def _downsizing(summary: Summary) -> list[str]:
 
 
 def _verdict(full: PointSummary, small: PointSummary, gain: Estimate) -> str:
-    where = f"at {full.ratio_file:.1f}:1 and {small.ratio_file:.1f}:1 of the source files"
+    where = f"at {full.ratio:.1f}:1 and {small.ratio_words}"
     where += f" ({full.point}, {small.point})"
     if math.isnan(gain.value):
         return f"{where} they cannot be compared ({gain.reason})"
@@ -308,14 +309,22 @@ def _unfinished(summary: Summary) -> list[str]:
     ]
 
 
+def _without_files(summary: Summary) -> list[str]:
+    """Say why ratios of source files are undefined."""
+    n = summary.case_formats.get("array", 0)
+    if not n:
+        return []
+    return [f"{n:,} of {counted(summary.n_cases, 'case')} came as arrays: ratios are of the raw pixels."]
+
+
 def _were(n: int) -> str:
     return "was" if n == 1 else "were"
 
 
 def _at(point: PointSummary) -> str:
-    if not _known(point.ratio_file):
+    if not _known(point.ratio):
         return point.point
-    return f"{point.point}, {point.ratio_file:.1f}:1 of the source files"
+    return f"{point.point}, {point.ratio_words}"
 
 
 def _known(*values: float) -> bool:
