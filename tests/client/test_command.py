@@ -15,17 +15,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from bitdose.cli import send as send_command
 from bitdose.client.sending.connection import StopError
+from bitdose.codecs.jpeg2000 import Jpeg2000
 from bitdose.errors import BitdoseError, MissingBackendError, UsageError
 from bitdose.lock import lock_folder
+from bitdose.testing.images import textured_image
 
 PEAK_MB = 200
 OWN_MB = 110
+OPENJPEG_MB = 40  # more, where the encoder in C is not at work
 HEAVY = ("torch", "onnxruntime", "polars", "pyarrow", "scipy", "matplotlib", "statsmodels")
 
 
@@ -170,7 +174,7 @@ finally:
 """
 
 
-def _check_peak(status: str, what: str) -> None:
+def _check_peak(status: str, what: str, *, more_mb: int = 0) -> None:
     """Check a process by the kernel's high-water mark; ru_maxrss would be that of who started it.
 
     How much of the libraries' files is mapped is up to the kernel and its page cache: without it stands what
@@ -182,7 +186,7 @@ def _check_peak(status: str, what: str) -> None:
     )
     print(f"{what}: {peak:.0f} MB, {peak - files:.0f} MB of it its own")
     assert peak < PEAK_MB
-    assert peak - files < OWN_MB
+    assert peak - files < OWN_MB + more_mb
 
 
 def _environment(tmp_path: Path) -> dict[str, str]:
@@ -209,7 +213,10 @@ def test_it_runs_in_200_mb_without_the_heavy_libraries(
     assert [exam["meta"].kind.value for exam in service.exams] == ["coded", "pristine"]
     heavy, status = re.split(r"\n(?=Name:)", done.stdout)
     assert not heavy.split("\n")[-1]
-    _check_peak(status, text)
+    loops = Jpeg2000.encode_each(
+        textured_image(64, 64, rng=np.random.default_rng(0), bits=16), [Jpeg2000(20.0)]
+    )
+    _check_peak(status, text, more_mb=OPENJPEG_MB if text.startswith("jpeg2000") and not loops else 0)
 
 
 def test_a_killed_sender_goes_on_at_the_byte(
