@@ -220,11 +220,13 @@ def test_it_runs_in_200_mb_without_the_heavy_libraries(
 
 
 def test_a_killed_sender_goes_on_at_the_byte(
+    *,
     tmp_path: Path,
     serve: Any,
     lines: Callable[..., Any],
     full_size: Any,
     png: Callable[..., bytes],
+    spawn: Any,
 ) -> None:
     """Killed in mid-upload as by a power cut, three times: the last call sends the rest of one exam."""
     service = serve(full_size)
@@ -235,9 +237,7 @@ def test_a_killed_sender_goes_on_at_the_byte(
     words = [str(tmp_path / "x.png"), "--server", line.url]
     line.pause_s, had = 0.05, 0
     for _ in range(3):
-        child = subprocess.Popen(
-            [*call, *words], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        child = spawn([*call, *words], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 60
         while sum(len(one["data"]) for one in service.uploads.values()) <= had:
             assert child.poll() is None
@@ -283,16 +283,14 @@ def test_listening_without_pynetdicom_is_one_line(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_watched_folder_is_sent_as_it_fills(
-    tmp_path: Path, service: Any, xray: Path, png: Callable[..., bytes]
+    tmp_path: Path, service: Any, xray: Path, png: Callable[..., bytes], spawn: Any
 ) -> None:
     """A file is sent once it has settled; after a restart only what is new is sent."""
     command = [sys.executable, "-c", "from bitdose.cli.send import app; app()"]
     command += [str(xray.parent), "--watch", "--server", service.url]
 
     def watch_until(n_exams: int) -> None:
-        child = subprocess.Popen(
-            command, env=_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        child = spawn(command, env=_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         deadline = time.monotonic() + 30
         while len(service.exams) < n_exams and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -307,7 +305,7 @@ def test_a_watched_folder_is_sent_as_it_fills(
 
 
 def test_a_listening_node_sends_on_in_200_mb(
-    tmp_path: Path, service: Any, radiograph: Callable[..., bytes]
+    tmp_path: Path, service: Any, radiograph: Callable[..., bytes], spawn: Any
 ) -> None:
     """Five radiographs of 8 MB by C-STORE, each on its own association, all reach the service."""
     import pydicom
@@ -315,9 +313,7 @@ def test_a_listening_node_sends_on_in_200_mb(
 
     command = [sys.executable, "-c", f"{_AS_INSTALLED}\napp()", "listen", "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    child = subprocess.Popen(
-        [*command, "--server", service.url], env=_environment(tmp_path), bufsize=1, **pipes
-    )
+    child = spawn([*command, "--server", service.url], env=_environment(tmp_path), bufsize=1, **pipes)
     assert child.stdout is not None
     port = int(child.stdout.readline().rpartition(":")[2])
     entity = AE(ae_title="XRAY-1")
