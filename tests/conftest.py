@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +113,26 @@ def many_textures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def texture_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give an ONNX classifier of the texture set with its sidecar."""
     return write_texture_model(tmp_path_factory.mktemp("model") / "texture.onnx")
+
+
+@pytest.fixture
+def spawn() -> Iterator[Callable[..., subprocess.Popen[Any]]]:
+    """Give ``subprocess.Popen`` whose processes end with the test, however it ends, and leave no pipe open.
+
+    A failed test's pipe would else be found by the garbage collector in the middle of some later test.
+    """
+    started: list[subprocess.Popen[Any]] = []
+
+    def start(*arguments: Any, **options: Any) -> subprocess.Popen[Any]:
+        started.append(subprocess.Popen(*arguments, **options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        for pipe in filter(None, (process.stdin, process.stdout, process.stderr)):
+            pipe.close()
+        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -131,11 +131,11 @@ def test_a_failed_file_is_told_by_its_number_and_ends_in_exit_1(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is POSIX")
-def test_a_killed_get_goes_on_where_it_was(manifest: Path) -> None:
+def test_a_killed_get_goes_on_where_it_was(manifest: Path, spawn: Any) -> None:
     """After kill -9 in the middle, the same command asks for the rest only and ends with the right bytes."""
     Slow.slow = True
     command = [sys.executable, "-m", "bitdose", "data", "get", str(manifest), "--yes", "--out", "o"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = spawn(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     parts = [Path("o/a.png.part"), Path("o/b.png.part")]
     deadline = time.monotonic() + 60
     while not all(part.exists() and part.stat().st_size > 1 << 17 for part in parts):
@@ -153,11 +153,11 @@ def test_a_killed_get_goes_on_where_it_was(manifest: Path) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals are POSIX")
-def test_an_interrupted_get_says_how_to_go_on(manifest: Path) -> None:
+def test_an_interrupted_get_says_how_to_go_on(manifest: Path, spawn: Any) -> None:
     """Ctrl-C ends with exit code 1 and one line, and keeps what came."""
     Slow.slow = True
     command = [sys.executable, "-m", "bitdose", "data", "get", str(manifest), "--yes", "--out", "o"]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    process = spawn(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 60
     while not (Path("o/a.png.part").exists() and Path("o/a.png.part").stat().st_size):
         assert time.monotonic() < deadline

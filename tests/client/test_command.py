@@ -15,17 +15,21 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
 
 from bitdose.cli import send as send_command
 from bitdose.client.sending.connection import StopError
+from bitdose.codecs.jpeg2000 import Jpeg2000
 from bitdose.errors import BitdoseError, MissingBackendError, UsageError
 from bitdose.lock import lock_folder
+from bitdose.testing.images import textured_image
 
 PEAK_MB = 200
 OWN_MB = 110
+OPENJPEG_MB = 40  # more, where the encoder in C is not at work
 HEAVY = ("torch", "onnxruntime", "polars", "pyarrow", "scipy", "matplotlib", "statsmodels")
 
 
@@ -170,7 +174,7 @@ finally:
 """
 
 
-def _check_peak(status: str, what: str) -> None:
+def _check_peak(status: str, what: str, *, more_mb: int = 0) -> None:
     """Check a process by the kernel's high-water mark; ru_maxrss would be that of who started it.
 
     How much of the libraries' files is mapped is up to the kernel and its page cache: without it stands what
@@ -182,7 +186,7 @@ def _check_peak(status: str, what: str) -> None:
     )
     print(f"{what}: {peak:.0f} MB, {peak - files:.0f} MB of it its own")
     assert peak < PEAK_MB
-    assert peak - files < OWN_MB
+    assert peak - files < OWN_MB + more_mb
 
 
 def _environment(tmp_path: Path) -> dict[str, str]:
@@ -209,15 +213,20 @@ def test_it_runs_in_200_mb_without_the_heavy_libraries(
     assert [exam["meta"].kind.value for exam in service.exams] == ["coded", "pristine"]
     heavy, status = re.split(r"\n(?=Name:)", done.stdout)
     assert not heavy.split("\n")[-1]
-    _check_peak(status, text)
+    loops = Jpeg2000.encode_each(
+        textured_image(64, 64, rng=np.random.default_rng(0), bits=16), [Jpeg2000(20.0)]
+    )
+    _check_peak(status, text, more_mb=OPENJPEG_MB if text.startswith("jpeg2000") and not loops else 0)
 
 
 def test_a_killed_sender_goes_on_at_the_byte(
+    *,
     tmp_path: Path,
     serve: Any,
     lines: Callable[..., Any],
     full_size: Any,
     png: Callable[..., bytes],
+    spawn: Any,
 ) -> None:
     """Killed in mid-upload as by a power cut, three times: the last call sends the rest of one exam."""
     service = serve(full_size)
@@ -228,9 +237,7 @@ def test_a_killed_sender_goes_on_at_the_byte(
     words = [str(tmp_path / "x.png"), "--server", line.url]
     line.pause_s, had = 0.05, 0
     for _ in range(3):
-        child = subprocess.Popen(
-            [*call, *words], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        child = spawn([*call, *words], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until = time.monotonic() + 60
         while sum(len(one["data"]) for one in service.uploads.values()) <= had:
             assert child.poll() is None
@@ -276,16 +283,14 @@ def test_listening_without_pynetdicom_is_one_line(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_watched_folder_is_sent_as_it_fills(
-    tmp_path: Path, service: Any, xray: Path, png: Callable[..., bytes]
+    tmp_path: Path, service: Any, xray: Path, png: Callable[..., bytes], spawn: Any
 ) -> None:
     """A file is sent once it has settled; after a restart only what is new is sent."""
     command = [sys.executable, "-c", "from bitdose.cli.send import app; app()"]
     command += [str(xray.parent), "--watch", "--server", service.url]
 
     def watch_until(n_exams: int) -> None:
-        child = subprocess.Popen(
-            command, env=_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+        child = spawn(command, env=_environment(tmp_path), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         deadline = time.monotonic() + 30
         while len(service.exams) < n_exams and time.monotonic() < deadline:
             time.sleep(0.05)
@@ -300,7 +305,7 @@ def test_a_watched_folder_is_sent_as_it_fills(
 
 
 def test_a_listening_node_sends_on_in_200_mb(
-    tmp_path: Path, service: Any, radiograph: Callable[..., bytes]
+    tmp_path: Path, service: Any, radiograph: Callable[..., bytes], spawn: Any
 ) -> None:
     """Five radiographs of 8 MB by C-STORE, each on its own association, all reach the service."""
     import pydicom
@@ -308,9 +313,7 @@ def test_a_listening_node_sends_on_in_200_mb(
 
     command = [sys.executable, "-c", f"{_AS_INSTALLED}\napp()", "listen", "--port", "0"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    child = subprocess.Popen(
-        [*command, "--server", service.url], env=_environment(tmp_path), bufsize=1, **pipes
-    )
+    child = spawn([*command, "--server", service.url], env=_environment(tmp_path), bufsize=1, **pipes)
     assert child.stdout is not None
     port = int(child.stdout.readline().rpartition(":")[2])
     entity = AE(ae_title="XRAY-1")

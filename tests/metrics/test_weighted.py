@@ -94,7 +94,7 @@ def test_two_thousand_draws_take_milliseconds() -> None:
     positive, score = rng.random(1761) < 0.3, rng.random(1761)
     times = []
     for _ in range(5):
-        started = time.perf_counter()
+        started = time.process_time()
         weighted.weighted_auroc(positive, score, w)
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     assert min(times) < 0.1  # 0.006 s on an idle core

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,6 +12,9 @@ import polars as pl
 import pytest
 
 from bitdose.image import Image
+from bitdose.report.figures.base import Figure
+from bitdose.report.figures.drawing import Drawing, draw
+from bitdose.report.figures.render_pool import Renderer
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import Summary
 from bitdose.results.table import rows_to_table
@@ -156,3 +161,17 @@ def load_variants() -> Callable[..., list[Image]]:
         return [Image(shade.astype(np.uint8)) for shade in shades]
 
     return load
+
+
+@pytest.fixture(scope="session")
+def pen() -> Renderer:
+    """Draw figures as ever, but each once: the reports of several tests hold the same ones."""
+    made: dict[bytes, Drawing] = {}
+
+    def drawing(figure: Figure) -> Drawing:
+        key = pickle.dumps(figure)
+        if key not in made:
+            made[key] = draw(figure)
+        return made[key]
+
+    return lambda figure: partial(drawing, figure)

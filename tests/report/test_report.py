@@ -17,6 +17,7 @@ import pytest
 from bitdose.errors import CaseError
 from bitdose.report import build
 from bitdose.report.build import ReportPaths, write_report
+from bitdose.report.figures.render_pool import Renderer
 from bitdose.report.page.html import DISCLAIMER, MAX_FLIPPED_ROWS
 from bitdose.results.summarize import summarize
 from bitdose.results.summary import Summary
@@ -70,10 +71,13 @@ def paths(
     table: pl.DataFrame,
     summary: Summary,
     load_variants: Callable[..., Any],
+    pen: Renderer,
 ) -> ReportPaths:
     """Write a full report with two cases in its gallery."""
     out = tmp_path_factory.mktemp("run")
-    return write_report(out, summary, table, manifest=MANIFEST, load_variants=load_variants, max_gallery=2)
+    return write_report(
+        out, summary, table, manifest=MANIFEST, load_variants=load_variants, max_gallery=2, pen=pen
+    )
 
 
 def test_page_fetches_nothing(paths: ReportPaths) -> None:
@@ -151,7 +155,9 @@ def test_figures_exist_in_both_formats(paths: ReportPaths) -> None:
     assert found == {"figures", "report.html", "summary.csv", "summary.json", "subgroups.csv"}
 
 
-def test_figures_of_an_earlier_report_go(table: pl.DataFrame, summary: Summary, tmp_path: Path) -> None:
+def test_figures_of_an_earlier_report_go(
+    table: pl.DataFrame, summary: Summary, tmp_path: Path, pen: Renderer
+) -> None:
     """Figures that this report does not make are removed; files that no report names are left alone."""
     folder = tmp_path / "figures"
     (folder / "case_03.png.d").mkdir(parents=True)
@@ -159,7 +165,7 @@ def test_figures_of_an_earlier_report_go(table: pl.DataFrame, summary: Summary, 
     others = ["mine.png", "case_study.png", "confusion.pdf", "case_03.png.d"]
     for name in [*stale, *others[:-1]]:
         (folder / name).write_text("old")
-    paths = write_report(tmp_path, summary, table, manifest={}, bases=["file"])
+    paths = write_report(tmp_path, summary, table, manifest={}, bases=["file"], pen=pen)
     names = {path.name for path in folder.iterdir()}
     assert names == {path.name for path in paths.figures} | set(others)
 
@@ -189,19 +195,23 @@ def test_subgroups_are_written_as_a_table(paths: ReportPaths, table: pl.DataFram
     assert float(one["accuracy_low"]) < float(one["accuracy"]) < float(one["accuracy_high"])
 
 
-def test_unfinished_study_is_marked(table: pl.DataFrame, summary: Summary, tmp_path: Path) -> None:
+def test_unfinished_study_is_marked(
+    table: pl.DataFrame, summary: Summary, tmp_path: Path, pen: Renderer
+) -> None:
     """The warning of an unfinished study opens the page in the style of a warning."""
     unfinished = replace(summary, n_planned=150)
-    html = write_report(tmp_path, unfinished, table, manifest={}, bases=["file"]).html.read_text()
+    html = write_report(tmp_path, unfinished, table, manifest={}, bases=["file"], pen=pen).html.read_text()
     assert '<li class="notice">UNFINISHED: 120 of 150 cases' in html
-    whole = write_report(tmp_path, summary, table, manifest={}, bases=["file"]).html.read_text()
+    whole = write_report(tmp_path, summary, table, manifest={}, bases=["file"], pen=pen).html.read_text()
     assert '<li class="notice">' not in whole
 
 
-def test_one_case_is_one_on_the_page(make_table: Callable[..., pl.DataFrame], tmp_path: Path) -> None:
+def test_one_case_is_one_on_the_page(
+    make_table: Callable[..., pl.DataFrame], tmp_path: Path, pen: Renderer
+) -> None:
     """The head of the page counts one case as one."""
     table = make_table(1, keep=lambda point: point == "pristine", failed=lambda _: False)
-    paths = write_report(tmp_path, summarize(table, draws=20), table, manifest={})
+    paths = write_report(tmp_path, summarize(table, draws=20), table, manifest={}, pen=pen)
     assert "1 case, 3 classes, 1 point." in _read(paths).text
 
 
@@ -221,7 +231,7 @@ def test_second_report_is_the_same(
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_user_text_is_escaped(make_table: Callable[..., pl.DataFrame], tmp_path: Path) -> None:
+def test_user_text_is_escaped(make_table: Callable[..., pl.DataFrame], tmp_path: Path, pen: Renderer) -> None:
     """Labels, case ids, title and manifest are shown as text, whatever they hold."""
     labels = ("<script>alert(1)</script>", "$x_1$", "新型肺炎 " + "very long " * 30)
     odd = make_table(30, labels=labels, failed=lambda i: i == 4).with_columns(
@@ -229,7 +239,9 @@ def test_user_text_is_escaped(make_table: Callable[..., pl.DataFrame], tmp_path:
         reason=pl.when(pl.col("status") != "ok").then(pl.lit("<b>bad</b>")),
     )
     summary = summarize(odd, draws=100)
-    paths = write_report(tmp_path, summary, odd, manifest={"<i>": "<u>"}, title="<h1>&", bases=["file"])
+    paths = write_report(
+        tmp_path, summary, odd, manifest={"<i>": "<u>"}, title="<h1>&", bases=["file"], pen=pen
+    )
     reader = _read(paths)
     assert not {"script", "b", "i", "u"} & {tag for tag, _ in reader.tags}
     assert len(reader.of("h1")) == 1
@@ -237,30 +249,34 @@ def test_user_text_is_escaped(make_table: Callable[..., pl.DataFrame], tmp_path:
     assert "<img src=http://x>\"'case-" in reader.text
 
 
-def test_pristine_alone_makes_a_report(make_table: Callable[..., pl.DataFrame], tmp_path: Path) -> None:
+def test_pristine_alone_makes_a_report(
+    make_table: Callable[..., pl.DataFrame], tmp_path: Path, pen: Renderer
+) -> None:
     """With one point and no chain there are findings, tables and a matrix, and no curve."""
     table = make_table(20, keep=lambda point: point == "pristine", failed=lambda _: False)
-    paths = write_report(tmp_path, summarize(table, draws=100), table, manifest={})
+    paths = write_report(tmp_path, summarize(table, draws=100), table, manifest={}, pen=pen)
     text = _read(paths).text
     assert "There is no coded point" in text
     assert "No answer changed at any point." in text
     assert {path.name for path in paths.figures} == {"confusion.svg", "confusion.png"}
 
 
-def test_one_coded_point_makes_a_report(make_table: Callable[..., pl.DataFrame], tmp_path: Path) -> None:
+def test_one_coded_point_makes_a_report(
+    make_table: Callable[..., pl.DataFrame], tmp_path: Path, pen: Renderer
+) -> None:
     """A chain of one point is drawn and told."""
     table = make_table(20, keep=lambda point: point in {"pristine", "jpeg:q1"}, failed=lambda _: False)
-    paths = write_report(tmp_path, summarize(table, draws=100), table, manifest={})
+    paths = write_report(tmp_path, summarize(table, draws=100), table, manifest={}, pen=pen)
     assert "jpeg:" in _read(paths).text
 
 
 def test_class_without_cases_is_a_dash_with_its_reason(
-    make_table: Callable[..., pl.DataFrame], tmp_path: Path
+    make_table: Callable[..., pl.DataFrame], tmp_path: Path, pen: Renderer
 ) -> None:
     """A class absent from the split is a dash on the page and an empty cell with the reason in the CSV."""
     table = make_table(30).filter(pl.col("case_label") != "covid-19")
     summary = summarize(table, draws=100)
-    paths = write_report(tmp_path, summary, table, manifest={}, bases=["file"])
+    paths = write_report(tmp_path, summary, table, manifest={}, bases=["file"], pen=pen)
     assert "–" in _read(paths).text
     row = next(csv.DictReader(paths.csv.read_text(encoding="utf-8").splitlines()))
     assert row["sensitivity[covid-19]"] == ""
@@ -270,7 +286,7 @@ def test_class_without_cases_is_a_dash_with_its_reason(
 
 
 def test_nothing_classified_makes_a_report(
-    make_table: Callable[..., pl.DataFrame], summary: Summary, tmp_path: Path
+    make_table: Callable[..., pl.DataFrame], summary: Summary, tmp_path: Path, pen: Renderer
 ) -> None:
     """A summary in which every case failed still gives a page that says so."""
     nothing, nan = undefined("no classified case"), float("nan")
@@ -285,14 +301,16 @@ def test_nothing_classified_makes_a_report(
         for p in summary.points
     )
     table = make_table(10, failed=lambda _: True)
-    paths = write_report(tmp_path, replace(summary, points=points), table, manifest={}, bases=["file"])
+    paths = write_report(
+        tmp_path, replace(summary, points=points), table, manifest={}, bases=["file"], pen=pen
+    )
     text = _read(paths).text
     assert "no classified case" in text
     assert "nan" not in re.sub(r"[a-z]+nan|nan[a-z]+", "", text)
 
 
 def test_case_without_pixels_is_named(
-    table: pl.DataFrame, summary: Summary, load_variants: Callable[..., Any], tmp_path: Path
+    table: pl.DataFrame, summary: Summary, load_variants: Callable[..., Any], tmp_path: Path, pen: Renderer
 ) -> None:
     """A case whose pixels cannot be had is left out of the gallery and named with the reason."""
     calls = []
@@ -304,27 +322,29 @@ def test_case_without_pixels_is_named(
         return load_variants(case_id, points)
 
     paths = write_report(
-        tmp_path, summary, table, manifest={}, load_variants=load, max_gallery=2, bases=["file"]
+        tmp_path, summary, table, manifest={}, load_variants=load, max_gallery=2, bases=["file"], pen=pen
     )
     assert "file is gone" in _read(paths).text
     assert (tmp_path / "figures" / "case_01.png").exists()
     assert not (tmp_path / "figures" / "case_02.png").exists()
 
 
-def test_images_can_be_left_out(table: pl.DataFrame, summary: Summary, tmp_path: Path) -> None:
+def test_images_can_be_left_out(table: pl.DataFrame, summary: Summary, tmp_path: Path, pen: Renderer) -> None:
     """Without a loader the page has no case image, says so, and still lists the cases."""
-    paths = write_report(tmp_path, summary, table, manifest={}, bases=["file"])
+    paths = write_report(tmp_path, summary, table, manifest={}, bases=["file"], pen=pen)
     reader = _read(paths)
     assert not any("image/png" in (image["src"] or "") for image in reader.of("img"))
     assert "images were left out" in reader.text
     assert "case-00" in reader.text
 
 
-def test_long_lists_are_cut_and_counted(table: pl.DataFrame, summary: Summary, tmp_path: Path) -> None:
+def test_long_lists_are_cut_and_counted(
+    table: pl.DataFrame, summary: Summary, tmp_path: Path, pen: Renderer
+) -> None:
     """Of thousands of changed cases the page lists 200 and counts the rest."""
     copies = [table.with_columns(case_id=pl.col("case_id") + f"-{n}") for n in range(20)]
     many = pl.concat(copies)
-    paths = write_report(tmp_path, summary, many, manifest={}, bases=["file"])
+    paths = write_report(tmp_path, summary, many, manifest={}, bases=["file"], pen=pen)
     html = paths.html.read_text()
     listed = re.findall(r'<th scope="row">case-', html)
     assert len(listed) == MAX_FLIPPED_ROWS

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -58,7 +59,7 @@ def test_a_finished_search_runs_nothing_again(spec: StudySpec, tmp_path: Path) -
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run" / ROUNDS).rglob("*.parquet")} == parts
 
 
-def test_a_killed_search_goes_on_to_the_same_answer(spec: StudySpec, tmp_path: Path) -> None:
+def test_a_killed_search_goes_on_to_the_same_answer(spec: StudySpec, tmp_path: Path, spawn: Any) -> None:
     """Kill -9 in the middle of a round, then the same call."""
     command = [
         sys.executable,
@@ -83,7 +84,7 @@ def test_a_killed_search_goes_on_to_the_same_answer(spec: StudySpec, tmp_path: P
     ]
     command += ["--json"]
     environment = os.environ | {"BITDOSE_KEY": str(tmp_path / "key.pem")}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
+    process = spawn(command, env=environment, stdout=subprocess.PIPE, start_new_session=True)
     journal = tmp_path / "run" / ROUNDS / "00" / "results" / "journal.jsonl"
     for _ in range(600):
         if journal.exists() and journal.read_text().count("\n") >= 5:

@@ -252,10 +252,10 @@ def begun(process: subprocess.Popen[str], out: Path) -> None:
         time.sleep(0.01)
 
 
-def test_ctrl_c_stops_ray_and_says_one_line(plan: Plan, alone: Any, tmp_path: Path) -> None:
+def test_ctrl_c_stops_ray_and_says_one_line(plan: Plan, alone: Any, tmp_path: Path, spawn: Any) -> None:
     """Ctrl-C reaches every process of the terminal: a line, exit code 1, Ray gone, a run that can go on."""
     out = tmp_path / "run"
-    process = subprocess.Popen(
+    process = spawn(
         command(plan, "--out", str(out), "--engine", "ray"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,
     )  # fmt: skip
@@ -271,10 +271,12 @@ def test_ctrl_c_stops_ray_and_says_one_line(plan: Plan, alone: Any, tmp_path: Pa
     assert_frame_equal(read_run(out).drop(TIMES), alone, check_exact=True)
 
 
-def test_a_killed_driver_leaves_a_run_that_goes_on(plan: Plan, alone: Any, tmp_path: Path) -> None:
+def test_a_killed_driver_leaves_a_run_that_goes_on(
+    plan: Plan, alone: Any, tmp_path: Path, spawn: Any
+) -> None:
     """After kill -9 of the driver its Ray ends, and --resume goes on; a worker's death is silent."""
     out = tmp_path / "run"
-    process = subprocess.Popen(
+    process = spawn(
         command(plan, "--out", str(out), "--engine", "ray"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         text=True, start_new_session=True,
     )  # fmt: skip
@@ -286,7 +288,7 @@ def test_a_killed_driver_leaves_a_run_that_goes_on(plan: Plan, alone: Any, tmp_p
     done = read_run(out)["case_id"].n_unique()
     assert psutil.wait_procs(below, timeout=30)[1] == []
     size = (out / "results" / "journal.jsonl").stat().st_size
-    again = subprocess.Popen(
+    again = spawn(
         command(plan, "--out", str(out), "--resume", "--engine", "ray", "--json"), stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, text=True,
     )  # fmt: skip

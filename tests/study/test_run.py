@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -70,7 +71,9 @@ def test_any_number_of_workers_gives_identical_results(spec: StudySpec, tmp_path
     assert_frame_equal(results(tmp_path / "1"), results(tmp_path / "3"), check_exact=True)
 
 
-def test_a_study_killed_again_and_again_ends_as_if_never_killed(spec: StudySpec, tmp_path: Path) -> None:
+def test_a_study_killed_again_and_again_ends_as_if_never_killed(
+    spec: StudySpec, tmp_path: Path, spawn: Any
+) -> None:
     """After kill -9 at random moments and --resume the rows equal those of an undisturbed run."""
     spec = spec.updated(points=("paper",))
     run_study(make_plan(spec), tmp_path / "whole", workers=1)
@@ -78,7 +81,7 @@ def test_a_study_killed_again_and_again_ends_as_if_never_killed(spec: StudySpec,
     journal = tmp_path / "killed" / "results" / "journal.jsonl"
     for _ in range(5):
         before = journal.stat().st_size if journal.exists() else 0
-        process = subprocess.Popen(
+        process = spawn(
             command(spec, tmp_path / "killed", "--resume"), stdout=subprocess.DEVNULL, start_new_session=True
         )
         while process.poll() is None and not (journal.exists() and journal.stat().st_size > before):
@@ -222,10 +225,10 @@ def test_memory_holds_one_batch_and_not_every_point(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delay_s", [0.35, 0.45, 0.55, 0.7, 0.9])
 def test_ctrl_c_while_workers_start_prints_no_traceback(
-    spec: StudySpec, tmp_path: Path, delay_s: float
+    spec: StudySpec, tmp_path: Path, delay_s: float, spawn: Any
 ) -> None:
     """A terminal sends Ctrl-C to every process of the group, also to workers that are still starting."""
-    process = subprocess.Popen(
+    process = spawn(
         command(spec, tmp_path / "run"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
         start_new_session=True,
     )  # fmt: skip
@@ -238,12 +241,12 @@ def test_ctrl_c_while_workers_start_prints_no_traceback(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_study_says_so_and_can_be_resumed(
-    spec: StudySpec, tmp_path: Path, number: signal.Signals
+    spec: StudySpec, tmp_path: Path, number: signal.Signals, spawn: Any
 ) -> None:
     """Ctrl-C or a termination signal: one line, exit code 1, no stray process, a resumable run."""
     out = tmp_path / "run"
     slow = spec.updated(points=("paper",))
-    process = subprocess.Popen(
+    process = spawn(
         command(slow, out), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
     journal = out / "results" / "journal.jsonl"

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,13 +126,11 @@ for n in range(100000):
 """
 
 
-def test_a_killed_process_loses_nothing_that_it_had_taken(tmp_path: Path) -> None:
+def test_a_killed_process_loses_nothing_that_it_had_taken(tmp_path: Path, spawn: Any) -> None:
     """Killed in mid-write, six times: each exam said to be taken is there, and every payload is whole."""
     said = -1
     for turn in range(6):
-        child = subprocess.Popen(
-            [sys.executable, "-c", _ADDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-        )
+        child = spawn([sys.executable, "-c", _ADDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
         assert child.stdout is not None
         child.stdout.readline()
         time.sleep(0.05 * turn)

@@ -82,9 +82,9 @@ def test_nobody_matches_and_takes_as_long_as_somebody() -> None:
     seconds: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(5):
         for known, taken in seconds.items():
-            began = time.perf_counter()
+            began = time.process_time()
             assert not matches(stored if known else None, "wrong password here")
-            taken.append(time.perf_counter() - began)
+            taken.append(time.process_time() - began)
     assert not matches(None, "the password of nobody at all")
     assert 0.5 < min(seconds[True]) / min(seconds[False]) < 2
 
