@@ -18,6 +18,7 @@ __all__ = [
     "__version__",
     "compress",
     "load_results",
+    "open_image",
     "open_run",
     "search",
     "study",

@@ -4,6 +4,7 @@ from bitdose.api import open_run as open_run
 from bitdose.api import search as search
 from bitdose.api import study as study
 from bitdose.codecs.point import Point as Point
+from bitdose.data.read import open_image as open_image
 from bitdose.errors import BitdoseError as BitdoseError
 from bitdose.errors import CaseError as CaseError
 from bitdose.errors import UsageError as UsageError
@@ -31,6 +32,7 @@ __all__ = [
     "__version__",
     "compress",
     "load_results",
+    "open_image",
     "open_run",
     "search",
     "study",

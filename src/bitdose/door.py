@@ -27,6 +27,7 @@ NAMES = {
     "Run": "bitdose.run:Run",
     "UsageError": "bitdose.errors:UsageError",
     "load_results": "bitdose.api:load_results",
+    "open_image": "bitdose.data.read:open_image",
     "open_run": "bitdose.api:open_run",
 }
 CALLS = {

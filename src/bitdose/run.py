@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bitdose.errors import BitdoseError, UsageError, command
+from bitdose.html_card import html_card
 from bitdose.profile.timestamps import DEFAULT_LIFE
 from bitdose.rule.rule import Rule, combined_rule
 from bitdose.search.run_results import RunResults
@@ -66,6 +67,19 @@ class Run:
         self._cases = cases
         self.folder = folder
         self._latest: Decision | None = None
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        registered = self.registered
+        models = ", ".join(map(str, self.table["model"].unique()))
+        rows = [
+            ("cases", f"{self.table['case_id'].n_unique():,}{'' if self.is_complete else ', not complete'}"),
+            ("points", self.table["point"].n_unique()),
+            ("classifier", models),
+            ("registered margins", ", ".join(map(str, registered.margins)) if registered else "none"),
+            ("decided", self._latest.certified.point if self._latest and self._latest.certified else "–"),
+        ]
+        return html_card(f"Run {self.name}", rows)
 
     @property
     def table(self) -> pl.DataFrame:
@@ -308,9 +322,10 @@ class Run:
         UsageError
             If the two have no coded point in common.
         """
-        from bitdose.results.comparison import compare_tables
+        from bitdose.results.comparison import compare_tables, distinct_names
 
-        names = distinct_names(self, other)
+        models = [str(run.table["model"][0]) for run in (self, other)]
+        names = distinct_names(models, [run.folder.resolve() for run in (self, other)])
         return compare_tables(self._results.shown, other._results.shown, names=names, level=level)
 
     @property
@@ -383,17 +398,3 @@ class Run:
         except BitdoseError as error:
             _log.warning("the report has no images: %s", error)
             return None
-
-
-def distinct_names(first: Run, second: Run) -> tuple[str, str]:
-    """Return what two runs are called: their classifiers where these differ, else their folders.
-
-    Runs of folders with the same name are told apart by the folder above.
-    """
-    models = [str(run.table["model"][0]) for run in (first, second)]
-    bare = [model.rpartition("@")[0] or model for model in models]
-    for names in (bare, models, [first.name, second.name]):
-        if names[0] != names[1]:
-            return names[0], names[1]
-    above = [f"{run.folder.resolve().parent.name}/{run.name}" for run in (first, second)]
-    return (above[0], above[1]) if above[0] != above[1] else (f"{above[0]} (1)", f"{above[1]} (2)")

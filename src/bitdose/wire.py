@@ -29,6 +29,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from bitdose.errors import BitdoseError
+from bitdose.html_card import DISCLAIMER
 
 API = "/api/v1"
 UPLOADS = f"{API}/uploads"
@@ -36,7 +37,6 @@ EXAMS = f"{API}/exams"
 EVENTS = f"{API}/events"
 PROFILE = f"{API}/profile"
 EXAM_HEADER = "Exam-Id"
-DISCLAIMER = "Research use only, not a medical device."
 
 TUS_VERSION = "1.0.0"
 TUS_EXTENSIONS = ("creation", "creation-with-upload", "expiration", "checksum", "termination")

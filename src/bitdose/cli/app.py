@@ -15,10 +15,11 @@ import typer
 from bitdose.cli.commands import Commands
 from bitdose.cli.spelling import spelled
 from bitdose.errors import BitdoseError, UsageError
+from bitdose.html_card import DISCLAIMER
 
 ABOUT = (
     "How few bits can a diagnosis survive on? Measures what image compression does to a "
-    "classifier's predictions. Research use only, not a medical device."
+    f"classifier's predictions. {DISCLAIMER}"
 )
 _CLICK_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitdose.html_card import DISCLAIMER
+
 if TYPE_CHECKING:
     from bitdose.compress.run import CompressOutcome
     from bitdose.errors import CaseError
@@ -89,7 +91,7 @@ def _lines(outcome: CompressOutcome, out: Path) -> list[str]:
             f"{_size(outcome.bytes_file)} became {_size(outcome.bytes_written)}; streams: "
             f"{outcome.ratio_file:.1f}:1 of the files, {outcome.ratio_pixels:.1f}:1 of the raw pixels"
         )
-    return [*lines, "Research use only, not a medical device."]
+    return [*lines, DISCLAIMER]
 
 
 def _size(n_bytes: int) -> str:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitdose.html_card import DISCLAIMER
+
 if TYPE_CHECKING:
     from bitdose.datasets.arrange import Arranged
     from bitdose.datasets.get import Fetched
@@ -219,7 +221,7 @@ def _agree(manifest: Manifest, folder: Path, *, yes: bool) -> None:
         for text in texts:
             typer.echo(f"{word}: {text}", err=True)
     size = f"{len(manifest.files)} files, {bytes_text(manifest.n_bytes)}"
-    typer.echo(f"{manifest.name}: {size}, to {folder}. Research use only, not a medical device.", err=True)
+    typer.echo(f"{manifest.name}: {size}, to {folder}. {DISCLAIMER}", err=True)
     if yes:
         return
     if not sys.stdin.isatty():

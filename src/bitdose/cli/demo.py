@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from bitdose.html_card import DISCLAIMER
+
 _PER_CLASS = 30
 _SEED = 20260
 _MARGIN = "accuracy=0.1"  # the minimum detectable loss of 90 phantoms
@@ -33,9 +35,7 @@ def demo(
     from bitdose.study.run import run_study
     from bitdose.study.spec import StudySpec
 
-    typer.echo(
-        f"BitDose demo on {3 * per_class} synthetic phantoms. Research use only, not a medical device."
-    )
+    typer.echo(f"BitDose demo on {3 * per_class} synthetic phantoms. {DISCLAIMER}")
     try:
         phantoms = write_phantoms(out / f"phantoms-{per_class}", n_per_class=per_class, seed=_SEED)
     except OSError as error:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitdose.cli.spelling import spelled
+from bitdose.html_card import DISCLAIMER
 
 if TYPE_CHECKING:
     from bitdose.profile.document import Profile
@@ -72,7 +73,7 @@ def verify(
     else:
         for finding in findings:
             typer.echo(f"{finding.level:<8} {finding.check:<10} {finding.text}")
-        typer.echo("do not use this profile" if bad else "valid. Research use only, not a medical device.")
+        typer.echo("do not use this profile" if bad else f"valid. {DISCLAIMER}")
     if bad:
         raise typer.Exit(1)
 

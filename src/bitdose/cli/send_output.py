@@ -14,6 +14,7 @@ import typer
 
 from bitdose.cli.spelling import spelled
 from bitdose.errors import BitdoseError
+from bitdose.html_card import DISCLAIMER
 
 if TYPE_CHECKING:
     from bitdose.client.sending.intake import Taken
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from bitdose.links import Link
     from bitdose.wire import ExamView
 
-DISCLAIMER = "Research use only, not a medical device."
 _UNITS = (("MB", 1e6), ("kB", 1e3))
 
 

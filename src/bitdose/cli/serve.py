@@ -179,8 +179,8 @@ def _settings(config: Path | None, *, default_url: str = "", **options: Any) -> 
 def _run(settings: Settings, *, host: str, port: int, certfile: Path | None, keyfile: Path | None) -> None:
     import uvicorn
 
+    from bitdose.html_card import DISCLAIMER
     from bitdose.service.http.app import create_app
-    from bitdose.wire import DISCLAIMER
 
     _raise_file_limit()
     with _bound(host, port) as listening:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bitdose.html_card import DISCLAIMER
+
 if TYPE_CHECKING:
     from bitdose.training.run import Trained
 
@@ -135,7 +137,7 @@ def _said(trained: Trained) -> str:
     equals = f"equals PyTorch within {trained.difference:.1e}"
     lines += [
         f"model: {trained.folder / 'model.onnx'} ({equals}); card: {trained.folder / 'model.md'}",
-        "Research use only, not a medical device.",
+        DISCLAIMER,
     ]
     return "\n".join(lines)
 

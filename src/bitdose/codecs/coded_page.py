@@ -7,10 +7,9 @@ import io
 import math
 from html import escape
 
+from bitdose.html_card import DISCLAIMER
 from bitdose.image import Image, rescale_bits
 from bitdose.resample.kernels import resample
-
-DISCLAIMER = "Research use only, not a medical device."
 
 _LONGEST_SIDE = 512
 

@@ -109,3 +109,26 @@ def _decode(name: str, data: bytes, max_pixels: int) -> Decoded:
     from bitdose.data.raster import read_raster
 
     return read_raster(name, data, max_pixels=max_pixels)
+
+
+def open_image(path: str | Path, *, color: Color = "keep") -> Image:
+    """Read a file's pixels as a study reads them: windowed, rescaled, 0 is black.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        An image, DICOM or NIfTI file.
+    color : {"keep", "grey"}
+        As for :func:`read_source`.
+
+    Returns
+    -------
+    Image
+        ``(H, W)``, ``(H, W, 3)`` or ``(L, H, W)``, 8 to 16 bits.
+
+    Raises
+    ------
+    CaseError
+        If it cannot be read.
+    """
+    return read_source(Path(path), color=color).image

@@ -23,11 +23,11 @@ from typing import Any
 from bitdose.data.base import Case
 from bitdose.errors import BitdoseError, UsageError, argument
 from bitdose.hashing import bytes_digest
+from bitdose.html_card import DISCLAIMER
 
 TABLE = "cases.csv"
 PROVENANCE = "provenance.json"
 SCHEMA = 1
-RESEARCH_USE = "Research use only, not a medical device."
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _OWN = ("path", "label", "id", "patient", "split")
 
@@ -189,7 +189,7 @@ def _provenance(arranged: Arranged, table: bytes) -> bytes:
         "set": arranged.name,
         "schema": SCHEMA,
         "bitdose": __version__,
-        "note": RESEARCH_USE,
+        "note": DISCLAIMER,
         "options": dict(arranged.options),
         "inputs": dict(arranged.inputs),
         "counts": arranged.counts(),

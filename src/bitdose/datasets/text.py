@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from bitdose.datasets.arrange import RESEARCH_USE, Arranged
+from bitdose.datasets.arrange import Arranged
 from bitdose.datasets.check import Findings
+from bitdose.html_card import DISCLAIMER
 
 Counts = Mapping[str, Mapping[str, Mapping[str, int]]]
 
@@ -25,7 +26,7 @@ def check_lines(found: Findings) -> list[str]:
     lines += [f"problem: {text}" for text in found.problems]
     n_files = sum(found.statuses.values())
     verdict = f"problems: {len(found.problems)}" if found.problems else "no problem"
-    return [*lines, f"files: {n_files}; {verdict}. {RESEARCH_USE}"]
+    return [*lines, f"files: {n_files}; {verdict}. {DISCLAIMER}"]
 
 
 def arranged_lines(made: Arranged, paper: Mapping[str, Mapping[str, int]]) -> list[str]:

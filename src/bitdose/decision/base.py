@@ -17,6 +17,7 @@ import math
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
+from bitdose.html_card import html_card
 from bitdose.rule.margins import Margin
 from bitdose.rule.rule import Rule
 from bitdose.stats.noninferiority import LossTest
@@ -197,6 +198,20 @@ class Decision:
     clustered: bool
     preregistered: bool = False
     notes: tuple[str, ...] = ()
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        best = self.certified
+        tested = best.tests if best else ()
+        rows = [
+            ("certified", best.point if best else "nothing"),
+            *((str(t.margin), f"loss {t.test.loss:.3g}, at most {t.test.upper:.3g}") for t in tested),
+            ("cases, patients", f"{self.n_cases}, {self.n_patients}"),
+            ("alpha", f"{self.rule.alpha:g}, one-sided"),
+            ("margins fixed before the run", "yes" if self.preregistered else "no"),
+            *(("note", note) for note in self.notes),
+        ]
+        return html_card("Decision", rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the decision as JSON values, NaN as None."""

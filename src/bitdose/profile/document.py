@@ -23,13 +23,13 @@ from typing import Any
 
 from bitdose.errors import BitdoseError, UsageError
 from bitdose.hashing import canonical_json, digest
+from bitdose.html_card import DISCLAIMER, html_card
 from bitdose.models.base import InputSpec
 from bitdose.profile.evidence import Evidence
 from bitdose.profile.strict_json import check, plain, read_json, record_of
 from bitdose.profile.timestamps import moment
 
 SCHEMA = "bitdose-profile/1"
-DISCLAIMER = "Research use only, not a medical device."
 EXACT, LAYERED = "exact", "layered"
 
 _NAME, _, _VERSION = SCHEMA.partition("/")
@@ -236,6 +236,30 @@ class Profile:
         order = moment(self.created, "created") < moment(self.expires, "expires")
         check(order, "expires", f"after {self.created}", self.expires)
         check(self.disclaimer == DISCLAIMER, "disclaimer", DISCLAIMER, self.disclaimer)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Profile:
+        """Read a profile file, as :func:`load_profile` does; its signature is for ``verify`` to check."""
+        return load_profile(Path(path))
+
+    def save(self, path: str | Path) -> None:
+        """Write the profile file, whole or not at all; raises ``BitdoseError`` if it cannot."""
+        save_profile(self, Path(path))
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        signer = self.signature.key_id if self.signature else "nobody: not signed"
+        rows = [
+            ("point", self.point),
+            ("classifier", f"{self.classifier.name}@{self.classifier.digest}"),
+            *((m.metric, f"loss at most {m.upper:.3g}, accepted {m.limit:g}") for m in self.evidence.margins),
+            ("cases, patients", f"{self.evidence.n}, {self.evidence.patients}"),
+            ("margins fixed before the run", "yes" if self.evidence.preregistered else "no"),
+            ("mean bytes per exam", f"{self.rate.mean_bytes:,.0f}"),
+            ("expires", self.expires),
+            ("signed by", signer),
+        ]
+        return html_card(f"Profile {self.id}", rows)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the file's JSON values."""

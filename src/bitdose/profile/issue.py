@@ -13,7 +13,8 @@ from bitdose.codecs.resize import NO_KERNEL
 from bitdose.decision.base import Decision, MarginTest, PointTest
 from bitdose.errors import BitdoseError
 from bitdose.hashing import columns_digest
-from bitdose.profile.document import DISCLAIMER, EXACT, LAYERED, SCHEMA, Profile, profile_of
+from bitdose.html_card import DISCLAIMER
+from bitdose.profile.document import EXACT, LAYERED, SCHEMA, Profile, profile_of
 from bitdose.profile.guidelines import check_modality, modality_code
 from bitdose.profile.timestamps import DEFAULT_LIFE, expiry, moment_text
 from bitdose.resample.kernels import KERNELS

@@ -9,7 +9,9 @@ accuracy).
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -269,3 +271,26 @@ def difference_of(minuend: Estimate, subtrahend: Estimate) -> Estimate:
     above = math.hypot(minuend.high - minuend.value, subtrahend.value - subtrahend.low)
     method = f"newcombe({minuend.method})"
     return Estimate(value, value - below, value + above, minuend.level, method, n, unit)
+
+
+def distinct_names(models: Sequence[str], places: Sequence[Path]) -> tuple[str, str]:
+    """Return what two runs are called: their classifiers where these differ, else their folders or tables.
+
+    Parameters
+    ----------
+    models : sequence of str
+        Both classifiers, ``NAME@DIGEST``.
+    places : sequence of pathlib.Path
+        Both run folders or tables, as absolute paths.
+
+    Examples
+    --------
+    >>> distinct_names(["net@01", "net@02"], [Path("/runs/a"), Path("/runs/b")])
+    ('net@01', 'net@02')
+    """
+    bare = [model.rpartition("@")[0] or model for model in models]
+    above = [f"{place.parent.name}/{place.stem}" for place in places]
+    for names in (bare, models, [place.stem for place in places], above):
+        if names[0] != names[1]:
+            return names[0], names[1]
+    return f"{above[0]} (1)", f"{above[1]} (2)"

@@ -16,6 +16,7 @@ from bitdose.data.base import Case, Color
 from bitdose.data.read import read_case
 from bitdose.errors import CaseError
 from bitdose.hashing import file_digest
+from bitdose.html_card import DISCLAIMER
 from bitdose.models.base import InputSpec, answer
 from bitdose.models.onnx import load_onnx
 from bitdose.models.prepare import prepare
@@ -112,7 +113,7 @@ def render(facts: CardFacts, measured: dict[str, PointSummary | None], folder: P
     """Return the card as Markdown."""
     parts = [
         f"# Model card: {facts.choices.network}",
-        "**Research use only, not a medical device.** Made by `bitdose train`.",
+        f"**{DISCLAIMER}** Made by `bitdose train`.",
         _model_section(facts, folder),
         _data_section(facts),
         _metrics_section(measured),

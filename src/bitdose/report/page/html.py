@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from bitdose.decision.bdrate import BdRate
+from bitdose.html_card import DISCLAIMER
 from bitdose.metrics.catalogue import METRICS, Metric
 from bitdose.report.findings.audit import Question
 from bitdose.report.findings.decision import ChainTestRow, EvidenceRow
@@ -26,7 +27,6 @@ from bitdose.stats.estimate import Estimate
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-DISCLAIMER = "Research use only, not a medical device."
 MAX_FLIPPED_ROWS = 200
 MAX_FAILURE_ROWS = 200
 _MAX_MANIFEST_ROWS = 400

@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from bitdose import __version__
+from bitdose.html_card import DISCLAIMER
 from bitdose.service.db.database import make_engine
 from bitdose.service.db.migrate import upgrade
 from bitdose.service.exams.profiles import Profiles, install_profile
@@ -23,7 +24,7 @@ from bitdose.service.http.headers import SecurityHeaders
 from bitdose.service.http.metrics import Measured, Metrics
 from bitdose.service.problems import CrashGuard, add_handlers
 from bitdose.service.settings import Settings
-from bitdose.wire import API, DISCLAIMER
+from bitdose.wire import API
 
 ROUTERS = (
     "bitdose.service.http.routes.health",
