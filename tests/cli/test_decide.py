@@ -193,7 +193,7 @@ def test_a_search_answers_for_its_own_rule_only(
     assert "Certified: " in (tmp_path / "run" / "report.html").read_text()
     capsys.readouterr()
     assert run(["decide", str(tmp_path / "run"), "--margin", "accuracy=0.3", "--no-report"]) == 2
-    assert "has one rule only" in capsys.readouterr().err
+    assert "its own rule only" in capsys.readouterr().err
 
 
 def test_an_unfinished_run_is_not_decided_on(own_run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,7 +38,12 @@ def test_help_takes_a_third_of_a_second_of_the_processor() -> None:
         for _ in range(3)
     ]
     assert min(float(one.split()[0]) for one in runs) < HELP_CPU_S
-    assert runs[0].split()[1:] == ["bitdose.cli.app", "bitdose.cli.commands", "bitdose.cli.lazy"]
+    assert runs[0].split()[1:] == [
+        "bitdose.cli.app",
+        "bitdose.cli.commands",
+        "bitdose.cli.lazy",
+        "bitdose.cli.spelling",
+    ]
 
 
 def test_the_bare_command_prints_its_help_on_lines_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:

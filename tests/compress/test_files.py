@@ -114,7 +114,7 @@ def test_one_file_goes_where_it_is_told(tmp_path: Path, texture: Make, make_dico
     with pytest.raises(UsageError, match=r"ends in \.jpg"):
         tasks_of(path, tmp_path / "new.png", JPEG)
     (tmp_path / "d.dcm").write_bytes(make_dicom(texture(16, 16, 8)))
-    with pytest.raises(UsageError, match="IN itself"):
+    with pytest.raises(UsageError, match="source itself"):
         tasks_of(tmp_path / "d.dcm", tmp_path / "d.dcm", JPEG)
     with pytest.raises(UsageError, match="found nothing there"):
         tasks_of(tmp_path / "no.png", tmp_path / "x.jpg", JPEG)
@@ -128,7 +128,7 @@ def test_out_stands_apart_from_in(tmp_path: Path, texture: Make) -> None:
     png(root / "a.png", texture(16, 16, 8))
     (tmp_path / "link").symlink_to(root)
     for out in (root, root / "out", tmp_path / "data", tmp_path / "link" / "x"):
-        with pytest.raises(UsageError, match="apart from IN"):
+        with pytest.raises(UsageError, match="apart from source"):
             tasks_of(root, out, JPEG)
     with pytest.raises(UsageError, match="found a file"):
         tasks_of(root, png(tmp_path / "file.png", texture(16, 16, 8)), JPEG)
@@ -206,7 +206,7 @@ def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     target.write_bytes(b"old")
     write_whole(target, b"new")
     assert target.read_bytes() == b"new"
-    with pytest.raises(BitdoseError, match=r"OUT .*b\.jpg: cannot be written \(File exists\)"):
+    with pytest.raises(BitdoseError, match=r"out=.*b\.jpg': cannot be written \(File exists\)"):
         write_whole(target / "b.jpg", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["a.jpg"]
     (tmp_path / "folder").mkdir()

@@ -347,4 +347,4 @@ def test_what_an_assessor_should_know_is_noted(make_rows: MakeRows) -> None:
 def test_an_alpha_that_draws_cannot_tell_is_undefined(make_rows: MakeRows) -> None:
     """A p-value of draws is never below one over their number: NaN with the reason, no false hope."""
     found = decide(make_rows(ANSWERS, TRUTH), rule("macro_f1=0.1", alpha=1e-7))
-    assert "is below what" in found.chain_tests[0].failed.tests[0].test.reason
+    assert "is too small for" in found.chain_tests[0].failed.tests[0].test.reason

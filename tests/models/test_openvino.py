@@ -107,7 +107,7 @@ def test_fp32_is_fp32(write_onnx: WriteOnnx) -> None:
     [
         (
             {"precision": "bf16"},
-            "onnxruntime runs an .onnx file in its own precision; add --runtime openvino",
+            "onnxruntime runs an .onnx file in its own precision; add runtime='openvino'",
         ),
         ({"runtime": "tensorrt"}, "runtime: expected onnxruntime or openvino or auto, got 'tensorrt'"),
         ({"precision": "int8"}, "precision: expected fp32 or bf16, got 'int8'; an int8 network is a model"),

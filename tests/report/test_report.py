@@ -152,13 +152,14 @@ def test_figures_exist_in_both_formats(paths: ReportPaths) -> None:
         assert {f"{stem}.svg", f"{stem}.png"} <= names
     assert {"case_01.png", "case_02.png"} <= names
     found = {path.name for path in paths.html.parent.iterdir()}
-    assert found == {"figures", "report.html", "summary.csv", "summary.json", "subgroups.csv"}
+    made = {"figures", "figures.json", "report.html", "summary.csv", "summary.json", "subgroups.csv"}
+    assert found == made
 
 
 def test_figures_of_an_earlier_report_go(
     table: pl.DataFrame, summary: Summary, tmp_path: Path, pen: Renderer
 ) -> None:
-    """Figures that this report does not make are removed; files that no report names are left alone."""
+    """Figures of a version 0.1 report that this one does not make are removed; other files are left alone."""
     folder = tmp_path / "figures"
     (folder / "case_03.png.d").mkdir(parents=True)
     stale = ["case_01.png", "case_17.png", "accuracy_pixels.svg", "ratio_knob_webp_q_file.png"]
@@ -176,7 +177,8 @@ def test_every_figure_can_be_removed_later(paths: ReportPaths, tmp_path: Path) -
     folder.mkdir()
     for path in paths.figures:
         (folder / path.name).write_text("old")
-    build._remove_stale(folder, [])
+    (tmp_path / "figures.json").write_bytes((paths.html.parent / "figures.json").read_bytes())
+    build._remove_stale(tmp_path, [])
     assert not list(folder.iterdir())
 
 

@@ -47,10 +47,10 @@ def test_the_papers_recipes_are_the_defaults() -> None:
     "field",
     [{"batch": 0}, {"ema": 1.0}, {"jitter": -0.1}, {"distill": 2}, {"temperature": 0}, {"warmup": -1}],
 )
-def test_a_recipe_out_of_range_names_its_flag(field: dict[str, float]) -> None:
-    """Every field has a range; what is outside is refused under the name of its flag."""
+def test_a_recipe_out_of_range_names_its_field(field: dict[str, float]) -> None:
+    """Every field has a range; what is outside is refused under its name."""
     (name,) = field
-    with pytest.raises(UsageError, match=f"--{name}: expected "):
+    with pytest.raises(UsageError, match=f"{name}: expected "):
         Recipe("covid-next", **field)  # type: ignore[arg-type]
 
 

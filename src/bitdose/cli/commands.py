@@ -47,7 +47,7 @@ class Commands(LazyGroup):
         LazyCommand(
             "profile",
             "bitdose.cli.profile:app",
-            "Certified points as signed files: read one, check one, see the key that signs.",
+            "Signed files of certified points: show, verify, and print the signing key.",
         ),
         LazyCommand(
             "compress",
@@ -58,7 +58,7 @@ class Commands(LazyGroup):
         LazyCommand(
             "data",
             "bitdose.cli.data:app",
-            "Public image sets: fetch, arrange as the paper did, check.",
+            "Public image sets: download, arrange like the paper, check.",
         ),
         LazyCommand(
             "train",
@@ -68,7 +68,7 @@ class Commands(LazyGroup):
         LazyCommand(
             "serve",
             "bitdose.cli.serve:app",
-            "Take exams from clinics, have the classifier read them, show the answers. Research use only.",
+            "Receive exams from clinics, classify them, show the predictions. Research use only.",
         ),
         LazyCommand(
             "send",

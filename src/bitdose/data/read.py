@@ -37,6 +37,7 @@ def read_case(case: Case, *, color: Color = "keep", max_pixels: int = MAX_PIXELS
     """Read a case's file, or take the pixels it holds; otherwise as :func:`read_source`."""
     if case.pixels is None:
         return read_source(case.path, color=color, max_pixels=max_pixels)
+    _check_color(color)
     image, steps = _colored(case.pixels.read(), (case.pixels.mapping,), color)
     mapping = "; ".join(filter(None, steps))
     return Source(image, "array", None, None, case.pixels.digest, mapping)
@@ -78,6 +79,7 @@ def read_source(path: Path, *, color: Color = "keep", max_pixels: int = MAX_PIXE
 
 def read_bytes(data: bytes, *, color: Color = "keep", max_pixels: int = MAX_PIXELS) -> Source:
     """Read the image or volume in the bytes of a file; otherwise as :func:`read_source`."""
+    _check_color(color)
     if not data:
         raise CaseError("empty-file", "the file holds no byte")
     name = sniff(data)
@@ -89,9 +91,12 @@ def read_bytes(data: bytes, *, color: Color = "keep", max_pixels: int = MAX_PIXE
     return Source(image, name, lossy, len(data), bytes_digest(data), "; ".join(steps))
 
 
-def _colored(image: Image, steps: tuple[str, ...], color: Color) -> tuple[Image, tuple[str, ...]]:
+def _check_color(color: str) -> None:
     if color not in get_args(Color):
         raise UsageError(f"color {color!r}: expected one of {', '.join(get_args(Color))}")
+
+
+def _colored(image: Image, steps: tuple[str, ...], color: Color) -> tuple[Image, tuple[str, ...]]:
     if color == "grey" and image.photometric == "RGB":
         return to_grey(image), (*steps, "rgb>grey")
     return image, steps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,7 +45,12 @@ if TYPE_CHECKING:
 FIGURES = "figures"
 AUDIT = "audit.html"
 AUDIT_TITLE = "Audit of compressed input to this classifier"
-INDEX = "index.json"  # in the folder of figures: which files the report has put there
+INDEX = "figures.json"  # in the run folder: which files the report has put into FIGURES
+# What version 0.1 called its figures, which kept no such list.
+_FORMER = re.compile(
+    r"(?:(?:accuracy|macro_f1)_(?:file|pixels)|confusion|flips|(?:forest|ratio_knob)_[\w.-]+)\.(?:svg|png)"
+    r"|case_\d{2,}\.png"
+)
 
 
 class _Drawn(NamedTuple):
@@ -175,7 +181,7 @@ def write_report(
         links=write_csv(out / "links.csv", link_rows(page.links)) if page.links else None,
         exports=write_compressai_json(out, summary) if decision else (),
     )
-    _remove_stale(out / FIGURES, written.figures)
+    _remove_stale(out, written.figures)
     return written
 
 
@@ -266,18 +272,18 @@ def _near_first(
     return [*ranked.values(), *(one for one in flipped if one.case_id not in ranked)]
 
 
-def _remove_stale(folder: Path, current: Iterable[Path]) -> None:
+def _remove_stale(out: Path, current: Iterable[Path]) -> None:
     """Remove the figures of an earlier report that this one did not make; leave other files alone."""
-    index, names = folder / INDEX, sorted(path.name for path in current)
+    folder, names = out / FIGURES, sorted(path.name for path in current)
     try:
-        earlier = json.loads(index.read_text(encoding="utf-8"))
-    except (OSError, ValueError):  # the first report here
-        earlier = []
+        earlier = json.loads((out / INDEX).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        earlier = [path.name for path in folder.glob("*") if _FORMER.fullmatch(path.name)]
     for name in earlier if isinstance(earlier, list) else []:
         path = folder / str(name)
-        if name not in names and path.parent == folder and path.is_file():
+        if path.name not in names and path.parent == folder and path.is_file():
             path.unlink()
-    write_atomic(index, json.dumps(names, indent=2).encode())
+    write_atomic(out / INDEX, json.dumps(names, indent=2).encode())
 
 
 def _drawn(out: Path, pending: Sequence[tuple[Figure, Callable[[], Drawing]]]) -> list[_Drawn]:

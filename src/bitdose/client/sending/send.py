@@ -141,7 +141,7 @@ class Sender:
             stuck = time.monotonic() - self._last_progress
             if not forever and stuck > patience_s:
                 raise BitdoseError(
-                    f"nothing could be sent for {stuck:.0f} s; all of it waits in the queue: "
+                    f"no progress for {stuck:.0f} s; unsent exams stay in the queue: "
                     f"{command('send', python='sending again')} goes on"
                 )
             time.sleep(min(_LOOK_S if wait is None else wait, _LOOK_S))
