@@ -140,7 +140,8 @@ def test_the_messages_on_the_page_are_the_real_ones(
         mistake(tmp_path)
     sys.modules.pop("mynet", None)
     shown = re.findall(r"^\| `(.+?)` \|", (PAGES / page).read_text(), re.MULTILINE)
-    assert any(str(caught.value).startswith(message.removesuffix("…")) for message in shown), caught.value
+    said = caught.value.for_command_line()
+    assert any(said.startswith(message.removesuffix("…")) for message in shown), said
 
 
 def test_every_field_of_the_spec_is_on_the_page() -> None:

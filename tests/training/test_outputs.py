@@ -181,7 +181,7 @@ def test_the_card_names_no_patient_and_no_path(
         assert str(tmp_path) not in text
     card = (out / "model.md").read_text()
     assert "| `teacher` |  | model.onnx |" in card
-    assert "| learned also from | model.onnx model@" in card
+    assert "| distilled from | model.onnx model@" in card
     assert "| started from | best.pt, SHA-256 " in card
     assert "Its teacher may have been trained on the cases that chose the epoch" in card
 

@@ -36,7 +36,7 @@ def check_whole(data: bytes) -> None:
         If it is not whole. A damaged one may raise what its decoder raises.
     """
     if not np.array_equal(_pixels(data), _pixels(with_filler(data))):
-        raise BitdoseError("JPEG stream: its coded data end before its image does")
+        raise BitdoseError("JPEG stream: truncated coded data")
 
 
 def with_filler(data: bytes) -> bytes:
