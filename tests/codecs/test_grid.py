@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bitdose.codecs.grid import PRESETS, chains_of, expand_points, walk_order
+from bitdose.codecs.grid import PRESETS, chains_of, expand_points, run_order
 from bitdose.codecs.point import Point
 from bitdose.errors import UsageError
 
@@ -35,7 +35,7 @@ def test_the_quick_preset_is_a_part_of_the_papers() -> None:
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_presets_are_written_in_walk_order(name: str) -> None:
+def test_presets_are_written_in_run_order(name: str) -> None:
     """Each preset reads chain by chain, mild to strong, without repeats."""
     assert _texts(name) == ["pristine", *PRESETS[name]]
 
@@ -78,7 +78,7 @@ def test_repeats_are_left_out_and_pristine_comes_first() -> None:
 def test_points_are_walked_chain_by_chain_as_first_named() -> None:
     """Chains keep the order of their first point; within a chain it goes from mild to harsh."""
     named = [Point.parse(text) for text in ("jpeg2000:40x", "jpeg:q10", "jpeg2000:5x", "jpeg:q90")]
-    assert [str(p) for p in walk_order(named)] == ["jpeg2000:5x", "jpeg2000:40x", "jpeg:q90", "jpeg:q10"]
+    assert [str(p) for p in run_order(named)] == ["jpeg2000:5x", "jpeg2000:40x", "jpeg:q90", "jpeg:q10"]
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,7 @@ def test_folders_of_other_studies_and_rules_are_refused(spec: StudySpec, tmp_pat
         search(spec, RULE, tmp_path / "other", workers=1)
     with pytest.raises(UsageError, match="it is a file"):
         search(spec, RULE, tmp_path / "other" / "notes.txt", workers=1)
-    with pytest.raises(UsageError, match="walks no order"):
+    with pytest.raises(UsageError, match="takes no order"):
         search(spec, RULE.updated(order=("jpeg",)), tmp_path / "new", workers=1)
 
 

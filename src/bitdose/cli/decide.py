@@ -95,7 +95,7 @@ def show(
     more: Mapping[str, Any] | None = None,
     last: str = "",
 ) -> None:
-    """Print a decision and the files written, for a person or a program."""
+    """Print a decision and the files written, as text or JSON."""
     written = {name: str(path) for name, path in files.items()}
     if as_json:
         typer.echo(json.dumps({**decision.to_dict(), **written, **(more or {})}, indent=2))

@@ -111,12 +111,12 @@ def _findings(
     from bitdose.errors import UsageError
     from bitdose.profile.document import profile_bytes, read_profile
     from bitdose.profile.signing import check_public_key, own_public_key
-    from bitdose.profile.timestamps import day_or_moment
+    from bitdose.profile.timestamps import day_or_timestamp
     from bitdose.profile.verify import ERROR, Finding
     from bitdose.profile.verify import verify as look_at
 
     trusted = [check_public_key(text, name="--trust") for text in trust]
-    when = day_or_moment(now, "--now") if now else datetime.now(UTC)
+    when = day_or_timestamp(now, "--now") if now else datetime.now(UTC)
     data = profile_bytes(path)
     try:
         found = read_profile(data)

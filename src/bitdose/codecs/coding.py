@@ -51,7 +51,7 @@ class SharedStreams:
     Parameters
     ----------
     took : callable, optional
-        Told of every streams that are kept.
+        Called for each cached stream.
     """
 
     def __init__(self, took: Callable[[Streams], None] | None = None) -> None:

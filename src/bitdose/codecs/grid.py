@@ -1,4 +1,4 @@
-"""Lists of points: presets, commas and ranges, in the order in which a study walks them."""
+"""Lists of points: presets, commas and ranges, in the order in which a study runs them."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def expand_points(texts: str | Iterable[str]) -> tuple[Point, ...]:
         raise UsageError(
             f"{argument('points')}: expected at least one point, got none; try 'paper' or 'jpeg:q10..90/10'"
         )
-    return (Point(), *walk_order(point for point in points if not point.is_pristine))
+    return (Point(), *run_order(point for point in points if not point.is_pristine))
 
 
-def walk_order(points: Iterable[Point]) -> list[Point]:
+def run_order(points: Iterable[Point]) -> list[Point]:
     """Order points chain by chain (as first named), each chain from weak to strong."""
     chains: dict[str, list[Point]] = {}
     for point in points:

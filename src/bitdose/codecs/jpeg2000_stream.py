@@ -1,6 +1,6 @@
 """What a JPEG 2000 codestream says of itself: size, components, and where it ends.
 
-By ISO/IEC 15444-1, annex A: the main header's segments are walked from SOC to the first SOT, and tile-parts
+By ISO/IEC 15444-1, annex A: the main header's segments are read from SOC to the first SOT, and tile-parts
 must add up to an EOC at the very end. Images and tiles with an offset, and subsampled components, are
 refused: no client writes them, and a decoder's memory goes by them.
 """

@@ -1,6 +1,6 @@
 """What a JPEG stream says of itself: tables, sampling, and whether every scan is there.
 
-By ISO/IEC 10918-1, B.2: markers are walked one by one from SOI to EOI and nothing may follow. Comments and
+By ISO/IEC 10918-1, B.2: markers are read one by one from SOI to EOI and nothing may follow. Comments and
 application segments other than JFIF's and Adobe's are refused: they can hold what an exam must not.
 """
 

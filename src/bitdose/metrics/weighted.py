@@ -60,7 +60,7 @@ def weighted_auroc(
 
     ``Σ_i Σ_j w_i w_j ([s_i > s_j] + [s_i = s_j]/2) / (Σ_i w_i Σ_j w_j)``, i positive, j negative
 
-    The cases are sorted once and walked from the lowest score up, all draws at each step.
+    The cases are sorted once and traversed from the lowest score up, all draws at each step.
 
     Parameters
     ----------

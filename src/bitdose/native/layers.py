@@ -13,7 +13,7 @@ from bitdose.native.library import load
 class LayeredDecoder:
     """Decodes JPEG 2000 streams of one plane, each from where the one before ended; see ``jpeg2000.c``.
 
-    From few layers to many nothing is decoded twice; from many to few it begins anew.
+    From few layers to many nothing is decoded twice; from many to few it restarts.
 
     Parameters
     ----------

@@ -27,7 +27,7 @@ from bitdose.html_card import DISCLAIMER, html_card
 from bitdose.models.base import InputSpec
 from bitdose.profile.evidence import Evidence
 from bitdose.profile.strict_json import check, plain, read_json, record_of
-from bitdose.profile.timestamps import moment
+from bitdose.profile.timestamps import timestamp
 
 SCHEMA = "bitdose-profile/1"
 EXACT, LAYERED = "exact", "layered"
@@ -198,7 +198,7 @@ class Profile:
     Parameters
     ----------
     schema, id, created, expires : str
-        Name and version of the schema, digest of the content, UTC moments.
+        Name and version of the schema, digest of the content, UTC timestamps.
     point, chain : str
         Text forms.
     codec, classifier, evidence, rate, limits, client
@@ -233,7 +233,7 @@ class Profile:
     def __post_init__(self) -> None:
         """Check schema, dates and disclaimer."""
         check(self.schema == SCHEMA, "schema", SCHEMA, self.schema)
-        order = moment(self.created, "created") < moment(self.expires, "expires")
+        order = timestamp(self.created, "created") < timestamp(self.expires, "expires")
         check(order, "expires", f"after {self.created}", self.expires)
         check(self.disclaimer == DISCLAIMER, "disclaimer", DISCLAIMER, self.disclaimer)
 

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from bitdose.profile.strict_json import check
-from bitdose.profile.timestamps import moment
+from bitdose.profile.timestamps import timestamp
 from bitdose.rule.rule import Rule
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -105,4 +105,4 @@ class Evidence:
         check(self.rule_digest == self.rule.digest(), "rule_digest", "that of the rule", self.rule_digest)
         for name in ("data_digest", "results_digest"):
             check(_SHA256.fullmatch(getattr(self, name)), name, "SHA-256", getattr(self, name))
-        moment(self.date, "date")
+        timestamp(self.date, "date")

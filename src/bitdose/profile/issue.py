@@ -16,7 +16,7 @@ from bitdose.hashing import columns_digest
 from bitdose.html_card import DISCLAIMER
 from bitdose.profile.document import EXACT, LAYERED, SCHEMA, Profile, profile_of
 from bitdose.profile.guidelines import check_modality, modality_code
-from bitdose.profile.timestamps import DEFAULT_LIFE, expiry, moment_text
+from bitdose.profile.timestamps import DEFAULT_LIFE, expiry, timestamp_text
 from bitdose.resample.kernels import KERNELS
 from bitdose.results.canonical_json import json_items
 from bitdose.results.schema import OK, PRISTINE, PROBABILITY_PREFIX
@@ -84,12 +84,12 @@ def make_profile(
     libraries = dict(identity["libraries"])
     coding = _coding(point, rows)
     kernels, version = _kernel_libraries(point, libraries), libraries.get("bitdose", "not known")
-    created = moment_text(now)
+    created = timestamp_text(now)
     document = {
         "schema": SCHEMA,
         "id": "",
         "created": created,
-        "expires": moment_text(expiry(expires, now)),
+        "expires": timestamp_text(expiry(expires, now)),
         "point": proof.point,
         "chain": proof.chain,
         "codec": coding,

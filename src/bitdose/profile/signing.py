@@ -91,7 +91,7 @@ def load_key(path: Path) -> Key:
 def load_or_make_key(path: Path | None = None) -> Key:
     """Read the signing key, or make it where there is none.
 
-    Two processes that make it at the same moment end with the same key.
+    Two processes that make it at the same time end with the same key.
 
     Parameters
     ----------

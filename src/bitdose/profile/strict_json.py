@@ -45,7 +45,7 @@ def read_json(data: bytes, *, what: str) -> Any:
     >>> read_json(b'{"a": 1, "a": 2}', what="note")
     Traceback (most recent call last):
         ...
-    bitdose.errors.UsageError: note: key 'a' stands there twice
+    bitdose.errors.UsageError: note: duplicate key 'a'
     """
     hooks: Any = {"parse_constant": _number, "parse_int": _number, "parse_float": _number}
     try:
@@ -132,7 +132,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise UsageError(f"key {key!a} stands there twice")
+            raise UsageError(f"duplicate key {key!a}")
         found[key] = value
     return found
 

@@ -13,7 +13,7 @@ from bitdose.errors import BitdoseError
 from bitdose.profile.document import LAYERED, Profile
 from bitdose.profile.guidelines import MAMMOGRAPHY, MAMMOGRAPHY_NOTE, compared
 from bitdose.profile.signing import signature_problem
-from bitdose.profile.timestamps import moment
+from bitdose.profile.timestamps import timestamp
 
 OK, WARNING, ERROR = "ok", "warning", "error"
 
@@ -96,7 +96,7 @@ def _signer(profile: Profile, known: Collection[str], *, strict: bool) -> Findin
 
 
 def _dates(profile: Profile, now: datetime) -> Finding:
-    created, expires = moment(profile.created, "created"), moment(profile.expires, "expires")
+    created, expires = timestamp(profile.created, "created"), timestamp(profile.expires, "expires")
     if now < created:
         return Finding(ERROR, "dates", f"not valid before {profile.created}: is this machine's clock right?")
     if now >= expires:

@@ -310,7 +310,7 @@ def _plates(
     load_variants: LoadVariants | None,
     limit: int,
 ) -> tuple[list[Picture], str]:
-    """Draw the gallery; a case whose pixels cannot be had is left out and counted in the note."""
+    """Draw the gallery; a case whose pixels are unavailable is left out and counted in the note."""
     if load_variants is None or limit <= 0:
         return [], "The images were left out of this report."
     plates, missing = [], []

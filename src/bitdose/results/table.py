@@ -144,7 +144,7 @@ def check_table(table: pl.DataFrame, *, name: str = "table") -> pl.DataFrame:
     Raises
     ------
     UsageError
-        If a required column is missing, cannot be read as its type, or a row stands there twice.
+        If a required column is missing, cannot be read as its type, or a row is duplicated.
     """
     import polars as pl
 

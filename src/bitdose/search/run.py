@@ -116,7 +116,7 @@ def search(
     """
     if rule.order:
         raise UsageError(
-            f"{argument('order')}: a search walks no order; leave it out, or use 'study' and 'decide'"
+            f"{argument('order')}: a search takes no order; leave it out, or use 'study' and 'decide'"
         )
     whole = replace(spec, ssim=False, rule=rule)
     chains = chains_of(expand_points(spec.points))

@@ -125,7 +125,7 @@ def _of_view(data: bytes, server: str) -> ActiveProfile:
     try:
         view = ProfileView.model_validate_json(data)
     except ValidationError as error:
-        raise BitdoseError(f"{argument('server', server)}: what it gives as its profile is none") from error
+        raise BitdoseError(f"{argument('server', server)}: the response is not a valid profile") from error
     return _verified(profile_of(view.profile), argument("server", server), view.sentinel_share)
 
 

@@ -38,8 +38,8 @@ NOT_RECORDED: State = "not recorded"
 NOT_ANSWERED: State = "not answered by this study"
 _MAX_REASONS = 10
 _SEARCH = (
-    "Points pass alone, at a fiftieth of the chain's alpha over its points, or in turn; "
-    "the true loss is taken not to fall along a chain"
+    "Points pass an individual test, at a fiftieth of the chain's alpha over its points, or a sequential "
+    "one; the true loss is taken not to fall along a chain"
 )
 _FIXED_SEQUENCE = "Each runs from weak to strong compression and stops at the first failure"
 

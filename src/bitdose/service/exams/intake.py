@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from bitdose.errors import BitdoseError
 from bitdose.hashing import digest
 from bitdose.profile.document import Profile
-from bitdose.profile.timestamps import moment
+from bitdose.profile.timestamps import timestamp
 from bitdose.service.clock import now
 from bitdose.service.db.database import reading, sessions
 from bitdose.service.db.tables import AccountRow, ExamRow, UploadRow
@@ -99,7 +99,7 @@ def active_profile(profiles: Profiles) -> Profile:
     profile = profiles.active()
     if profile is None:
         raise NoProfileError("no profile is active: an admin must add and activate one")
-    if now() >= moment(profile.expires, "expires"):
+    if now() >= timestamp(profile.expires, "expires"):
         raise NoProfileError(
             f"the active profile expired on {profile.expires}: an admin must activate another"
         )
