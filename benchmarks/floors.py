@@ -28,7 +28,7 @@ from bitdose.image import Image
 from bitdose.models.base import Classifier
 from bitdose.models.load import ModelRef
 from bitdose.models.prepare import prepare, prepare_many
-from bitdose.study.engines.local import be_worker
+from bitdose.study.engines.local import configure_worker
 
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _BATCHES = (4, 8, 16, 32)
@@ -142,7 +142,7 @@ def _start(paths: list[str], points: str, model: str, barrier: Any) -> None:
     """Be a process of the pool, settled as a study's: everything read, every kind of work done once."""
     global _held  # noqa: PLW0603
     try:
-        be_worker()
+        configure_worker()
         _held = _Held(points, ModelRef(model).load())
         _held.images = {path: read_source(Path(path), color="grey").image for path in dict.fromkeys(paths)}
         kinds = list(_held.images.values())[:_KINDS]

@@ -74,7 +74,7 @@ def test_the_order_of_labels_that_were_not_given_is_said(
     """A model that names no labels has the data's in sorted order, which one line says and the run keeps."""
     assert run([*shlex.split(LINES[0])]) == 0
     (said,) = (one.getMessage() for one in caplog.records if one.levelname == "WARNING")
-    assert "sorted order: normal, pneumonia; where they stand in another, give it with --labels" in said
+    assert "sorted order: normal, pneumonia; where they stand in another, name them in that order" in said
 
 
 def test_logits_taken_for_probabilities_are_found_before_the_study(
