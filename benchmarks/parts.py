@@ -40,7 +40,7 @@ from bitdose.models.load import ModelRef
 from bitdose.models.prepare import prepare_many
 from bitdose.native.library import load
 from bitdose.resample.polyphase import bilinear_down, lanczos4_up
-from bitdose.study.engines.local import KEPT_FREE_BYTES
+from bitdose.study.engines.local import RETAINED_BYTES
 
 SMALL = 256
 RATES = (5.0, 10.0, 20.0, 40.0, 80.0, 160.0)
@@ -228,7 +228,7 @@ def main() -> None:
     if load() is None:
         parser.error("the loops in C were not compiled: install a C compiler and the package again")
     if not args.give_back:
-        keep_freed_memory(up_to=KEPT_FREE_BYTES)
+        keep_freed_memory(up_to=RETAINED_BYTES)
     with tempfile.TemporaryDirectory() as name:
         table = subset(args.table, Path(name), split=args.split, size=args.size, n=args.n)
         paths = [line.split(",")[1] for line in table.read_text().splitlines()[1:]]

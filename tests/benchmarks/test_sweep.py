@@ -82,7 +82,7 @@ def test_every_part_runs_and_a_study_is_what_the_loops_give(table: Path, model: 
 
 def test_a_part_that_fails_is_named_and_not_tried_again(parts: SimpleNamespace) -> None:
     """A command that ends badly leaves its last line as the reason, and the rest goes on."""
-    runner = parts.sweep.Runner(argparse.Namespace())
+    runner = parts.sweep.Measurements(argparse.Namespace())
     asked = []
 
     def fail() -> None:

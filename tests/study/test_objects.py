@@ -23,7 +23,7 @@ from bitdose.models.objects import classifier_from
 from bitdose.results.summarize import summarize
 from bitdose.results.table import rows_to_table
 from bitdose.study.engines.local import run_in_process
-from bitdose.study.engines.pipeline import run_split
+from bitdose.study.engines.pipeline import run_pipeline
 from bitdose.study.plan import Plan, make_plan
 from bitdose.study.recode import variants_of
 from bitdose.study.run import run_study
@@ -106,7 +106,7 @@ def test_several_processes_give_the_rows_of_one(texture_set: Path, texture_model
 
     broken = replace(classifier, function=asked)
     cases = plan.cases.cases
-    several = table(run_split(cases, plan.job, broken, workers=2))
+    several = table(run_pipeline(cases, plan.job, broken, workers=2))
     assert_frame_equal(several, table(run_in_process(cases, plan.job, broken)), check_exact=True)
     assert set(several["status"]) == {"ok", "crashed"}
     assert set(several["reason"].drop_nulls()) == {"ValueError while the case was worked on"}

@@ -213,7 +213,7 @@ def test_what_waits_goes_on_from_any_page(
     page.wait_for_selector("#outbox li[data-state=waiting]")
     page.context.set_offline(False)
     page.goto(f"{url}/worklist")
-    page.wait_for_selector("#exams tr:has-text('classified')")
+    page.wait_for_selector("#exams tr:has-text('classified'):not(:has-text('being'))")
     assert "x-ray-9.png" in page.inner_text("#exams")
     assert [row.state for row in _rows(reading_app, ExamRow)] == ["answered"]
 
