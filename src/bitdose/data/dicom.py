@@ -74,7 +74,10 @@ def read_dicom(data: bytes, *, max_pixels: int) -> Decoded:
 
 
 def parse_dicom(data: bytes) -> Any:
-    """Parse a DICOM object, with or without a preamble; a missing transfer syntax is filled in."""
+    """Parse a DICOM object, with or without a preamble; a missing transfer syntax is filled in.
+
+    Spaces around Photometric Interpretation, which is padding by PS3.5 6.2, are taken off.
+    """
     import pydicom
     from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
@@ -84,6 +87,9 @@ def parse_dicom(data: bytes) -> Any:
         implicit, little = dataset.original_encoding
         explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+    photometric = dataset.get("PhotometricInterpretation")
+    if isinstance(photometric, str) and photometric != photometric.strip():
+        dataset.PhotometricInterpretation = photometric.strip()
     return dataset
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bitdose.data.streams import check_jpeg_end, j2k_header, jpeg_frame
+from bitdose.data.streams import J2kHeader, JpegFrame, check_jpeg_end, j2k_header, jpeg_frame
 from bitdose.errors import CaseError
 
 J2K_SYNTAXES = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (90, 91, 92, 93, 201, 202, 203))
@@ -22,6 +22,9 @@ _JPEGLS_SYNTAXES = tuple(f"1.2.840.10008.1.2.4.{last}" for last in (80, 81))
 _JPEG_MARKS = (b"JFIF\0", b"Adobe")
 _RLE = "1.2.840.10008.1.2.5"
 _STREAM_STARTS = (b"\xff\xd8", b"\xff\x4f\xff\x51")
+_BYTE_BITS = 8
+_COLOUR_NDIM = 3
+_RGB_SAMPLES = 3
 _SUBSAMPLED = ("YBR_FULL_422", "YBR_PARTIAL_422")
 
 
@@ -53,6 +56,8 @@ def decode_frames(dataset: Any) -> NDArray[Any]:
         return _by_imagecodecs(dataset, decode)
     if syntax.is_encapsulated and syntax != _RLE:
         raise CaseError("unsupported", f"unsupported transfer syntax {syntax}")
+    if is_ybr(dataset) and int(dataset.BitsAllocated) != _BYTE_BITS:
+        raise CaseError("unsupported", f"DICOM YBR of {dataset.BitsAllocated} bits; 8 are read")
     frames = dataset.pixel_array if syntax == _RLE else _native(dataset)
     _check_shape(frames, dataset)
     return frames
@@ -83,8 +88,11 @@ def _check_native(dataset: Any, syntax: str) -> None:
     what = f"{rows}x{columns} in {frames} frames need {expected} bytes, the pixel data have {found}"
     if found < expected:
         raise CaseError("wrong-frames" if _whole_frames(found, expected, frames) else "truncated", what)
-    if found > expected + (expected & 1):
+    if found >= expected + max(2, expected // frames):
         raise CaseError("wrong-frames", what)
+    if found > expected + (expected & 1):
+        # Less than a frame of something else: no pixels.
+        dataset.PixelData = dataset.PixelData[: expected + (expected & 1)]
 
 
 def _whole_frames(found: int, expected: int, frames: int) -> bool:
@@ -139,16 +147,20 @@ def _check_frame_size(height: int, width: int, dataset: Any) -> None:
         raise CaseError("wrong-frames", f"a frame is {height}x{width}, the header declares another size")
 
 
-def _check_jpeg(stream: bytes, dataset: Any) -> None:
+def _check_jpeg(stream: bytes, dataset: Any) -> JpegFrame:
     frame = jpeg_frame(stream)
     _check_frame_size(frame.height, frame.width, dataset)
     check_jpeg_end(stream)
+    return frame
 
 
 def _decode_jpeg(stream: bytes, dataset: Any) -> NDArray[Any]:
     import imagecodecs
 
-    _check_jpeg(stream, dataset)
+    frame = _check_jpeg(stream, dataset)
+    if frame.lossless:
+        # Lossless processes know no colour: the samples mean what the data set says.
+        return _from_ybr(np.asarray(imagecodecs.ljpeg_decode(stream)), frame.bits, dataset)
     if dataset.PhotometricInterpretation == "RGB" and not any(mark in stream[:512] for mark in _JPEG_MARKS):
         # Without an Adobe marker libjpeg assumes that three components are YCbCr.
         return np.asarray(imagecodecs.jpeg8_decode(stream, colorspace="RGB", outcolorspace="RGB"))
@@ -158,8 +170,8 @@ def _decode_jpeg(stream: bytes, dataset: Any) -> NDArray[Any]:
 def _decode_jpegls(stream: bytes, dataset: Any) -> NDArray[Any]:
     import imagecodecs
 
-    _check_jpeg(stream, dataset)
-    return np.asarray(imagecodecs.jpegls_decode(stream))
+    frame = _check_jpeg(stream, dataset)
+    return _from_ybr(np.asarray(imagecodecs.jpegls_decode(stream)), frame.bits, dataset)
 
 
 def _decode_j2k(stream: bytes, dataset: Any) -> NDArray[Any]:
@@ -168,15 +180,50 @@ def _decode_j2k(stream: bytes, dataset: Any) -> NDArray[Any]:
     header = j2k_header(stream)
     _check_frame_size(header.height, header.width, dataset)
     pixels: NDArray[Any] = imagecodecs.jpeg2k_decode(stream)
-    if str(dataset.PhotometricInterpretation).startswith("YBR_FULL"):
-        from pydicom.pixels.processing import convert_color_space
-
-        return convert_color_space(pixels, "YBR_FULL", "RGB")
+    if pixels.ndim == _COLOUR_NDIM:
+        # A stream with a colour transform of its own has come back as RGB, whatever the data set says.
+        return pixels if header.transformed else _from_ybr(pixels, header.bits[0], dataset)
     if dataset.PixelRepresentation and not header.signed[0]:
         # Some writers declare signed samples unsigned in the stream: restore the sign.
         spare = 32 - header.bits[0]
-        return (pixels.astype(np.int32) << spare) >> spare
-    return pixels
+        pixels = (pixels.astype(np.int32) << spare) >> spare
+    return _within_bits_stored(pixels, header, dataset)
+
+
+def _within_bits_stored(pixels: NDArray[Any], header: J2kHeader, dataset: Any) -> NDArray[Any]:
+    """Hold a stream of more bits than Bits Stored against them: the rounding of 9/7 is clipped, else refused.
+
+    Cleared as in native pixel data, bits that do not fit would turn white into black.
+    """
+    bits = int(dataset.BitsStored)
+    if header.bits[0] <= bits:
+        return pixels
+    least = -(1 << (bits - 1)) if dataset.PixelRepresentation else 0
+    most = least + (1 << bits) - 1
+    if int(pixels.min()) >= least and int(pixels.max()) <= most:
+        return pixels
+    if header.reversible:
+        what = f"a JPEG 2000 stream of {header.bits[0]} bits holds samples above the {bits} of Bits Stored"
+        raise CaseError("unsupported", what)
+    return np.clip(pixels, least, most)
+
+
+def _from_ybr(pixels: NDArray[Any], bits: int, dataset: Any) -> NDArray[Any]:
+    """Bring decoded samples to RGB where the data set says that they are YBR."""
+    if not is_ybr(dataset):
+        return pixels
+    if bits != _BYTE_BITS or pixels.shape[-1] != _RGB_SAMPLES:
+        raise CaseError(
+            "unsupported", f"DICOM {dataset.PhotometricInterpretation} of {bits} bits; 8 are read"
+        )
+    from pydicom.pixels.processing import convert_color_space
+
+    return np.asarray(convert_color_space(pixels, "YBR_FULL", "RGB"))
+
+
+def is_ybr(dataset: Any) -> bool:
+    """Whether a data set says that its samples are YBR_FULL or YBR_FULL_422."""
+    return str(dataset.PhotometricInterpretation).startswith("YBR_FULL")
 
 
 def _check_shape(frames: NDArray[Any], dataset: Any) -> None:

@@ -5,7 +5,8 @@ the image takes one table look-up.
 
 - Bits above Bits Stored (old overlays) are cleared; signed samples keep their sign.
 - **Rescale**: Modality LUT, else slope and intercept, per frame where the functional
-  groups of an enhanced object say so.
+  groups of an enhanced object say so; a missing slope is 1, a missing intercept 0, and a
+  slope of 0 is refused.
 - **Window**: VOI LUT, else the first window of the first frame (LINEAR, LINEAR_EXACT or
   SIGMOID); one window serves all frames, so that the slices of a volume stay comparable.
 - **No window**: unsigned samples without rescale stay unchanged. Signed or rescaled
@@ -145,6 +146,8 @@ def _modality(
     if not known:
         return (lambda ramp, _key: ramp), ()
     step = f"rescale {known[0][0]:g}x{known[0][1]:+g}" if len(known) == 1 else "rescale per frame"
+    if dataset.get("RescaleSlope") is None and dataset.get("RescaleIntercept") is not None:
+        step += " (no slope in the header: 1)"
     return (lambda ramp, key: ramp * key[0] + key[1] if key else ramp), (step,)
 
 
@@ -160,10 +163,13 @@ def _group(dataset: Any, frame: int, sequence: str) -> Any:
 
 def _rescale(dataset: Any, frame: int) -> tuple[float, float] | None:
     group = _group(dataset, frame, "PixelValueTransformationSequence")
-    slope, intercept = group.get("RescaleSlope"), group.get("RescaleIntercept")
-    if slope is None or intercept is None or (float(slope), float(intercept)) == (1.0, 0.0):
-        return None
-    return float(slope), float(intercept)
+    slope, intercept = _first(group.get("RescaleSlope")), _first(group.get("RescaleIntercept"))
+    factor, shift = 1.0 if slope is None else slope, intercept or 0.0
+    if factor == 0 or not np.isfinite([factor, shift]).all():
+        raise CaseError(
+            "unsupported", f"Rescale Slope {factor:g}, Rescale Intercept {shift:g} blank the image"
+        )
+    return None if (factor, shift) == (1.0, 0.0) else (factor, shift)
 
 
 def _window(dataset: Any) -> tuple[Callable[[Ramp], Ramp] | None, tuple[str, ...]]:

@@ -33,13 +33,17 @@ class JpegFrame(NamedTuple):
 
 
 class J2kHeader(NamedTuple):
-    """Header of a JPEG 2000 codestream: size in pixels, bits and sign per component, wavelet."""
+    """Header of a JPEG 2000 codestream: size in pixels, bits and sign per component, wavelet, colour transform.
+
+    ``transformed`` says whether the stream has a colour transform of its own, which decoders undo.
+    """
 
     height: int
     width: int
     bits: tuple[int, ...]
     signed: tuple[bool, ...]
     reversible: bool
+    transformed: bool = False
 
     @property
     def lossy(self) -> bool | None:
@@ -97,12 +101,13 @@ def j2k_header(data: bytes) -> J2kHeader:
         x, y, x0, y0 = struct.unpack_from(">4I", data, start + 8)
         (n_components,) = struct.unpack_from(">H", data, start + 40)
         depths = struct.unpack_from(f">{3 * n_components}B", data, start + 42)[::3]
-        reversible = _wavelet(data, start + 2) == 1
+        style = _coding_style(data, start + 2)
+        reversible, transformed = data[style + 13] == 1, data[style + 8] == 1
     except (struct.error, IndexError):
         raise CaseError("truncated", "the JPEG 2000 header is cut off") from None
     bits = tuple((depth & ~_J2K_SIGN_BIT) + 1 for depth in depths)
     signed = tuple(depth >= _J2K_SIGN_BIT for depth in depths)
-    return J2kHeader(y - y0, x - x0, bits, signed, reversible)
+    return J2kHeader(y - y0, x - x0, bits, signed, reversible, transformed)
 
 
 def webp_is_lossy(data: bytes) -> bool:
@@ -132,10 +137,10 @@ def _codestream_offset(data: bytes) -> int:
     raise CaseError("truncated", "the JPEG 2000 file has no codestream")
 
 
-def _wavelet(data: bytes, at: int) -> int:
-    """Return the transformation of the main COD marker: 0 is 9/7, 1 is 5/3."""
+def _coding_style(data: bytes, at: int) -> int:
+    """Return where the main COD marker stands; its wavelet (0: 9/7, 1: 5/3) is 13 bytes on."""
     while data[at] == _MARKER and data[at + 1] != _J2K_SOT:
         if data[at + 1] == _J2K_COD:
-            return data[at + 13]
+            return at
         at += 2 + max(2, int.from_bytes(data[at + 2 : at + 4], "big"))
     raise IndexError(at)
