@@ -380,7 +380,7 @@ def _held(
         if patients is not None:
             raise UsageError("patients: they go with arrays and data sets; a table has a column for them")
         return None
-    columns = {key: given[key] for key in ("path_column", "label_column") if key in given}
+    columns = {key: given[key] for key in ("path_column", "label_column", "patient_column") if key in given}
     return cases_from(cases, names=names, patients=patients, split="all", **columns)
 
 

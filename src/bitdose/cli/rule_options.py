@@ -28,6 +28,12 @@ Select = Annotated[str | None, typer.Option(help="Split for the selection of can
 Confirm = Annotated[str | None, typer.Option(help="Split for the confirmation.")]
 Objective = Annotated[str | None, typer.Option(help="Objective: ratio, bytes or seconds. [default: ratio]")]
 LinkText = Annotated[str | None, typer.Option(help="For seconds: gprs, 3g, up=44k,rtt=750ms ...")]
+PatientColumn = Annotated[
+    str | None,
+    typer.Option(
+        help="Column of the patients. [default: patient, PatientID, subject, ...; else DICOM's headers]"
+    ),
+]
 Modality = Annotated[str | None, typer.Option(help="DICOM modality of the profile, such as DX, CR, MG, MR.")]
 Expires = Annotated[str | None, typer.Option(help="Days (365d) or a date. [default: 365d]")]
 Key = Annotated[Path | None, typer.Option(help="Signing key. [default: made on first use]")]

@@ -17,6 +17,7 @@ from bitdose.cli.rule_options import (
     Margins,
     Modality,
     Objective,
+    PatientColumn,
     Select,
     make_rule,
 )
@@ -50,6 +51,7 @@ def search(
     classes: Annotated[
         Text, typer.Option(help="Data label to model label: a=b,c=d; 'a=' drops a class.")
     ] = None,
+    patient_column: PatientColumn = None,
     color: Annotated[Text, typer.Option(help="keep, or grey: convert colour sources to luma first.")] = None,
     weights: Annotated[Text, typer.Option(help="state_dict file for module:factory.")] = None,
     runtime: Annotated[Text, typer.Option(help="As for 'study'. [default: onnxruntime]")] = None,
@@ -79,7 +81,7 @@ def search(
     spec = make_spec(
         data, points=tuple(points) if points else None, model=model, split=split, limit=limit,
         classes=class_mapping(classes), color=color, weights=weights, seed=seed, runtime=runtime,
-        precision=precision,
+        precision=precision, patient_column=patient_column,
     )  # fmt: skip
     rule = make_rule(
         spec.rule,

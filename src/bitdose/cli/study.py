@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from bitdose.cli.progress import tell_of_missing_loops
-from bitdose.cli.rule_options import make_rule
+from bitdose.cli.rule_options import PatientColumn, make_rule
 
 if TYPE_CHECKING:
     from bitdose.study.engines.local import PrestartedWorkers
@@ -54,6 +54,7 @@ def study(
     ] = None,
     path_column: Annotated[Text, typer.Option(help="Column of the paths. [default: path]")] = None,
     label_column: Annotated[Text, typer.Option(help="Column of the labels. [default: label]")] = None,
+    patient_column: PatientColumn = None,
     weights: Annotated[Text, typer.Option(help="state_dict file for module:factory.")] = None,
     runtime: Annotated[
         Text,
@@ -141,8 +142,8 @@ def study(
     spec = make_spec(
         data, points=tuple(points) if points else None, model=model, split=split, limit=limit,
         classes=class_mapping(classes), color=color, path_column=path_column, label_column=label_column,
-        weights=weights, runtime=runtime, precision=precision, engine=engine, address=address, exact=exact,
-        ssim=ssim, seed=seed, max_failures=max_failures,
+        patient_column=patient_column, weights=weights, runtime=runtime, precision=precision, engine=engine,
+        address=address, exact=exact, ssim=ssim, seed=seed, max_failures=max_failures,
         input={key: value for key, value in inputs.items() if value is not None} or None,
     )  # fmt: skip
     if margin or alpha is not None or spec.rule:

@@ -146,13 +146,22 @@ class Case:
 
 @dataclass(frozen=True)
 class CaseSet:
-    """The cases of one study in a fixed order, with their labels in a fixed order."""
+    """The cases of one study in a fixed order, with their labels in a fixed order.
+
+    ``patients_from`` says how each case's patient is known, such as ``column patient`` or ``DICOM header``;
+    empty where any case names none and counts as a patient of its own.
+    """
 
     name: str
     cases: tuple[Case, ...]
     labels: tuple[str, ...]
     split: str = ""
-    has_patients: bool = False
+    patients_from: str = ""
+
+    @property
+    def has_patients(self) -> bool:
+        """Whether each case names its patient."""
+        return bool(self.patients_from)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ Parquet (``table.py``). Both yield the same rows, which are then processed alike
 - ``limit`` selects equally many cases of each label by a hash of seed and case id, so
   that the choice depends on neither the order nor the number of the other cases.
 
-No pixel is read: a missing or damaged file fails later, when its case is read.
+No pixel is read: a missing or damaged file fails later, when its case is read. Of DICOM files without a
+column of patients the header is read, up to the patient's id (``patients.py``).
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from pathlib import Path
 
 from bitdose.data.base import Case, CaseSet
 from bitdose.data.folder import folder_cases, plain_text
-from bitdose.data.table import TABLE_NAMES, is_table, table_cases
+from bitdose.data.patients import with_header_patients
+from bitdose.data.table import TABLE_NAMES, Columns, is_table, table_rows
 from bitdose.errors import UsageError
 from bitdose.hashing import digest
 
@@ -38,6 +40,7 @@ def load_cases(
     classes: Mapping[str, str] | None = None,
     path_column: str = "path",
     label_column: str = "label",
+    patient_column: str = "",
     seed: int = 0,
 ) -> CaseSet:
     """List the labelled cases of a folder or a table, in a fixed order.
@@ -55,6 +58,8 @@ def load_cases(
         named stay as they are.
     path_column, label_column : str
         Columns of the table; ignored for a folder.
+    patient_column : str
+        Column of the patients; empty for any of the usual names, else the headers of DICOM files.
     seed : int
         Seed of the selection by ``limit``.
 
@@ -71,11 +76,11 @@ def load_cases(
     """
     data = Path(data)
     try:
-        found, has_patients = _found(data, path_column, label_column)
+        found, patients_from = _found(data, Columns(path_column, label_column, patient_column))
     except OSError as error:  # an unreadable folder, or a path that is too long
         raise UsageError(f"data {data.name!r}: cannot be read: {error.strerror}") from error
     name = plain_text(data.resolve().name if data.is_dir() else data.stem)
-    every = CaseSet(name, tuple(found), (), ALL_SPLITS, has_patients)
+    every = CaseSet(name, tuple(found), (), ALL_SPLITS, patients_from)
     return select_cases(every, split=split, limit=limit, classes=classes, seed=seed)
 
 
@@ -102,15 +107,15 @@ def select_cases(
     labels = tuple(sorted({case.label for case in renamed}))
     chosen = _split_name(renamed, split)
     kept = [case for case in renamed if chosen in (ALL_SPLITS, case.split)]
-    return CaseSet(cases.name, tuple(_limited(kept, limit, seed)), labels, chosen, cases.has_patients)
+    return CaseSet(cases.name, tuple(_limited(kept, limit, seed)), labels, chosen, cases.patients_from)
 
 
-def _found(data: Path, path_column: str, label_column: str) -> tuple[list[Case], bool]:
-    """List the cases, and whether the data identify patients; a folder does not."""
+def _found(data: Path, columns: Columns) -> tuple[list[Case], str]:
+    """List the cases, and how the data identify patients; empty where they do not."""
     table = _table_of(data)
     if table is None:
-        return folder_cases(data), False
-    return table_cases(table, path_column=path_column, label_column=label_column)
+        return with_header_patients(folder_cases(data), plain_text(data.name))
+    return table_rows(table, columns).identified(table.name)
 
 
 def _table_of(data: Path) -> Path | None:

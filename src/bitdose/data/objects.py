@@ -24,8 +24,9 @@ import numpy as np
 
 from bitdose.data.base import Case, CaseSet, HeldPixels, pixels_digest
 from bitdose.data.load import ALL_SPLITS, load_cases, select_cases
+from bitdose.data.patients import patient_text
 from bitdose.data.pixels import image_of
-from bitdose.data.table import frame_rows
+from bitdose.data.table import Columns, frame_rows
 from bitdose.errors import UsageError
 from bitdose.image import Image
 
@@ -53,6 +54,7 @@ def cases_from(
     classes: Mapping[str, str] | None = None,
     path_column: str = "path",
     label_column: str = "label",
+    patient_column: str = "",
     seed: int = 0,
 ) -> CaseSet:
     """List the cases of a path or of a Python object, in a fixed order.
@@ -69,7 +71,7 @@ def cases_from(
     names : sequence of str, optional
         Class names for labels that are whole numbers from 0, in order; else a data set's ``classes``, else
         the number is the label.
-    split, limit, classes, path_column, label_column, seed
+    split, limit, classes, path_column, label_column, patient_column, seed
         As for :func:`~bitdose.data.load.load_cases`. A DataFrame's paths are relative to the current
         folder; its ``path_column`` may hold arrays.
 
@@ -96,11 +98,14 @@ def cases_from(
         raise UsageError("patients: they go with arrays and data sets; a table's are in its column 'patient'")
     chosen: dict[str, Any] = {"split": split, "limit": limit, "classes": classes, "seed": seed}
     if isinstance(source, str | Path):
-        return load_cases(source, path_column=path_column, label_column=label_column, **chosen)
+        chosen |= {"label_column": label_column, "patient_column": patient_column}
+        return load_cases(source, path_column=path_column, **chosen)
     if isinstance(source, CaseSet):
         return select_cases(source, **chosen)
     if _is_frame(source):
-        found = _of_frame(_in_polars(source, path_column), path_column, label_column, names)
+        found = _of_frame(
+            _in_polars(source, path_column), Columns(path_column, label_column, patient_column), names
+        )
     elif labels is not None:
         found = _of_arrays(source, labels, patients, names)
     elif isinstance(source, tuple) and len(source) == _PAIR and not isinstance(source[0], tuple | str):
@@ -138,9 +143,10 @@ def _in_polars(frame: Any, path_column: str) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def _of_frame(frame: pl.DataFrame, path_column: str, label_column: str, names: Names) -> CaseSet:
+def _of_frame(frame: pl.DataFrame, columns: Columns, names: Names) -> CaseSet:
     import polars as pl
 
+    path_column, label_column, _ = columns
     if label_column in frame.columns and names and frame[label_column].dtype.is_integer():
         labels = [_label(value, names, f"row {row}") for row, value in enumerate(frame[label_column], 1)]
         frame = frame.with_columns(pl.Series(label_column, labels))
@@ -149,10 +155,11 @@ def _of_frame(frame: pl.DataFrame, path_column: str, label_column: str, names: N
     if held is not None:
         texts = held if are_paths else range(len(held))
         frame = frame.with_columns(pl.Series(path_column, [_text(value) for value in texts]))
-    found, n_named = frame_rows(frame, "table", Path(), path_column=path_column, label_column=label_column)
+    rows = frame_rows(frame, "table", Path(), columns)
     if held is not None and not are_paths:
-        found = _with_pixels(found, held)
-    return CaseSet("table", tuple(found), (), ALL_SPLITS, n_named == len(found))
+        rows = rows._replace(cases=_with_pixels(rows.cases, held))
+    found, patients_from = rows.identified("table")
+    return CaseSet("table", tuple(found), (), ALL_SPLITS, patients_from)
 
 
 def _objects_in(column: pl.Series) -> Sequence[Any] | None:
@@ -174,7 +181,7 @@ def _objects_in(column: pl.Series) -> Sequence[Any] | None:
 def _of_arrays(arrays: Any, labels: Any, patients: Sequence[Any] | None, names: Names) -> CaseSet:
     _check_length("labels", labels, len(arrays))
     cases = _with_pixels(_numbered(labels, patients, names), arrays)
-    return CaseSet("arrays", tuple(cases), (), ALL_SPLITS, patients is not None)
+    return CaseSet("arrays", tuple(cases), (), ALL_SPLITS, _known_from(patients))
 
 
 def _of_data_set(data_set: Any, patients: Sequence[Any] | None, names: Names) -> CaseSet:
@@ -188,7 +195,7 @@ def _of_data_set(data_set: Any, patients: Sequence[Any] | None, names: Names) ->
         labels.append(label)
     cases = _numbered(labels, patients, names or _classes_of(data_set))
     whole = tuple(replace(case, pixels=one) for case, one in zip(cases, held, strict=True))
-    return CaseSet(type(data_set).__name__, whole, (), ALL_SPLITS, patients is not None)
+    return CaseSet(type(data_set).__name__, whole, (), ALL_SPLITS, _known_from(patients))
 
 
 def _item(data_set: Any, index: int) -> tuple[Any, Any]:
@@ -231,14 +238,21 @@ def _of_records(records: Any, patients: Sequence[Any] | None, names: Names) -> C
             came = f"{len(record)} parts" if isinstance(record, tuple | list) else type(record).__name__
             raise UsageError(f"cases: entry {number}: expected (id, label, pixels[, patient]), got {came}")
         whole = record if len(record) > _PAIR else (number, record[1], record[0])
-        patient = _text(whole[_RECORD]) if len(whole) > _RECORD else ""
+        patient = patient_text(_text(whole[_RECORD])) if len(whole) > _RECORD else ""
         n_named += bool(patient)
         case_id, label = str(whole[0]), _label(whole[1], names, f"entry {number}")
         cases.append(Case(case_id, label, Path(), patient or case_id))
         pixels.append(whole[2])
     if not cases:
         raise UsageError("cases: the iterable gave none; a generator can be gone through only once")
-    return CaseSet("cases", tuple(_with_pixels(cases, pixels)), (), ALL_SPLITS, n_named == len(cases))
+    patients_from = "records" if n_named == len(cases) else ""
+    return CaseSet("cases", tuple(_with_pixels(cases, pixels)), (), ALL_SPLITS, patients_from)
+
+
+def _known_from(patients: Sequence[Any] | None) -> str:
+    """Say how patients are known; empty where one is not."""
+    every = patients is not None and all(patient_text(_text(patient)) for patient in patients)
+    return "argument patients" if every else ""
 
 
 def _numbered(labels: Iterable[Any], patients: Sequence[Any] | None, names: Names) -> list[Case]:
@@ -249,7 +263,7 @@ def _numbered(labels: Iterable[Any], patients: Sequence[Any] | None, names: Name
     who = [""] * len(texts)
     if patients is not None:
         _check_length("patients", patients, len(texts))
-        who = [_text(patient) for patient in patients]
+        who = [patient_text(_text(patient)) for patient in patients]
     return [Case(str(n), text, Path(), who[n] or str(n)) for n, text in enumerate(texts)]
 
 

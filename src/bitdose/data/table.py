@@ -5,7 +5,7 @@
 | ``path`` | the file, relative to the table's folder | refused |
 | ``label`` | the class | refused |
 | ``id`` | unique name of the case | the path |
-| ``patient`` | the unit of resampling | the id |
+| ``patient``, ``PatientID``, ``subject``, ``mrn``, … (``patients.py``) | the unit of resampling | the id |
 | ``split`` | the split's name | no split |
 | any other | kept in ``Case.columns``, typed by the table's reader | None |
 
@@ -17,10 +17,13 @@ Messages refer to rows by number, the first data row being 1, and never quote a 
 from __future__ import annotations
 
 import codecs
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bitdose.data.base import Case, Scalar
+from bitdose.data.patients import patient_column as found_patient_column
+from bitdose.data.patients import patient_text, with_header_patients
 from bitdose.errors import UsageError, argument
 
 if TYPE_CHECKING:
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 
 TABLE_NAMES = ("cases.csv", "cases.parquet")
 _TABLE_SUFFIXES = (".csv", ".parquet")
-_OWN = ("id", "patient", "split")
+_OWN = ("id", "split")
 _HEADER_BYTES = 1 << 16
 
 
@@ -37,56 +40,57 @@ def is_table(path: Path) -> bool:
     return path.suffix.lower() in _TABLE_SUFFIXES
 
 
-def table_cases(
-    path: Path, *, path_column: str = "path", label_column: str = "label"
-) -> tuple[list[Case], bool]:
+class TableRows(NamedTuple):
+    """A table's cases, in its order.
+
+    ``n_named`` rows name a patient, in the column ``patient_column``; empty where the table has none.
+    """
+
+    cases: list[Case]
+    n_named: int
+    patient_column: str
+
+    def identified(self, name: str) -> tuple[list[Case], str]:
+        """Return the cases and how their patients are known: by the column, else by DICOM headers."""
+        if not self.n_named:
+            return with_header_patients(self.cases, name)
+        every = self.n_named == len(self.cases)
+        return self.cases, f"column {self.patient_column}" if every else ""
+
+
+class Columns(NamedTuple):
+    """A table's columns; an empty ``patient`` stands for any of the usual names."""
+
+    path: str = "path"
+    label: str = "label"
+    patient: str = ""
+
+
+_USUAL = Columns()
+
+
+def table_rows(path: Path, columns: Columns = _USUAL) -> TableRows:
     """List the cases of a table, in its order.
 
     Parameters
     ----------
     path : pathlib.Path
         An existing CSV or Parquet file.
-    path_column, label_column : str
-        The columns that hold the file and the class.
-
-    Returns
-    -------
-    tuple of list of Case and bool
-        The cases, and whether every row names a patient.
-
-    Raises
-    ------
-    UsageError
-        As :func:`table_rows`.
-    """
-    cases, n_named = table_rows(path, path_column=path_column, label_column=label_column)
-    return cases, n_named == len(cases)
-
-
-def table_rows(
-    path: Path, *, path_column: str = "path", label_column: str = "label"
-) -> tuple[list[Case], int]:
-    """List the cases of a table, in its order, and count the rows that name a patient.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        An existing CSV or Parquet file.
-    path_column, label_column : str
-        The columns that hold the file and the class.
+    columns : Columns
+        The columns that hold the file, the class and the patient.
 
     Raises
     ------
     UsageError
         If the file is no table, is empty, lacks a column, or has empty paths or labels.
     """
-    frame = _read(path, (path_column, label_column, *_OWN))
-    return frame_rows(frame, path.name, path.parent, path_column=path_column, label_column=label_column)
+    is_text = path.suffix.lower() != ".parquet"
+    return frame_rows(_read(path), path.name, path.parent, columns, is_text=is_text)
 
 
 def frame_rows(
-    frame: pl.DataFrame, name: str, folder: Path, *, path_column: str = "path", label_column: str = "label"
-) -> tuple[list[Case], int]:
+    frame: pl.DataFrame, name: str, folder: Path, columns: Columns = _USUAL, *, is_text: bool = False
+) -> TableRows:
     """List the cases of a table in memory, as :func:`table_rows` does those of a file.
 
     Parameters
@@ -97,15 +101,20 @@ def frame_rows(
         What messages call it.
     folder : pathlib.Path
         What its paths are relative to.
-    path_column, label_column : str
-        The columns that hold the file and the class.
+    columns : Columns
+        The columns that hold the file, the class and the patient.
+    is_text : bool
+        Whether all cells are text, so that the other columns' types are inferred.
 
     Raises
     ------
     UsageError
         As :func:`table_rows`.
     """
-    for option, column in ((argument("path_column"), path_column), (argument("label_column"), label_column)):
+    for option, column in (
+        (argument("path_column"), columns.path),
+        (argument("label_column"), columns.label),
+    ):
         if column not in frame.columns:
             raise UsageError(
                 f"data {name!r}: expected a column {column!r}, got {', '.join(frame.columns)}; "
@@ -113,23 +122,26 @@ def frame_rows(
             )
     if frame.is_empty():
         raise UsageError(f"data {name!r}: the table has no rows; expected one per case")
-    own = [c for c in dict.fromkeys((path_column, label_column, *_OWN)) if c in frame.columns]
+    others = [column for column in frame.columns if column not in (*columns[:2], *_OWN)]
+    columns = columns._replace(patient=found_patient_column(others, columns.patient, name))
+    own = [c for c in dict.fromkeys((*columns, *_OWN)) if c in frame.columns]
+    frame = _typed(frame, own) if is_text else frame
     rows = frame.with_columns(_as_text(name, frame[column]) for column in own).to_dicts()
-    for column in (path_column, label_column):
+    for column in columns[:2]:
         _check_filled(name, rows, column)
-    n_named = sum(bool(row.get("patient")) for row in rows)
-    return [_case(folder, row, path_column, label_column) for row in rows], n_named
+    n_named = sum(bool(patient_text(row.get(columns.patient))) for row in rows)
+    return TableRows([_case(folder, row, columns) for row in rows], n_named, columns.patient)
 
 
-def _case(folder: Path, row: dict[str, Any], path_column: str, label_column: str) -> Case:
-    name = row[path_column]
+def _case(folder: Path, row: dict[str, Any], columns: Columns) -> Case:
+    name = row[columns.path]
     case_id = row.get("id") or name
-    own = {path_column, label_column, *_OWN}
+    own = {*columns, *_OWN}
     return Case(
         id=case_id,
-        label=row[label_column],
+        label=row[columns.label],
         path=folder / name,
-        patient=row.get("patient") or case_id,
+        patient=patient_text(row.get(columns.patient)) or case_id,
         split=row.get("split") or "",
         columns={key: _scalar(value) for key, value in row.items() if key not in own},
     )
@@ -150,7 +162,7 @@ def _check_filled(name: str, rows: list[dict[str, Any]], column: str) -> None:
         )
 
 
-def _read(path: Path, text_columns: tuple[str, ...]) -> pl.DataFrame:
+def _read(path: Path) -> pl.DataFrame:
     import polars as pl
 
     try:
@@ -158,8 +170,8 @@ def _read(path: Path, text_columns: tuple[str, ...]) -> pl.DataFrame:
             frame = pl.read_parquet(path)
         else:
             _check_utf8(path)
-            # Read as text first: the types of the other columns are inferred from all rows.
-            frame = _typed(pl.read_csv(path, infer_schema=False), text_columns)
+            # Read as text: the types of the other columns are inferred later, from all rows.
+            frame = pl.read_csv(path, infer_schema=False)
     except (pl.exceptions.PolarsError, OSError) as error:
         raise UsageError(
             f"data {path.name!r}: expected a CSV or Parquet table with a header, got a file that "
@@ -189,7 +201,7 @@ def _check_utf8(path: Path) -> None:
         raise UsageError(f"data {path.name!r}: the file is not UTF-8; save it as CSV in UTF-8")
 
 
-def _typed(frame: pl.DataFrame, text_columns: tuple[str, ...]) -> pl.DataFrame:
+def _typed(frame: pl.DataFrame, text_columns: Sequence[str]) -> pl.DataFrame:
     """Cast every other column to the first type that fits all cells: integer, float, boolean or text."""
     import polars as pl
 

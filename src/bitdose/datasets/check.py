@@ -136,7 +136,7 @@ def _cases(data: Path) -> tuple[list[Case], int, Path | None]:
         else:
             came = f"the file {data.name!r}" if data.exists() else "nothing there"
             raise UsageError(f"data {str(data)!r}: expected a folder or a .csv or .parquet table, got {came}")
-        cases, n_named = table_rows(table)
+        cases, n_named, _ = table_rows(table)
     except OSError as error:
         raise UsageError(f"data {data.name!r}: cannot be read: {error.strerror}") from error
     return cases, n_named, table

@@ -147,8 +147,8 @@ def find_cases(spec: StudySpec, cases: CaseSet | None = None) -> CaseSet:
     }  # fmt: skip
     if cases is not None:
         return select_cases(cases, **chosen)
-    columns: dict[str, Any] = {"path_column": spec.path_column, "label_column": spec.label_column}
-    return load_cases(Path(spec.data), **columns, **chosen)
+    columns = ("path_column", "label_column", "patient_column")
+    return load_cases(Path(spec.data), **{name: getattr(spec, name) for name in columns}, **chosen)
 
 
 def difference(mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> str:
@@ -223,6 +223,7 @@ def _manifest(
             "name": cases.name,
             "split": cases.split,
             "labels": list(cases.labels),
+            "patients_from": cases.patients_from,
             CASES_DIGEST: cases_digest((c.id, c.label, c.patient, c.split) for c in cases.cases),
         },
         "seed": spec.seed,

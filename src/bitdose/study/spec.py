@@ -12,7 +12,7 @@ from bitdose.errors import UsageError, argument
 from bitdose.rule.rule import Rule
 
 _TABLES: dict[str, tuple[str, ...]] = {
-    "data": ("path", "split", "limit", "classes", "color", "path_column", "label_column"),
+    "data": ("path", "split", "limit", "classes", "color", "path_column", "label_column", "patient_column"),
     "model": ("path", "weights", "input", "runtime", "precision"),
     "study": ("points", "exact", "ssim", "seed", "max_failures", "engine", "address"),
 }
@@ -45,6 +45,8 @@ class StudySpec:
         ``grey`` takes the luma of colour sources before anything else.
     path_column, label_column : str
         Columns of the table.
+    patient_column : str
+        Column of the patients; empty for any of the usual names, else the headers of DICOM files.
     weights : str
         For ``module:factory``.
     input : dict
@@ -76,6 +78,7 @@ class StudySpec:
     color: Color = "keep"
     path_column: str = "path"
     label_column: str = "label"
+    patient_column: str = ""
     weights: str = ""
     input: dict[str, Any] = field(default_factory=dict)
     runtime: str = "onnxruntime"
