@@ -205,7 +205,7 @@ def _within_bits_stored(pixels: NDArray[Any], header: J2kHeader, dataset: Any) -
     if header.reversible:
         what = f"a JPEG 2000 stream of {header.bits[0]} bits holds samples above the {bits} of Bits Stored"
         raise CaseError("unsupported", what)
-    return np.clip(pixels, least, most)
+    return np.asarray(np.clip(pixels, least, most))
 
 
 def _from_ybr(pixels: NDArray[Any], bits: int, dataset: Any) -> NDArray[Any]:

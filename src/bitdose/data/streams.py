@@ -33,7 +33,7 @@ class JpegFrame(NamedTuple):
 
 
 class J2kHeader(NamedTuple):
-    """Header of a JPEG 2000 codestream: size in pixels, bits and sign per component, wavelet, colour transform.
+    """Header of a JPEG 2000 codestream: size in pixels, bits and sign per component, coding style.
 
     ``transformed`` says whether the stream has a colour transform of its own, which decoders undo.
     """
