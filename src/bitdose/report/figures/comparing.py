@@ -34,7 +34,7 @@ def comparison_figure(found: RunComparison, number: int = 1) -> LineFigure:
     what = f"Accuracy of {found.second} minus accuracy of {found.first}"
     return LineFigure(
         name=f"comparison_{number}",
-        title=f"{found.second} against {found.first}",
+        title=f"Difference in accuracy, {found.second} minus {found.first}",
         alt=f"{what} in points, against the average ratio of files. {ends}.",
         x_title="Average compression ratio, files",
         y_title=f"Accuracy, {found.second} minus {found.first}",
