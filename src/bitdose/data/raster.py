@@ -30,6 +30,7 @@ from bitdose.data import deep
 from bitdose.data.decoded import Decoded, check_pixel_count, spread
 from bitdose.data.streams import j2k_header, jpeg_frame, webp_is_lossy
 from bitdose.data.tiff import tiff_pages
+from bitdose.data.tiff_rare import read_rare
 from bitdose.errors import CaseError
 from bitdose.image import Image, stack, to_grey
 
@@ -165,6 +166,9 @@ def _is_lossy(format_name: str, data: bytes) -> bool | None:
 
 
 def _read_tiff(data: bytes, max_pixels: int) -> Decoded:
+    rare = read_rare(data, max_pixels)
+    if rare is not None:
+        return rare
     file = open_pillow("TIFF", data)
     pages = tiff_pages(file, max_pixels)
     images: list[Image] = []
