@@ -132,3 +132,33 @@ def test_shared_brain() -> None:
         assert source.image.pixels.shape == (8, 256, 256)
         np.testing.assert_array_equal(source.image.pixels, np.asanyarray(nib.load(case.path).dataobj).T)
         assert source.file_bytes == case.columns["bytes"]
+
+
+@pytest.mark.parametrize("order", ["<", ">"], ids=["little-endian", "big-endian"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_offset_of_zero_is_the_end_of_the_header(order: str, version: int) -> None:
+    """Older writers leave vox_offset 0: the voxels follow the header, whatever version and byte order."""
+    data = np.arange(60, dtype=np.int16).reshape(5, 4, 3) * 100
+    kind = nib.Nifti1Image if version == 1 else nib.Nifti2Image
+    header = kind.header_class(endianness=order)
+    header.set_data_dtype(np.dtype(np.int16).newbyteorder(order))
+    plain = bytearray(kind(data, np.eye(4), header).to_bytes())
+    place, width = (108, 4) if version == 1 else (168, 8)
+    expected = read_bytes(bytes(plain)).image
+    plain[place : place + width] = bytes(width)
+    assert read_bytes(bytes(plain)).image == expected
+
+
+def test_voxels_far_behind_the_header_are_refused_before_they_are_inflated() -> None:
+    """A vox_offset of gigabytes in a small gzip file is one line, not gigabytes of memory."""
+    plain = bytearray(nib.Nifti1Image(np.zeros((5, 4, 3), np.int16), np.eye(4)).to_bytes())
+    plain[108:112] = np.array(2e9, "<f4").tobytes()
+    with pytest.raises(CaseError, match="begin at byte"):
+        read_bytes(gzip.compress(bytes(plain)))
+
+
+def test_a_gzip_file_of_many_members_is_read_from_its_first_byte() -> None:
+    """Members shorter than the header do not hide the format."""
+    plain = nib.Nifti1Image(np.arange(60, dtype=np.uint8).reshape(5, 4, 3), np.eye(4)).to_bytes()
+    pieces = [gzip.compress(plain[at : at + 100]) for at in range(0, len(plain), 100)]
+    assert read_bytes(b"".join(pieces)).image == read_bytes(plain).image

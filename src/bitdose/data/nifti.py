@@ -17,7 +17,6 @@
 from __future__ import annotations
 
 import math
-import zlib
 from io import BytesIO
 from typing import Any
 
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bitdose.data.decoded import Decoded, check_pixel_count, spread
-from bitdose.data.sniff import is_gzip
+from bitdose.data.sniff import inflate, is_gzip
 from bitdose.errors import CaseError
 from bitdose.image import Image
 
@@ -33,6 +32,7 @@ _HEADER_BYTES = 560
 _NIFTI1_BYTES = 348
 _BITS = 16
 _VOLUME_NDIM = 3
+_LARGEST_OFFSET = 1 << 24  # of extensions in between; more would only have to be inflated
 
 
 def read_nifti(data: bytes, *, max_pixels: int) -> Decoded:
@@ -55,11 +55,15 @@ def read_nifti(data: bytes, *, max_pixels: int) -> Decoded:
     header = _header(data)
     shape = _shape(header)
     check_pixel_count(shape, max_pixels)
-    end = int(header.get_data_offset()) + math.prod(shape) * header.get_data_dtype().itemsize
-    plain = _inflate(data, end) if is_gzip(data) else data
+    offset = _offset(header)
+    end = offset + math.prod(shape) * header.get_data_dtype().itemsize
+    plain = inflate(data, end) if is_gzip(data) else data
     if len(plain) < end:
         raise CaseError("truncated", f"NIfTI data end before the {end} bytes declared by the header")
     kind = nibabel.Nifti1Image if _is_first_version(plain) else nibabel.Nifti2Image
+    if offset != int(header.get_data_offset()):
+        header["vox_offset"] = offset
+        plain = header.binaryblock + plain[len(header.binaryblock) :]
     canonical = nibabel.as_closest_canonical(kind.from_stream(BytesIO(plain)))
     return _decoded(np.asanyarray(canonical.dataobj).reshape(canonical.shape[: len(shape)]))
 
@@ -96,12 +100,22 @@ def _nibabel() -> Any:
 
 def _header(data: bytes) -> Any:
     nibabel = _nibabel()
-    head = _inflate(data, _HEADER_BYTES) if is_gzip(data) else data[:_HEADER_BYTES]
+    head = inflate(data, _HEADER_BYTES) if is_gzip(data) else data[:_HEADER_BYTES]
     kind = nibabel.Nifti1Header if _is_first_version(head) else nibabel.Nifti2Header
     n_bytes = _NIFTI1_BYTES if _is_first_version(head) else _HEADER_BYTES - 20
     if len(head) < n_bytes:
         raise CaseError("truncated", "the NIfTI header is cut off")
     return kind(head[:n_bytes])
+
+
+def _offset(header: Any) -> int:
+    """Return where the voxels begin; 0 stands for the end of the header, as in files of older writers."""
+    offset = int(header.get_data_offset())
+    if offset == 0:
+        return int(header.single_vox_offset)
+    if not 0 < offset <= _LARGEST_OFFSET:
+        raise CaseError("unsupported", f"NIfTI voxels that begin at byte {offset}")
+    return offset
 
 
 def _is_first_version(data: bytes) -> bool:
@@ -118,18 +132,3 @@ def _shape(header: Any) -> tuple[int, ...]:
     if header.get_data_dtype().kind not in "iuf":
         raise CaseError("unsupported", "NIfTI data that are not real numbers")
     return shape
-
-
-def _inflate(data: bytes, n_bytes: int) -> bytes:
-    """Return the first ``n_bytes`` bytes of the gunzipped data, or fewer at their end."""
-    stream, parts, found = zlib.decompressobj(wbits=31), [], 0
-    rest = data
-    while rest and found < n_bytes:
-        part = stream.decompress(rest, n_bytes - found)
-        parts.append(part)
-        found += len(part)
-        # A gzip file may have several members.
-        rest = stream.unused_data if stream.eof else stream.unconsumed_tail
-        if stream.eof:
-            stream = zlib.decompressobj(wbits=31)
-    return b"".join(parts)

@@ -65,9 +65,24 @@ def is_gzip(data: bytes) -> bool:
     return data[:2] == _GZIP
 
 
+def inflate(data: bytes, n_bytes: int) -> bytes:
+    """Return the first ``n_bytes`` bytes of gunzipped data, of one or several members; fewer at their end."""
+    stream, parts, found = zlib.decompressobj(wbits=31), [], 0
+    rest = data
+    while rest and found < n_bytes:
+        part = stream.decompress(rest, n_bytes - found)
+        parts.append(part)
+        found += len(part)
+        # A gzip file may have several members.
+        rest = stream.unused_data if stream.eof else stream.unconsumed_tail
+        if stream.eof:
+            stream = zlib.decompressobj(wbits=31)
+    return b"".join(parts)
+
+
 def _gunzipped_head(data: bytes) -> bytes:
     try:
-        return zlib.decompressobj(wbits=31).decompress(data, _HEAD_BYTES)
+        return inflate(data, _HEAD_BYTES)
     except zlib.error:
         return b""
 
