@@ -356,3 +356,18 @@ def test_shared_radiographs() -> None:
         np.testing.assert_array_equal(source.image.pixels, np.asarray(upright.convert("RGB").convert("L")))
         assert (source.file_bytes, source.format) == (case.columns["bytes"], kind[0])
     assert len(seen) > 1
+
+
+@pytest.mark.parametrize("order", [(2, 1, 0), (1, 2, 0), (0, 2, 1)], ids=["BGR", "GBR", "RBG"])
+def test_jpeg2000_channels_come_in_the_order_of_their_definition(order: tuple[int, int, int]) -> None:
+    """A channel definition says which colour each channel is; no order is taken for RGB but RGB."""
+    out = io.BytesIO()
+    Pillow.fromarray(COLOUR).save(out, "JPEG2000", irreversible=False, mct=0)
+    plain = out.getvalue()
+    at = plain.index(b"jp2h") - 4
+    size = int.from_bytes(plain[at : at + 4], "big")
+    entries = b"".join(struct.pack(">3H", channel, 0, order.index(channel) + 1) for channel in range(3))
+    definition = struct.pack(">I4sH", 10 + len(entries), b"cdef", 3) + entries
+    header = struct.pack(">I", size + len(definition)) + plain[at + 4 : at + size] + definition
+    source = read_bytes(plain[:at] + header + plain[at + size :])
+    np.testing.assert_array_equal(source.image.pixels, COLOUR[..., order])

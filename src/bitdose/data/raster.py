@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from bitdose.data import deep
 from bitdose.data.decoded import Decoded, check_pixel_count, spread
-from bitdose.data.streams import j2k_header, jpeg_frame, webp_is_lossy
+from bitdose.data.streams import j2k_header, jp2_colour_order, jpeg_frame, webp_is_lossy
 from bitdose.data.tiff import tiff_pages
 from bitdose.data.tiff_rare import read_rare
 from bitdose.errors import CaseError
@@ -156,7 +156,17 @@ def _pixels(format_name: str, file: Any, data: bytes) -> tuple[Image, tuple[str,
         header = j2k_header(data)
         if any(bits != _BYTE_BITS for bits in header.bits) or any(header.signed):
             return deep.decode_jpeg2000(data, header)
+        return _in_colour_order(*from_pillow(file), jp2_colour_order(data))
     return from_pillow(file)
+
+
+def _in_colour_order(
+    image: Image, steps: tuple[str, ...], order: tuple[int, ...]
+) -> tuple[Image, tuple[str, ...]]:
+    """Bring the channels of a JPEG 2000 file to red, green, blue, which Pillow leaves as they are coded."""
+    if image.photometric != "RGB" or order == (0, 1, 2):
+        return image, steps
+    return image.with_pixels(image.pixels[..., order]), (*steps, "channels by their definition>rgb")
 
 
 def _is_lossy(format_name: str, data: bytes) -> bool | None:

@@ -8,6 +8,7 @@ I.4 (boxes), RFC 9649 (WebP chunks).
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from bitdose.errors import CaseError
@@ -110,6 +111,32 @@ def j2k_header(data: bytes) -> J2kHeader:
     return J2kHeader(y - y0, x - x0, bits, signed, reversible, transformed)
 
 
+def jp2_colour_order(data: bytes) -> tuple[int, ...]:
+    """Return which channels hold red, green and blue (ISO/IEC 15444-1, I.5.3.6); 0, 1, 2 by default.
+
+    Raises
+    ------
+    CaseError
+        ``unsupported`` for a definition in which a colour is missing or has two channels.
+    """
+    usual = (0, 1, 2)
+    if data[:2] == b"\xff\x4f":
+        return usual
+    header = next((part for name, *part in _boxes(data, 0, len(data)) if name == b"jp2h"), None)
+    inside = _boxes(data, *header) if header else iter(())
+    at, end = next(((low, high) for name, low, high in inside if name == b"cdef"), (0, 0))
+    found = {}
+    for place in range(at + 2, end - 5, 6):
+        channel, kind, colour = struct.unpack_from(">3H", data, place)
+        if kind == 0 and colour:
+            found[colour] = channel
+    if not found or set(found) != {1, 2, 3}:
+        return usual
+    if sorted(found.values()) != list(usual):
+        raise CaseError("unsupported", "a JPEG 2000 channel definition that is no order of three colours")
+    return found[1], found[2], found[3]
+
+
 def webp_is_lossy(data: bytes) -> bool:
     """Whether any image chunk of a WebP file is VP8 (lossy) rather than VP8L."""
     at = 12
@@ -126,15 +153,21 @@ def webp_is_lossy(data: bytes) -> bool:
 def _codestream_offset(data: bytes) -> int:
     if data[:2] == b"\xff\x4f":
         return 0
-    at = 0
-    while at + 8 <= len(data):
+    for name, at, _ in _boxes(data, 0, len(data)):
+        if name == b"jp2c":
+            return at
+    raise CaseError("truncated", "the JPEG 2000 file has no codestream")
+
+
+def _boxes(data: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield name, start and end of the contents of each JP2 box (ISO/IEC 15444-1, I.4)."""
+    while at + _BOX_HEADER_BYTES <= end:
         n_bytes, name = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
         long = n_bytes == 1
-        if name == b"jp2c":
-            return at + (16 if long else 8)
         step = int.from_bytes(data[at + 8 : at + 16], "big") if long else n_bytes
-        at += step if step >= _BOX_HEADER_BYTES else len(data)
-    raise CaseError("truncated", "the JPEG 2000 file has no codestream")
+        step = step if step >= _BOX_HEADER_BYTES else end - at  # 0: up to the end
+        yield name, at + (2 * _BOX_HEADER_BYTES if long else _BOX_HEADER_BYTES), min(at + step, end)
+        at += step
 
 
 def _coding_style(data: bytes, at: int) -> int:
