@@ -193,3 +193,11 @@ def test_the_layers_are_those_of_the_house() -> None:
 def test_lazy_imports_count(source: str, nouns: set[str]) -> None:
     """Imports inside functions and for type checkers are seen like all others."""
     assert _imports(ast.parse(source)) == nouns
+
+
+def test_a_class_name_means_one_thing() -> None:
+    """No two classes of the package share a name."""
+    names = [
+        node.name for tree in TREES.values() for node in ast.walk(tree) if isinstance(node, ast.ClassDef)
+    ]
+    assert sorted({name for name in names if names.count(name) > 1}) == []

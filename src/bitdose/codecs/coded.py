@@ -25,7 +25,7 @@ from bitdose.resample.kernels import resample
 LARGE_SAMPLES = 2**18  # from here on a shared encode is worth its bookkeeping
 
 
-class Coding(Protocol):
+class CodingPoint(Protocol):
     """What coding asks of a point."""
 
     @property
@@ -71,7 +71,7 @@ class Coded:
         What was coded, as :meth:`Point.apply` keeps it; a study leaves it out.
     """
 
-    point: Coding
+    point: CodingPoint
     image: Image
     coded_bytes: int
     encode_ms: float = 0.0
@@ -122,7 +122,7 @@ class Streams:
     mode: str
 
 
-def code_image(image: Image, point: Coding) -> Coded:
+def code_image(image: Image, point: CodingPoint) -> Coded:
     """Code one image at one point and decode it again: what :meth:`Point.apply` does.
 
     Raises
@@ -139,7 +139,7 @@ def code_image(image: Image, point: Coding) -> Coded:
     return replace(coded, streams=streams.data, original=image)
 
 
-def encode_point(image: Image, point: Coding) -> Streams:
+def encode_point(image: Image, point: CodingPoint) -> Streams:
     """Code one image at one point: what a sender puts on the wire.
 
     A large plane takes the codec's ``encode_each`` where it has one: the same bytes in less memory.
@@ -163,7 +163,7 @@ def encode_planes(planes: Sequence[Image], codec: Codec) -> Streams:
     return Streams(data, 1e3 * (time.perf_counter() - started), "exact")
 
 
-def decode_streams(image: Image, point: Coding, streams: Streams, downsize_ms: float = 0.0) -> Coded:
+def decode_streams(image: Image, point: CodingPoint, streams: Streams, downsize_ms: float = 0.0) -> Coded:
     """Decode streams and bring them back to the original's size and depth.
 
     ``image`` gives only the size, depth and kind to come back to; its pixels are not read.
@@ -172,7 +172,7 @@ def decode_streams(image: Image, point: Coding, streams: Streams, downsize_ms: f
 
 
 def decode_by(
-    image: Image, point: Coding, streams: Streams, downsize_ms: float, decode: Callable[[bytes], Image]
+    image: Image, point: CodingPoint, streams: Streams, downsize_ms: float, decode: Callable[[bytes], Image]
 ) -> Coded:
     """Do what :func:`decode_streams` does with another way to decode one stream."""
     codec, resize, started = point.build_codec(), point.resize, time.perf_counter()

@@ -32,14 +32,14 @@ _RGB = 3
 _EXPECTED = "expected uint8, uint16, or floats from 0 to 1"
 
 
-class Taken(NamedTuple):
+class MappedPixels(NamedTuple):
     """An image, and the steps from the object's values to it (empty for none)."""
 
     image: Image
     mapping: str = ""
 
 
-def image_of(value: Any, name: str = "pixels") -> Taken:
+def image_of(value: Any, name: str = "pixels") -> MappedPixels:
     """Take the pixels out of an object, as defined at the top of this module.
 
     Parameters
@@ -62,7 +62,7 @@ def image_of(value: Any, name: str = "pixels") -> Taken:
     'floats 0..1 > 16 bits'
     """
     if isinstance(value, Image):
-        return Taken(value)
+        return MappedPixels(value)
     if hasattr(value, "getbands"):
         return _from_pil(value, name)
     if hasattr(value, "detach"):
@@ -72,7 +72,7 @@ def image_of(value: Any, name: str = "pixels") -> Taken:
     raise UsageError(f"{name}: expected an array, a tensor or an image, got {type(value).__name__}")
 
 
-def _from_pil(picture: Any, name: str) -> Taken:
+def _from_pil(picture: Any, name: str) -> MappedPixels:
     mode = str(picture.mode)
     if mode in _PIL_AS:
         taken = _from_array(np.asarray(picture.convert(_PIL_AS[mode])), name)
@@ -89,7 +89,7 @@ def _channels_last(tensor: Any) -> NDArray[Any]:
     return np.asarray(tensor)
 
 
-def _from_array(values: NDArray[Any], name: str) -> Taken:
+def _from_array(values: NDArray[Any], name: str) -> MappedPixels:
     if values.ndim == _STACK_NDIM and values.shape[-1] == 1:
         values = values[..., 0]
     if values.ndim not in (_IMAGE_NDIM, _STACK_NDIM) or 0 in values.shape:
@@ -99,7 +99,7 @@ def _from_array(values: NDArray[Any], name: str) -> Taken:
     samples, mapping = _samples(values, name)
     is_rgb = values.ndim == _STACK_NDIM and values.shape[-1] == _RGB
     try:
-        return Taken(Image(samples, samples.itemsize * 8, "RGB" if is_rgb else "MONOCHROME2"), mapping)
+        return MappedPixels(Image(samples, samples.itemsize * 8, "RGB" if is_rgb else "MONOCHROME2"), mapping)
     except CaseError as error:
         raise UsageError(f"{name}: {error.reason}") from error
 
