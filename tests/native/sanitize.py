@@ -23,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from hatch_build import compile_library  # noqa: E402
 
-TESTS = ("tests/native/test_encoder.py", "tests/native/test_layers.py", "tests/test_polyphase.py")
+TESTS = ("tests/native/test_encoder.py", "tests/native/test_layers.py", "tests/resample/test_polyphase.py")
 # Without -fwrapv, so that sums that wrap are found; a union's punning and unsigned sums are no findings.
 FLAGS = ("-O1", "-g", "-fno-wrapv", "-fno-omit-frame-pointer", "-fsanitize=address,undefined")
 HALTS = "-fno-sanitize-recover=all"
